@@ -1,0 +1,83 @@
+"""Building blocks that several networks share.
+
+Shapes: B images, C channels, H × W pixels. Convolutions keep H × W and have a bias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+
+def conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
+    """k × k convolution, stride 1, same padding, with bias."""
+    return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+
+def conv_stack(
+    widths: list[int],
+    *,
+    first_kernel: int = 3,
+    normalise: bool = False,
+    activation: Callable[[], nn.Module] | None = None,
+) -> list[nn.Module]:
+    """Convolutions ``widths[0] → widths[1] → …``, each followed by BatchNorm (optional) and an activation.
+
+    Args:
+        widths: Channels before the first and after every convolution.
+        first_kernel: Kernel size of the first convolution; the others are 3 × 3.
+        normalise: Put a BatchNorm between convolution and activation.
+        activation: Makes the activation; ReLU by default.
+    """
+    layers: list[nn.Module] = []
+    for index, (before, after) in enumerate(zip(widths[:-1], widths[1:])):
+        layers.append(conv(before, after, first_kernel if index == 0 else 3))
+        if normalise:
+            layers.append(nn.BatchNorm2d(after))
+        layers.append(activation() if activation else nn.ReLU(inplace=True))
+    return layers
+
+
+def initialise(network: nn.Module) -> None:
+    """Published initialisation: Xavier-normal convolution weights, BatchNorm weight 1 and bias 0."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_normal_(module.weight)
+        elif isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+
+
+class SqueezeExcitation(nn.Module):
+    """Channel gate: x · sigmoid(W₂ ReLU(W₁ mean(x))) (Hu et al., CVPR 2018). Shapes (B, C, H, W)."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.excitation = nn.Sequential(
+            conv(channels, channels // reduction, 1),
+            nn.ReLU(inplace=True),
+            conv(channels // reduction, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.excitation(x.mean(dim=(2, 3), keepdim=True))
+
+
+class ChannelAttention(nn.Module):
+    """x · sigmoid(MLP(mean(x)) + MLP(max(x))) with one shared MLP (CBAM, Woo et al., ECCV 2018)."""
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.fc = nn.Sequential(
+            conv(channels, channels // reduction, 1),
+            nn.ReLU(inplace=True),
+            conv(channels // reduction, channels, 1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = self.fc(x.mean(dim=(2, 3), keepdim=True))
+        peak = self.fc(x.amax(dim=(2, 3), keepdim=True))
+        return x * torch.sigmoid(mean + peak)
