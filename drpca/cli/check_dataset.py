@@ -1,0 +1,123 @@
+"""``tools/check_dataset.py``: reports what is wrong with a data set."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from drpca.cli.common import EXIT_FAILED, command_parser, guarded
+from drpca.datasets.check import Report, check_dataset, find_cross_leaks
+from drpca.datasets.splits import find_dataset, find_datasets, unknown_folders
+from drpca.errors import UserError
+
+_DESCRIPTION = """\
+Check data sets on disk: counts, sizes, unreadable files, images without mask and the reverse, size
+mismatches, masks that are not binary or empty, list errors, copies of a picture, and training images in a
+test split.
+
+A problem is something to repair; a note is something to know, such as lists that must not be mixed."""
+
+_EXAMPLES = """\
+  python tools/check_dataset.py
+      everything under the data root
+  python tools/check_dataset.py --dataset SIRSTv1 SIRSTv2 --data-root /data
+      two data sets, and whether one's training images are in the other's test split
+  python tools/check_dataset.py --dataset NUDT-SIRST --json report.json
+      also as a file, with the names behind every finding
+
+exit status
+  0  clean (notes may stand)
+  1  problems found
+  2  wrong usage or input; one line on standard error says what to do"""
+
+_MOST_LINES = 10
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of ``tools/check_dataset.py``."""
+    parser = command_parser('check_dataset.py', _DESCRIPTION, _EXAMPLES)
+    parser.add_argument(
+        '--dataset', nargs='+', metavar='D', help='data sets to check (default: all that are found)'
+    )
+    parser.add_argument(
+        '--data-root',
+        metavar='DIR',
+        help='folder that holds the data sets (default: DRPCA_DATA, else ./datasets)',
+    )
+    parser.add_argument(
+        '--json', type=Path, metavar='FILE', help="write the report here ('-': to standard output)"
+    )
+    return parser
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    args = build_parser().parse_args(argv)
+    if args.dataset:
+        trees = dict(find_dataset(name, args.data_root) for name in args.dataset)
+    else:
+        trees = find_datasets(args.data_root)
+        for folder in unknown_folders(args.data_root):
+            print(f'ignored: {folder} follows no known layout', file=sys.stderr)
+    if not trees:
+        raise UserError(
+            'The data root holds no data set in a known layout; datasets/README.md lists the layouts.'
+        )
+    reports = [check_dataset(name, tree) for name, tree in trees.items()]
+    leaks = find_cross_leaks(reports)
+    to_stdout = args.json == Path('-')
+    if not to_stdout:
+        for report in reports:
+            print('\n'.join(format_report(report)), end='\n\n')
+        for leak in leaks:
+            print(f'note: {leak}')
+    if args.json:
+        values = {
+            'datasets': {report.dataset: report.to_dict() for report in reports},
+            'leaks': [{'train': leak.train, 'test': leak.test, 'names': leak.names} for leak in leaks],
+        }
+        _write(args.json, json.dumps(values, indent=2) + '\n')
+    return 0 if all(report.clean for report in reports) else EXIT_FAILED
+
+
+def format_report(report: Report) -> Iterable[str]:
+    """Lines for people; at most ten of a kind, the rest counted."""
+    yield f'{report.dataset}  ({report.root})'
+    counts = (f'{getattr(report, key)} {key}' for key in ('images', 'masks', 'targets', 'empty_masks'))
+    yield '  ' + ', '.join(counts).replace('_', ' ')
+    if report.sizes:
+        sizes = {key: _width_by_height(report.sizes[key]) for key in ('smallest', 'median', 'largest')}
+        distinct = report.sizes['distinct']
+        if distinct == 1:
+            yield f'  size {sizes["median"]}'
+        else:
+            yield (
+                '  sizes {smallest} to {largest}, median {median}'.format(**sizes) + f', {distinct} distinct'
+            )
+    yield '  splits: ' + ', '.join(f'{name} {count}' for name, count in report.splits.items())
+    for label, findings in (('problem', report.problems), ('note', report.notes)):
+        kinds = dict.fromkeys(finding.kind for finding in findings)
+        for kind in kinds:
+            lines = [finding.message for finding in findings if finding.kind == kind]
+            yield from (f'  {label}: {kind}: {line}' for line in lines[:_MOST_LINES])
+            if len(lines) > _MOST_LINES:
+                yield f'  {label}: {kind}: {len(lines) - _MOST_LINES} more (all of them with --json)'
+    yield '  clean' if report.clean else f'  {len(report.problems)} problem(s)'
+
+
+def _width_by_height(size: list[int]) -> str:
+    return f'{size[1]} × {size[0]}'
+
+
+def _write(path: Path, text: str) -> None:
+    if path == Path('-'):
+        sys.stdout.write(text)
+        return
+    try:
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'Cannot write the report to {path}: {error}.') from error

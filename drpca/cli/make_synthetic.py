@@ -1,0 +1,59 @@
+"""``tools/make_synthetic.py``: makes the synthetic data set."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from drpca.cli.common import command_parser, guarded
+from drpca.datasets.synthetic import FOLDER, SyntheticParameters, generate_dataset
+
+_DESCRIPTION = """\
+Make the synthetic data set: infrared-like frames of sky, cloud, sea, ground and town with 0 to 4 small
+targets and their masks, as <data root>/synthetic/{trainval,test}/{images,masks}/*.png. Nothing is downloaded;
+the same options give the same files."""
+
+_EXAMPLES = """\
+  python tools/make_synthetic.py
+      400 + 100 frames of 256 × 256 under ./datasets
+  python tools/make_synthetic.py --num-train 2000 --num-test 500 --seed 1 --overwrite
+      a larger set in place of the one there
+
+exit status
+  0  made, or there already
+  2  wrong usage or input; one line on standard error says what to do"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of ``tools/make_synthetic.py``."""
+    default = SyntheticParameters()
+    parser = command_parser('make_synthetic.py', _DESCRIPTION, _EXAMPLES)
+    parser.add_argument(
+        '--data-root',
+        metavar='DIR',
+        help='folder that holds the data sets (default: DRPCA_DATA, else ./datasets)',
+    )
+    for name, text in (
+        ('num-train', 'frames in trainval'),
+        ('num-test', 'frames in test'),
+        ('size', 'height and width in pixels'),
+        ('seed', 'seed'),
+    ):
+        value = getattr(default, name.replace('-', '_'))
+        parser.add_argument(
+            f'--{name}', type=int, default=value, metavar='N', help=f'{text} (default: {value})'
+        )
+    parser.add_argument(
+        '--overwrite', action='store_true', help='replace a synthetic set made with other options'
+    )
+    return parser
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    args = build_parser().parse_args(argv)
+    data_root = args.data_root or os.environ.get('DRPCA_DATA') or 'datasets'
+    root = generate_dataset(data_root, args.num_train, args.num_test, args.size, args.seed, args.overwrite)
+    print(f'{FOLDER}: {args.num_train} + {args.num_test} frames of {args.size} × {args.size} in {root}')
+    return 0

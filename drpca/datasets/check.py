@@ -1,0 +1,308 @@
+"""Checks of a data set on disk: completeness, masks, lists, duplicates and leaks between splits.
+
+Every finding is either a *problem*, something to repair, or a *note*, something to know.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import permutations
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from drpca.datasets.catalog import KNOWN_DATASETS
+from drpca.datasets.io import parallel_map, read_image
+from drpca.datasets.layouts import Part, Tree, image_files
+from drpca.datasets.leaks import SIRST_FAMILY, Leak, pixel_hash
+from drpca.datasets.splits import available_splits, split_members
+from drpca.errors import UserError
+
+_NEAR_BITS = 6
+_SHOWN = 8
+_ROLE = re.compile(r'(trainval|train|val|test)((?![a-z]).*)')
+
+Member = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing found.
+
+    Attributes:
+        kind: 'unreadable', 'orphan image', 'orphan mask', 'ambiguous name', 'size mismatch', 'grey mask',
+            'list', 'leak', 'duplicate', 'near duplicate', 'incomplete', 'empty mask' or 'unlisted'.
+        message: One line for people.
+        names: The images concerned.
+    """
+
+    kind: str
+    message: str
+    names: list[str]
+
+
+@dataclass
+class Report:
+    """What a check found.
+
+    Attributes:
+        dataset: Name of the data set.
+        root: Its folder.
+        images: Number of image files.
+        masks: Number of mask files.
+        targets: Number of 8-connected components of mask pixels above zero.
+        empty_masks: Number of masks without any.
+        sizes: 'smallest', 'median' and 'largest' image as (height, width), the median of each side apart, and
+            'distinct', the number of different sizes.
+        splits: Number of images by split.
+        problems: Findings to repair.
+        notes: Findings to know about.
+        contents: Pixel hashes by split and by (part, name); not written to JSON.
+    """
+
+    dataset: str
+    root: str
+    images: int
+    masks: int
+    targets: int = 0
+    empty_masks: int = 0
+    sizes: dict[str, Any] = field(default_factory=dict)
+    splits: dict[str, int] = field(default_factory=dict)
+    problems: list[Finding] = field(default_factory=list)
+    notes: list[Finding] = field(default_factory=list)
+    contents: dict[str, dict[Member, str]] = field(default_factory=dict, repr=False)
+
+    @property
+    def clean(self) -> bool:
+        """True where there is nothing to repair."""
+        return not self.problems
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values for JSON."""
+        values = asdict(replace(self, contents={}))
+        del values['contents']
+        return {'clean': self.clean} | values
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """One image and its mask, as far as they could be read."""
+
+    errors: list[str]
+    size: tuple[int, ...] | None = None
+    digest: str = ''
+    bits: np.ndarray | None = None
+    mask_size: tuple[int, ...] | None = None
+    targets: int = 0
+    grey: bool = False
+
+
+def difference_hash(image: np.ndarray) -> np.ndarray:
+    """Perceptual hash: the sign of the horizontal and vertical differences of a 16 × 16 thumbnail.
+
+    Args:
+        image: (H, W) grey values.
+
+    Returns:
+        480 values of ±1, float32; the scalar product of two hashes is 480 − 2 · (number of bits that differ).
+    """
+    small = cv2.resize(image.astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
+    steps = np.concatenate([np.diff(small, axis=0).ravel(), np.diff(small, axis=1).ravel()])
+    return np.where(steps > 0, np.float32(1), np.float32(-1))
+
+
+def check_dataset(dataset: str, tree: Tree) -> Report:
+    """Reads every image and mask of a data set and reports what is wrong with it.
+
+    Problems are: files that cannot be read, images without mask and the reverse, images and masks of
+    different size, masks of more than one value above zero, list errors, copies of a picture, an image in
+    both the training and the test (or validation) part of one division. Notes are: empty masks, nearly equal
+    pictures, images in no list, overlaps between lists of different divisions.
+
+    Args:
+        dataset: Name, as :func:`drpca.datasets.find_datasets` gives it.
+        tree: The folder.
+    """
+    members = [(part.name, name) for part in tree.parts.values() for name in part.images]
+    pictures = dict(zip(members, parallel_map(lambda m: _read_picture(tree.parts[m[0]], m[1]), members)))
+    readable = {m: p for m, p in pictures.items() if p.size is not None}
+    report = Report(dataset, str(tree.root), len(members), sum(len(p.masks) for p in tree.parts.values()))
+    report.targets = sum(p.targets for p in readable.values())
+    report.sizes = _sizes([p.size for p in readable.values() if p.size is not None])
+    for part in tree.parts.values():
+        report.problems += _check_files(part)
+    report.problems += [
+        Finding('unreadable', error, [m[1]]) for m, picture in pictures.items() for error in picture.errors
+    ]
+    for member, picture in readable.items():
+        if picture.mask_size not in (None, picture.size):
+            message = (
+                f'{member[1]}: image {_by(picture.size)}, mask {_by(picture.mask_size)} (height × width)'
+            )
+            report.problems.append(Finding('size mismatch', message, [member[1]]))
+    report.problems += _some(
+        'grey mask',
+        'mask(s) hold more than one value above zero, so mask_rule matters',
+        [m[1] for m, p in readable.items() if p.grey],
+    )
+    empty = [m[1] for m, p in readable.items() if p.mask_size is not None and p.targets == 0]
+    report.empty_masks = len(empty)
+    known = KNOWN_DATASETS.get(dataset)
+    if known is not None and len(members) < (known.images or 0):
+        message = f'{len(members)} images, the published set has {known.images}'
+        report.notes.append(Finding('incomplete', message, []))
+    report.notes += _some('empty mask', 'mask(s) are empty', empty)
+    _check_lists(report, tree)
+    _check_splits(report, tree, {m: p.digest for m, p in readable.items()})
+    _check_copies(report, readable)
+    return report
+
+
+def find_cross_leaks(reports: Sequence[Report]) -> list[Leak]:
+    """Leaks from the training part of a checked data set to the test part of another, as `find_leaks`."""
+    leaks = []
+    for train, test in permutations(reports, 2):
+        same_names = {train.dataset, test.dataset} == set(SIRST_FAMILY)
+        ours, theirs = train.contents.get('trainval', {}), test.contents.get('test', {})
+        names, digests = {member[1] for member in ours}, set(ours.values())
+        found = [m[1] for m, digest in theirs.items() if digest in digests or (same_names and m[1] in names)]
+        if found:
+            leaks.append(Leak(f'{train.dataset} trainval', f'{test.dataset} test', found, len(theirs)))
+    return leaks
+
+
+def _read_picture(part: Part, name: str) -> _Picture:
+    errors: list[str] = []
+    picture = _Picture(errors)
+    try:
+        image = read_image(part.images[name])
+        picture = replace(picture, size=image.shape, digest=pixel_hash(image), bits=difference_hash(image))
+    except UserError as error:
+        errors.append(str(error))
+    try:
+        mask = read_image(part.masks[name]) if name in part.masks else None
+    except UserError as error:
+        errors.append(str(error))
+        mask = None
+    if mask is None:
+        return picture
+    targets = ndimage.label(mask, np.ones((3, 3)))[1]
+    return replace(picture, mask_size=mask.shape, targets=targets, grey=len(np.unique(mask[mask > 0])) > 1)
+
+
+def _check_files(part: Part) -> list[Finding]:
+    findings = _some(
+        'orphan image', f'image(s) without mask in {part.mask_folder}', part.images.keys() - part.masks
+    )
+    findings += _some(
+        'orphan mask', f'mask(s) without image in {part.image_folder}', part.masks.keys() - part.images
+    )
+    stems = Counter(file.stem for file in image_files(part.image_folder))
+    twice = [stem for stem, count in stems.items() if count > 1]
+    return findings + _some('ambiguous name', 'name(s) with several image files', twice)
+
+
+def _check_lists(report: Report, tree: Tree) -> None:
+    listed: set[str] = set()
+    for key, path in tree.lists.items():
+        try:
+            names = tree.read_list(key)
+        except UserError as error:
+            report.problems.append(Finding('list', str(error), []))
+            continue
+        listed.update(names)
+        missing = [name for name in names if name not in tree.parts[''].images]
+        report.problems += _some('list', f'name(s) in {path} without image', missing)
+        twice = [name for name, count in Counter(names).items() if count > 1]
+        report.problems += _some('list', f'name(s) more than once in {path}', twice)
+    if listed:
+        report.notes += _some('unlisted', 'image(s) in no list', tree.parts[''].images.keys() - listed)
+
+
+def _check_splits(report: Report, tree: Tree, digests: dict[Member, str]) -> None:
+    """Counts the splits, and looks for training images in each held-out split."""
+    try:
+        splits = available_splits(report.dataset, tree)
+    except UserError:  # a list that cannot be read, reported with the lists
+        return
+    sources: set[str] = set()
+    for split in splits:
+        members, source = split_members(report.dataset, tree, split)
+        if split in tree.lists and str(tree.lists[split]) in sources:
+            continue
+        sources.add(source)
+        report.splits[split] = len(members)
+        keys = [(part.name, name) for part, name in members]
+        report.contents[split] = {key: digests[key] for key in keys if key in digests}
+    roles = {split: match for split in report.contents if (match := _ROLE.fullmatch(split))}
+    for train, test in permutations(roles, 2):
+        (role, ending), (held_out, other_ending) = roles[train].groups(), roles[test].groups()
+        whole = role == 'trainval' or f'trainval{ending}' not in roles
+        pair = (role, held_out)
+        if pair not in (('train', 'val'), ('train', 'test'), ('trainval', 'test')):
+            continue
+        same = ending == other_ending
+        if (held_out == 'test' and not whole) or (held_out == 'val' and not same):
+            continue
+        ours, theirs = report.contents[train], report.contents[test]
+        known = set(ours.values())
+        names = [member[1] for member, digest in theirs.items() if member in ours or digest in known]
+        if names:
+            leak = Leak(f'{report.dataset} {train}', f'{report.dataset} {test}', names, len(theirs))
+            (report.problems if same else report.notes).append(Finding('leak', str(leak), names))
+
+
+def _check_copies(report: Report, pictures: dict[Member, _Picture]) -> None:
+    groups: dict[str, list[Member]] = defaultdict(list)
+    for member, picture in pictures.items():
+        groups[picture.digest].append(member)
+    for group in groups.values():
+        if len(group) > 1:
+            names = [_label(member) for member in group]
+            report.problems.append(Finding('duplicate', f'the same picture: {_listing(names)}', names))
+    firsts = [group[0] for group in groups.values()]
+    bits = np.array([pictures[member].bits for member in firsts], dtype=np.float32).reshape(len(firsts), -1)
+    for row, member in enumerate(firsts):
+        differing = (bits.shape[1] - bits[row + 1 :] @ bits[row]) / 2
+        for other in np.flatnonzero(differing <= _NEAR_BITS):
+            names = [_label(member), _label(firsts[row + 1 + other])]
+            report.notes.append(
+                Finding('near duplicate', f'nearly the same picture: {_listing(names)}', names)
+            )
+
+
+def _label(member: Member) -> str:
+    return '/'.join(filter(None, member))
+
+
+def _listing(names: Sequence[str]) -> str:
+    more = f' and {len(names) - _SHOWN} more' if len(names) > _SHOWN else ''
+    return ', '.join(names[:_SHOWN]) + more
+
+
+def _some(kind: str, what: str, names: Iterable[str]) -> list[Finding]:
+    """One finding for all the names; none where there are no names."""
+    names = sorted(names)
+    return [Finding(kind, f'{len(names)} {what}: {_listing(names)}', names)] if names else []
+
+
+def _sizes(sizes: Sequence[tuple[int, ...]]) -> dict[str, Any]:
+    if not sizes:
+        return {}
+    by_area = sorted(set(sizes), key=math.prod)
+    return {
+        'smallest': list(by_area[0]),
+        'median': [int(side) for side in np.median(sizes, axis=0)],
+        'largest': list(by_area[-1]),
+        'distinct': len(by_area),
+    }
+
+
+def _by(size: tuple[int, ...] | None) -> str:
+    return ' × '.join(map(str, size or ()))

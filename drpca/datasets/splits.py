@@ -1,0 +1,293 @@
+"""Data sets by name and their splits.
+
+>>> split = open_split('SIRSTv1', 'test')  # doctest: +SKIP
+>>> split.read_image(split.names[0])       # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from drpca.datasets.catalog import KNOWN_DATASETS, canonical_name
+from drpca.datasets.io import MaskRule, read_image, read_mask
+from drpca.datasets.layouts import Part, Tree, read_tree, simplify
+from drpca.errors import UserError
+
+STANDARD_SPLITS = ('train', 'val', 'trainval', 'test', 'all')
+_VAL_FRACTION = 0.2
+_TEST_FRACTION = 0.2
+_KIT_PREFIXES = ('sirstdevkit', 'opensirst')
+
+
+@dataclass(frozen=True)
+class Split:
+    """The images of one split, with their masks.
+
+    Attributes:
+        dataset: Canonical name of the data set, 'SIRSTv1'; the folder name for data sets of one's own.
+        split: Name as it was asked for.
+        root: Folder of the data set.
+        names: Image names (file names without suffix), in the order of the list or sorted.
+        source: Where the split comes from: a list file, a folder, or the rule that divided it.
+    """
+
+    dataset: str
+    split: str
+    root: Path
+    names: list[str]
+    source: str
+    _files: dict[str, tuple[Path, Path]] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def image_path(self, name: str) -> Path:
+        """Image file of ``name``."""
+        return self._pair(name)[0]
+
+    def mask_path(self, name: str) -> Path:
+        """Mask file of ``name``."""
+        return self._pair(name)[1]
+
+    def read_image(self, name: str) -> np.ndarray:
+        """(H, W) uint8 or uint16 grey values; see :func:`drpca.datasets.io.read_image`."""
+        return read_image(self.image_path(name))
+
+    def read_mask(self, name: str, rule: MaskRule = 'positive') -> np.ndarray:
+        """(H, W) bool; see :func:`drpca.datasets.io.read_mask`."""
+        return read_mask(self.mask_path(name), rule)
+
+    def _pair(self, name: str) -> tuple[Path, Path]:
+        if name not in self._files:
+            raise UserError(
+                f'{self.dataset} {self.split} has no image {name!r} ({len(self)} images from {self.source}).'
+            )
+        return self._files[name]
+
+
+def resolve_data_root(data_root: str | Path | None = None) -> Path:
+    """The folder that holds the data sets: the argument, else ``DRPCA_DATA``, else ``./datasets``.
+
+    Raises:
+        UserError: It does not exist or holds nothing.
+    """
+    chosen = data_root or os.environ.get('DRPCA_DATA')
+    root = Path(chosen or 'datasets').expanduser()
+    how = 'Give it with --data-root or DRPCA_DATA; datasets/README.md describes the layout.'
+    if not root.is_dir():
+        raise UserError(f'Data root {root} is not a folder. {how}')
+    if not _folders(root):
+        raise UserError(f'Data root {root} holds no data set folder. {how}')
+    return root
+
+
+def find_datasets(data_root: str | Path | None = None) -> dict[str, Tree]:
+    """All data sets under the data root, by name.
+
+    Raises:
+        UserError: The data root is missing or empty.
+    """
+    root = resolve_data_root(data_root)
+    found: dict[str, Tree] = {}
+    for folder in _folders(root):
+        tree = read_tree(folder)
+        if tree is not None:
+            for name in _names_of(folder, tree):
+                found.setdefault(name, tree)
+    return dict(sorted(found.items(), key=lambda item: item[0].lower()))
+
+
+def unknown_folders(data_root: str | Path | None = None) -> list[Path]:
+    """Folders under the data root that follow no known layout."""
+    return [folder for folder in _folders(resolve_data_root(data_root)) if read_tree(folder) is None]
+
+
+def find_dataset(dataset: str, data_root: str | Path | None = None) -> tuple[str, Tree]:
+    """Finds one data set by any of its names.
+
+    Returns:
+        Canonical name and the tree.
+
+    Raises:
+        UserError: The data root is missing or empty, or the data set is not there.
+    """
+    root = resolve_data_root(data_root)
+    wanted = canonical_name(dataset)
+    folders = sorted(
+        _folders(root), key=lambda f: (f.name != wanted, simplify(f.name) != simplify(wanted), f.name)
+    )
+    for folder in folders:
+        key = simplify(folder.name)
+        if key in _keys(wanted) or key.startswith(_KIT_PREFIXES):
+            tree = read_tree(folder)
+            names = _names_of(folder, tree) if tree is not None else []
+            if tree is not None and (wanted in names or key == simplify(dataset)):
+                return (wanted if wanted in names else names[0]), tree
+            if tree is None and key in _keys(wanted):
+                raise UserError(
+                    f'{folder} follows no known layout: expected images/ and masks/, in it or in its '
+                    'trainval/ and test/; datasets/README.md lists the layouts.'
+                )
+    raise _not_found(dataset, wanted, root)
+
+
+def open_split(dataset: str, split: str = 'test', data_root: str | Path | None = None) -> Split:
+    """Opens one split of a data set.
+
+    Splits are 'train', 'val', 'trainval', 'test', 'all' and the name of any list in the data set's folder,
+    such as 'test_half'. SIRST V1 and V2 have official training, validation and test lists. Where there is no
+    list for validation, 'val' is a fixed fifth of 'trainval' and 'train' the rest, so a lone list or folder
+    'train' counts as 'trainval'; a folder of images without any list is divided 60/20/20. These divisions
+    order the images by the SHA-256 of their names and so depend on the names alone.
+
+    Args:
+        dataset: Name of a known data set, in any spelling, or of a folder under the data root.
+        split: Which images.
+        data_root: Folder that holds the data sets; default ``DRPCA_DATA``, else ``./datasets``.
+
+    Raises:
+        UserError: Data root, data set or split not found; a listed image is missing; an image lacks its
+            mask; in a split without a list, also a mask without image.
+    """
+    name, tree = find_dataset(dataset, data_root)
+    members, source = split_members(name, tree, split)
+    files: dict[str, tuple[Path, Path]] = {}
+    for part, stem in members:
+        image, mask = part.images.get(stem), part.masks.get(stem)
+        if image is None:
+            what = 'a mask without image' if mask else f'no image of that name in {part.image_folder}'
+            raise UserError(f'{name} {split}: {stem!r} has {what} (from {source}).')
+        if mask is None:
+            raise UserError(f'{name} {split}: image {image} has no mask in {part.mask_folder}.')
+        if stem in files:
+            raise UserError(f'{name} {split}: {stem!r} occurs twice (from {source}).')
+        files[stem] = (image, mask)
+    if not files:
+        raise UserError(f'{name} {split} holds no images (from {source}).')
+    return Split(name, split, tree.root, list(files), source, files)
+
+
+Members = list[tuple[Part, str]]
+
+
+def split_members(dataset: str, tree: Tree, split: str) -> tuple[Members, str]:
+    """Names in a split, unchecked, each with the part it lies in; and where the split comes from.
+
+    Raises:
+        UserError: The data set has no such split.
+    """
+    found = _find_split(dataset, tree, split.lower())
+    if found is None:
+        known = ', '.join(available_splits(dataset, tree))
+        raise UserError(f'{dataset} in {tree.root} has no split {split!r}. Known: {known}.')
+    return found
+
+
+def available_splits(dataset: str, tree: Tree) -> list[str]:
+    """Names that :func:`open_split` takes for this data set: the standard ones, then its lists."""
+    names = dict.fromkeys((*STANDARD_SPLITS, *tree.lists))
+    return [name for name in names if _find_split(dataset, tree, name) is not None]
+
+
+def _find_split(dataset: str, tree: Tree, split: str) -> tuple[Members, str] | None:
+    if split == 'all':
+        return [m for part in tree.parts.values() for m in _everything(part)], str(tree.root)
+    given = _given_splits(dataset, tree)
+    if split in given and (split != 'train' or 'val' in given):
+        return given[split]
+    if split not in STANDARD_SPLITS:
+        key = tree.lists.get(split)
+        return _listed(tree, split) if key else None
+    if not given:
+        return _divide(_everything(tree.parts['']), split, test=True)
+    training = [given[key] for key in ('trainval', 'train', 'val') if key in given]
+    if split == 'test' or not training:
+        return None
+    if 'trainval' in given:
+        training = training[:1]
+    members = [m for part, _ in training for m in part]
+    if split == 'trainval':
+        return members, ' + '.join(source for _, source in training)
+    return _divide(members, split, test=False)
+
+
+def _given_splits(dataset: str, tree: Tree) -> dict[str, tuple[Members, str]]:
+    """The standard splits that the data set brings along, as lists or as parts."""
+    if '' not in tree.parts:
+        return {name: (_everything(part), str(part.image_folder)) for name, part in tree.parts.items()}
+    official = KNOWN_DATASETS[dataset].list_ending if dataset in KNOWN_DATASETS else ''
+    endings = (official, '', f'_{tree.root.name}'.lower(), *_data_set_endings(tree))
+    given = {}
+    for split in ('train', 'val', 'trainval', 'test'):
+        key = next((split + ending for ending in endings if split + ending in tree.lists), None)
+        if key is not None:
+            given[split] = _listed(tree, key)
+    return given
+
+
+def _listed(tree: Tree, key: str) -> tuple[Members, str]:
+    return [(tree.parts[''], stem) for stem in tree.read_list(key)], str(tree.lists[key])
+
+
+def _data_set_endings(tree: Tree) -> list[str]:
+    """What follows 'train' and 'test' in BasicIRSTD's lists, whatever the folder is called now."""
+    known = {key for info in KNOWN_DATASETS.values() for key in info.keys}
+    endings = {key.partition('_')[2] for key in tree.lists}
+    return sorted(f'_{ending}' for ending in endings if simplify(ending) in known)
+
+
+def _everything(part: Part) -> Members:
+    return [(part, stem) for stem in sorted(part.images.keys() | part.masks.keys())]
+
+
+def _divide(members: Members, split: str, test: bool) -> tuple[Members, str]:
+    """Takes a split out of members by the order of their names' SHA-256."""
+    order = sorted((stem for _, stem in members), key=lambda stem: hashlib.sha256(stem.encode()).digest())
+    num_test = max(1, round(_TEST_FRACTION * len(order))) if test else 0
+    num_val = max(1, round(_VAL_FRACTION * len(order)))
+    pieces = {'test': order[:num_test], 'trainval': order[num_test:]}
+    pieces |= {'val': pieces['trainval'][:num_val], 'train': pieces['trainval'][num_val:]}
+    kept = set(pieces[split])
+    rule = 'fixed 60/20/20 division of all images' if test else 'fixed 80/20 division of trainval'
+    return [m for m in members if m[1] in kept], rule
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith('.'))
+
+
+def _keys(name: str) -> tuple[str, ...]:
+    return KNOWN_DATASETS[name].keys if name in KNOWN_DATASETS else (simplify(name),)
+
+
+def _names_of(folder: Path, tree: Tree) -> list[str]:
+    """Data sets in a folder: SIRST V1 and V2 come in kits of the same name, told apart by their content."""
+    if not simplify(folder.name).startswith(_KIT_PREFIXES):
+        return [canonical_name(folder.name)]
+    second = any(key.endswith('_full') for key in tree.lists) or len(tree) > 700
+    first = any(key.endswith('_v1') for key in tree.lists) or not second
+    return ['SIRSTv1'] * first + ['SIRSTv2'] * second
+
+
+def _not_found(dataset: str, wanted: str, root: Path) -> UserError:
+    present = list(find_datasets(root))
+    here = f'Present under {root}: {", ".join(present) or "none"}.'
+    if wanted == 'synthetic':
+        return UserError(
+            f'Data set synthetic is not under {root}. Make it: python tools/make_synthetic.py. {here}'
+        )
+    if wanted in KNOWN_DATASETS:
+        return UserError(
+            f'Data set {wanted} is not under {root}: expected {root / KNOWN_DATASETS[wanted].expected} '
+            f'(datasets/README.md tells how to get it). {here}'
+        )
+    known = list(dict.fromkeys([*KNOWN_DATASETS, *present]))
+    near = difflib.get_close_matches(dataset.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
+    hint = next((f' Did you mean {k!r}?' for k in known if near and k.lower() == near[0]), '')
+    return UserError(f'Unknown data set {dataset!r}.{hint} Known: {", ".join(known)}. {here}')

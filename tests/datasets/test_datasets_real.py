@@ -1,0 +1,49 @@
+"""SIRST V1 and NUDT-SIRST as published; skipped where they are not at hand."""
+
+import numpy as np
+import pytest
+
+from drpca.datasets import InfraredDataset, open_split
+from drpca.datasets.check import check_dataset
+from drpca.datasets.leaks import find_leaks
+from drpca.datasets.splits import find_dataset
+from tests.support import shared_path
+
+
+@pytest.fixture
+def root():
+    return shared_path('datasets')
+
+
+@pytest.mark.parametrize(
+    ('dataset', 'counts'),
+    [
+        ('SIRSTv1', {'train': 256, 'val': 85, 'trainval': 341, 'test': 86, 'all': 427}),
+        ('NUDT-SIRST', {'train': 530, 'val': 133, 'trainval': 663, 'test': 664, 'all': 1327}),
+    ],
+)
+def test_checks_clean(root, dataset, counts):
+    report = check_dataset(*find_dataset(dataset, root))
+    assert report.problems == []
+    assert {split: report.splits[split] for split in counts} == counts
+    assert report.images == report.masks == counts['all']
+    assert report.empty_masks == 0
+
+
+def test_known_leaks_of_sirst_v1(root):
+    half = open_split('SIRSTv1', 'train_half', root)
+    assert len(half) == 213
+    (leak,) = find_leaks(
+        half, [open_split('SIRSTv1', 'test', root), open_split('SIRSTv1', 'test_half', root)]
+    )
+    assert (len(leak.names), leak.total) == (44, 86)
+
+
+def test_all_of_sirst_v1_loads_at_256(root):
+    dataset = InfraredDataset('SIRSTv1', 'all', root)
+    assert len(dataset) == 427
+    for index in range(len(dataset)):
+        sample = dataset[index]
+        assert sample['image'].shape == sample['gt_mask'].shape == (1, 256, 256)
+        assert 0 <= sample['image'].min() < sample['image'].max() <= 1
+    assert np.mean([dataset[i]['gt_mask'].sum() > 0 for i in range(len(dataset))]) > 0.99
