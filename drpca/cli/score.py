@@ -1,0 +1,207 @@
+"""``cal_from_mask.py``: scores saved maps against the masks of a data set."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from drpca.cli.common import NATIVE, command_parser, guarded, size_argument
+from drpca.errors import UserError
+from drpca.evaluation import tables
+from drpca.evaluation.protocols import Protocol, build_protocols, known_protocols
+from drpca.evaluation.report import render_report
+from drpca.evaluation.results import ResultsFolder, find_results
+from drpca.evaluation.scoring import Score, choose_thresholds, score_folder
+
+DEFAULT_PROTOCOLS = ('basicirstd', 'drpca', 'rpcanet')
+
+DESCRIPTION = """\
+Score saved maps against the masks of a data set.
+
+Reads results/<dataset>/mat/NAME.mat (variable T, in [0, 1]) or, where there is none, img/NAME.png, and
+prints IoU, nIoU, F1, precision, recall, Pd, Fa and AUC under one or more protocols. Published figures
+differ in their definitions, so every line names its preset, threshold, scoring size and matching rule.
+
+  IoU, F1, precision, recall   foreground pixels, pooled over the images, in %
+  nIoU                         mean of the IoU of each image, in %
+  Pd                           detected targets / targets, in %
+  Fa                           false-alarm pixels / pixels, times 1e-6
+  AUC                          area under the published ROC (max-normalised maps, 201 thresholds), the
+                               same for all protocols at one size
+  -                            undefined: nothing to judge (Pd without targets, for instance)"""
+
+EXAMPLES = """\
+  python cal_from_mask.py
+      everything under results/: basicirstd at native size, then drpca and rpcanet at 256x256
+  python cal_from_mask.py --results results/SIRSTv1 --protocol drpca --size 256 --json scores.json
+      one folder under one protocol, also as a file of plain ratios
+  python cal_from_mask.py --results out/a out/b --dataset NUDT-SIRST --report report.html
+      two folders side by side, with curves, worst cases and paired confidence intervals
+  python cal_from_mask.py --results results/SIRSTv1 --threshold-from val/SIRSTv1
+      at the threshold that was best on the maps of the validation split
+
+exit status:
+  0  scored
+  2  wrong usage or input; one line on standard error says what to do"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of ``cal_from_mask.py``."""
+    parser = command_parser('cal_from_mask.py', DESCRIPTION, EXAMPLES)
+    parser.add_argument(
+        '--results',
+        nargs='+',
+        type=Path,
+        metavar='FOLDER',
+        help='folders of score maps; default: every folder under results/',
+    )
+    parser.add_argument(
+        '--dataset', help="data set of the masks; default: from run.json, else the folder's name"
+    )
+    parser.add_argument('--split', help='split of the data set; default: from run.json, else test')
+    parser.add_argument('--data-root', type=Path, metavar='DIR', help='default: DRPCA_DATA, else ./datasets')
+    parser.add_argument(
+        '--protocol',
+        nargs='+',
+        metavar='NAME',
+        help=f"one or more of {', '.join(known_protocols())}, or config files with a list of one's own, "
+        "protocols = [dict(type='basicirstd', name='strict', threshold=0.7)]; default: "
+        f'{", ".join(DEFAULT_PROTOCOLS)}',
+    )
+    parser.add_argument(
+        '--size',
+        type=size_argument,
+        metavar='N|native',
+        help='score at N x N pixels (maps resized bilinear, masks nearest) or at the size of each mask; '
+        'default: the size customary for each protocol',
+    )
+    parser.add_argument(
+        '--threshold-from',
+        type=Path,
+        metavar='FOLDER',
+        help='score at the threshold with the highest pixel F1 on this results folder, that of a validation '
+        'split, instead of 0.5',
+    )
+    parser.add_argument(
+        '--allow-partial', action='store_true', help='score the images that folder and split have in common'
+    )
+    files = parser.add_argument_group('files')
+    files.add_argument('--json', type=Path, metavar='FILE', help='figures as plain ratios, by preset')
+    files.add_argument('--csv', type=Path, metavar='FILE', help='figures as plain ratios, a line per preset')
+    files.add_argument(
+        '--targets-csv', type=Path, metavar='FILE', help='a line per target: size, SNR, hit, …'
+    )
+    files.add_argument('--markdown', type=Path, metavar='FILE', help='the printed table')
+    files.add_argument('--latex', type=Path, metavar='FILE', help='the printed table, for booktabs')
+    files.add_argument(
+        '--report',
+        type=Path,
+        metavar='FILE',
+        help='one self-contained HTML page: curves, worst cases, images, comparison of the folders; folders '
+        "whose names differ in 'seed<N>' alone are also shown as mean and deviation",
+    )
+    return parser
+
+
+def chosen_protocols(arguments: argparse.Namespace) -> list[Protocol]:
+    """The protocols of a command line, with the size it asks for.
+
+    Raises:
+        UserError: Unknown protocol.
+    """
+    specs = [spec for name in arguments.protocol or DEFAULT_PROTOCOLS for spec in _protocol_specs(name)]
+    protocols = build_protocols(specs)
+    if arguments.size is None:
+        return protocols
+    size = None if arguments.size == NATIVE else arguments.size
+    return [dataclasses.replace(protocol, size=size) for protocol in protocols]
+
+
+def _protocol_specs(name: str) -> list[Any]:
+    """A name as it is, or what the config file of that name lists under ``protocols``."""
+    if not name.endswith('.py'):
+        return [name]
+    if not Path(name).is_file():
+        raise UserError(f'No config file {name}; name a preset ({", ".join(known_protocols())}) or a file.')
+    try:
+        specs = Config.fromfile(name).get('protocols')
+    except Exception as error:  # the file is Python: anything may go wrong in it
+        raise UserError(f'Cannot read {name}: {type(error).__name__}: {error}') from error
+    if not isinstance(specs, list) or not specs:
+        raise UserError(f"{name}: expected a list, protocols = [dict(type='basicirstd', name='mine', …)].")
+    return specs
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file that the user named, and says so.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    replaced = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'Cannot write {path}: {error.strerror}; name another file.') from error
+    print(f'{"replaced" if replaced else "wrote"} {path}', file=sys.stderr)
+
+
+def write_files(arguments: argparse.Namespace, scores: Sequence[Score]) -> None:
+    """Writes what the command line asks for."""
+    if arguments.json:
+        write_file(arguments.json, json.dumps(tables.as_json(scores), indent=2) + '\n')
+    if arguments.csv:
+        write_file(arguments.csv, tables.as_csv(scores))
+    if arguments.targets_csv:
+        write_file(arguments.targets_csv, tables.targets_csv(scores))
+    if arguments.markdown:
+        write_file(arguments.markdown, tables.as_markdown(scores))
+    if arguments.latex:
+        write_file(arguments.latex, tables.as_latex(scores))
+    if arguments.report:
+        write_file(arguments.report, render_report(scores))
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command.
+
+    Args:
+        argv: Arguments without the program's name; default ``sys.argv[1:]``.
+
+    Returns:
+        Exit status: 0, or 2 after bad input.
+    """
+    arguments = build_parser().parse_args(argv)
+    protocols = chosen_protocols(arguments)
+    folders = [ResultsFolder(path) for path in arguments.results] if arguments.results else find_results()
+    chosen_on = None
+    if arguments.threshold_from:
+        source = ResultsFolder(arguments.threshold_from)
+        protocols, chosen_on = choose_thresholds(source, protocols, arguments.data_root)
+        chosen = ', '.join(f'{p.name} {p.threshold_text} ({tables.size_text(p.size)})' for p in protocols)
+        print(f'thresholds chosen on {source.path}, {chosen_on.dataset} {chosen_on.split}: {chosen}\n')
+    scores: list[Score] = []
+    for folder in folders:
+        score = score_folder(
+            folder,
+            protocols,
+            arguments.dataset,
+            arguments.split,
+            arguments.data_root,
+            arguments.allow_partial,
+            analyse=bool(arguments.report or arguments.targets_csv),
+            chosen_on=chosen_on,
+        )
+        print(('\n' if scores else '') + tables.as_text(score))
+        scores.append(score)
+    write_files(arguments, scores)
+    return 0

@@ -1,0 +1,283 @@
+"""Pure functions of evaluation: binary maps, pixel counts, connected components, the published ROC.
+
+Shapes: score maps (H, W) float in [0, 1]; binary maps and masks (H, W) bool. Positions are (row, column) in
+pixels. Every ratio follows one rule for empty denominators, see :func:`ratio`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy import integrate, ndimage
+
+from drpca.errors import UserError
+
+ROC_THRESHOLDS = np.arange(201) / 200
+"""The 201 thresholds i/200 of the ROC in the code published with RPCANet and DRPCA-Net."""
+
+_EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
+
+
+def check_pair(scores: np.ndarray, gt_mask: np.ndarray, name: str = 'image') -> tuple[np.ndarray, np.ndarray]:
+    """Checks one score map against its mask.
+
+    Args:
+        scores: (H, W) scores in [0, 1]; float, or integers 0 and 1.
+        gt_mask: (H, W) bool, or numbers of which those above 0 are target.
+        name: What the messages call the image.
+
+    Returns:
+        ``scores`` as floating point and ``gt_mask`` as bool, both (H, W).
+
+    Raises:
+        UserError: The two differ in size, are not 2-D or empty, or the scores hold NaN, infinity or values
+            outside [0, 1].
+    """
+    scores, gt_mask = np.asarray(scores), np.asarray(gt_mask)
+    if scores.ndim != 2 or scores.size == 0:
+        raise UserError(f'{name}: expected a score map of shape (H, W), got shape {scores.shape}.')
+    if scores.shape != gt_mask.shape:
+        raise UserError(
+            f'{name}: the score map is {shape_text(scores.shape)} and the mask {shape_text(gt_mask.shape)} '
+            '(height x width); resize one of them first.'
+        )
+    if not np.issubdtype(scores.dtype, np.floating):
+        scores = scores.astype(np.float32)
+    low, high = float(scores.min()), float(scores.max())
+    if np.isnan(low) or np.isnan(high):
+        raise UserError(f'{name}: the score map holds NaN; look at the network or the file that produced it.')
+    if low < 0 or high > 1:
+        raise UserError(
+            f'{name}: expected scores in [0, 1], got values from {low:g} to {high:g}; apply the sigmoid.'
+        )
+    return scores, gt_mask if gt_mask.dtype == bool else gt_mask > 0
+
+
+def shape_text(shape: tuple[int, ...]) -> str:
+    """Height and width as people write them: '256x256'."""
+    return 'x'.join(str(n) for n in shape)
+
+
+# Binary maps
+
+
+def normalise_by_maximum(scores: np.ndarray) -> np.ndarray:
+    """Divides a score map by its own maximum; an all-zero map (0/0 in the published code) stays zero."""
+    high = scores.max()
+    return scores / high if high > 0 else scores
+
+
+def binarise(scores: np.ndarray, threshold: float = 0.5, normalise: bool = False) -> np.ndarray:
+    """Scores strictly above a threshold.
+
+    Args:
+        scores: (H, W) in [0, 1].
+        threshold: In [0, 1], rounded to the precision of the map, so that a float32 0.7 is not above 0.7.
+        normalise: Divide by the map's own maximum first ('max-normalised'). Every map but an all-zero one
+            then holds a detection, so that images without targets turn into false alarms.
+
+    Returns:
+        (H, W) bool.
+    """
+    return (normalise_by_maximum(scores) if normalise else scores) > scores.dtype.type(threshold)
+
+
+# Pixels
+
+
+def pixel_counts(pred_mask: np.ndarray, gt_mask: np.ndarray) -> tuple[int, int, int]:
+    """True positive, false positive and false negative pixels of two (H, W) bool maps."""
+    tp = int(np.count_nonzero(pred_mask & gt_mask))
+    return tp, int(np.count_nonzero(pred_mask)) - tp, int(np.count_nonzero(gt_mask)) - tp
+
+
+def ratio(numerator: float, denominator: float, total: float) -> float:
+    """``numerator / denominator`` with a meaning for empty denominators.
+
+    Where the denominator is 0 the ratio is 0.0 if there was anything to judge (``total`` > 0: for instance
+    the precision where targets were there and nothing was predicted), and NaN, 'undefined', if there was
+    nothing (no target and no prediction anywhere; Pd without targets; Fa without images).
+    """
+    if total == 0:
+        return float('nan')
+    return float(numerator / denominator) if denominator else 0.0
+
+
+def pixel_scores(tp: int, fp: int, fn: int) -> dict[str, float]:
+    """IoU, F1, precision and recall of the foreground from (pooled) pixel counts; F1 = 2 IoU / (1 + IoU).
+
+    NaN where neither target nor prediction has a pixel.
+    """
+    union = tp + fp + fn
+    return {
+        'IoU': ratio(tp, union, union),
+        'F1': ratio(2 * tp, 2 * tp + fp + fn, union),
+        'precision': ratio(tp, tp + fp, union),
+        'recall': ratio(tp, tp + fn, union),
+    }
+
+
+def normalised_iou(tp: np.ndarray, fp: np.ndarray, fn: np.ndarray) -> float:
+    """nIoU: mean over images of the IoU of each.
+
+    Args:
+        tp: (N,) true positive pixels of each image; ``fp`` and ``fn`` alike.
+
+    Returns:
+        The mean over images with a target or a prediction. An image with neither has no IoU and is left out
+        (a false alarm on an image without targets counts as 0); NaN if none is left.
+    """
+    union = np.asarray(tp) + fp + fn
+    judged = union > 0
+    return float(np.mean(np.asarray(tp)[judged] / union[judged])) if judged.any() else float('nan')
+
+
+# Components
+
+
+@dataclass(frozen=True)
+class Components:
+    """8-connected components of a binary map, numbered 0 … n−1 in scan order (row by row, by their first
+    pixel).
+
+    Attributes:
+        labels: (H, W) int, 0 is background, component k has k + 1.
+        areas: (n,) int, pixels of each.
+        centroids: (n, 2) float, mean (row, column) of the pixels of each.
+    """
+
+    labels: np.ndarray
+    areas: np.ndarray
+    centroids: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.areas)
+
+    @cached_property
+    def mask(self) -> np.ndarray:
+        """(H, W) bool: the binary map itself."""
+        return self.labels > 0
+
+
+def connected_components(mask: np.ndarray) -> Components:
+    """Labels the 8-connected components of a (H, W) bool map."""
+    labels, count = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
+    where = np.flatnonzero(labels)
+    of_pixel = labels.ravel()[where] - 1
+    areas = np.bincount(of_pixel, minlength=count)
+    rows, columns = np.divmod(where, mask.shape[1])
+    sums = [np.bincount(of_pixel, weights=position, minlength=count) for position in (rows, columns)]
+    return Components(labels, areas, np.stack(sums, axis=1) / areas[:, None])
+
+
+def overlap_areas(targets: Components, predictions: Components) -> np.ndarray:
+    """(n targets, n predictions) int: pixels that each pair of components shares."""
+    where = np.flatnonzero(targets.labels)
+    target, prediction = targets.labels.ravel()[where] - 1, predictions.labels.ravel()[where] - 1
+    pairs = (target * len(predictions) + prediction)[prediction >= 0]
+    counts = np.bincount(pairs, minlength=len(targets) * len(predictions))
+    return counts.reshape(len(targets), len(predictions))
+
+
+# Published ROC
+
+
+@dataclass(frozen=True)
+class RocCounts:
+    """What one image, or the sum over several, adds to the published ROC.
+
+    Attributes:
+        false_pixels: (201,) background pixels at or above each threshold.
+        hits: (201,) targets with a pixel at or above each threshold.
+        background: Pixels outside targets.
+        targets: Number of targets.
+    """
+
+    false_pixels: np.ndarray
+    hits: np.ndarray
+    background: int
+    targets: int
+
+    def __add__(self, other: RocCounts) -> RocCounts:
+        return RocCounts(
+            self.false_pixels + other.false_pixels,
+            self.hits + other.hits,
+            self.background + other.background,
+            self.targets + other.targets,
+        )
+
+    @classmethod
+    def zero(cls) -> RocCounts:
+        """The counts of no image."""
+        nothing = np.zeros(len(ROC_THRESHOLDS), dtype=np.int64)
+        return cls(nothing, nothing, 0, 0)
+
+
+def quantise(values: np.ndarray, thresholds: np.ndarray, strict: bool = False) -> np.ndarray:
+    """Level of each value: how many of the ascending ``thresholds`` it reaches (≥), or exceeds (>) if
+    ``strict``.
+
+    Args:
+        values: Any shape, floating point; the thresholds are rounded to its precision.
+        thresholds: (K,) ascending.
+        strict: Count those exceeded.
+
+    Returns:
+        Levels 0 … K as int16, of the shape of ``values``. Most pixels of a score map lie below the second
+        threshold and are settled by two comparisons.
+    """
+    thresholds = thresholds.astype(values.dtype)
+    compare = np.greater if strict else np.greater_equal
+    levels = compare(values, thresholds[0]).astype(np.int16)
+    above = compare(values, thresholds[min(1, len(thresholds) - 1)])
+    levels[above] = np.searchsorted(thresholds, values[above], side='left' if strict else 'right')
+    return levels
+
+
+def count_from_level(levels: np.ndarray, count: int) -> np.ndarray:
+    """How many of ``levels`` are at least 1, 2, … ``count``: (count,) int."""
+    return np.cumsum(np.bincount(levels.ravel(), minlength=count + 1)[:0:-1])[::-1]
+
+
+def roc_counts(scores: np.ndarray, targets: Components) -> RocCounts:
+    """Counts of one image for the ROC of the published code (RPCANet, DRPCA-Net).
+
+    The map is divided by its own maximum and compared by ≥ with i/200, i = 0 … 200. A target is hit when any
+    of its pixels is reached; false alarms are background pixels. An image without targets adds nothing, and
+    on an all-zero map nothing is detected at any threshold.
+
+    Args:
+        scores: (H, W) in [0, 1].
+        targets: Components of the mask.
+    """
+    if len(targets) == 0:
+        return RocCounts.zero()
+    background = int(targets.labels.size - targets.areas.sum())
+    if not scores.max() > 0:
+        nothing = RocCounts.zero()
+        return RocCounts(nothing.false_pixels, nothing.hits, background, len(targets))
+    count = len(ROC_THRESHOLDS)
+    levels = quantise(normalise_by_maximum(scores), ROC_THRESHOLDS)
+    where = np.flatnonzero(targets.labels)
+    on_targets = levels.ravel()[where]
+    best = np.zeros(len(targets), dtype=levels.dtype)
+    np.maximum.at(best, targets.labels.ravel()[where] - 1, on_targets)
+    false_pixels = count_from_level(levels, count) - count_from_level(on_targets, count)
+    return RocCounts(false_pixels, count_from_level(best, count), background, len(targets))
+
+
+def roc(counts: RocCounts) -> tuple[np.ndarray, np.ndarray]:
+    """False-alarm rate over background pixels and detection rate over targets: (201,) each.
+
+    NaN without targets.
+    """
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return counts.false_pixels / np.float64(counts.background), counts.hits / np.float64(counts.targets)
+
+
+def roc_auc(counts: RocCounts) -> float:
+    """Area under the published ROC by the trapezoid rule, end points not added; NaN without targets."""
+    false_alarm_rate, detection_rate = roc(counts)
+    return float(-integrate.trapezoid(detection_rate, false_alarm_rate))

@@ -1,0 +1,246 @@
+"""Folders of saved score maps: reading, checking against a split, bringing maps and masks to the scoring
+size.
+
+A results folder is ``results/<dataset>/`` with ``mat/NAME.mat`` (key ``T``, float in [0, 1]; preferred) or
+``img/NAME.png`` (8- or 16-bit score map), and ``run.json`` where this project's inference made it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from scipy import io as scipy_io
+
+from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
+from drpca.datasets.splits import Split
+from drpca.errors import UserError
+from drpca.evaluation.functional import check_pair, shape_text
+
+_SUFFIXES = {'mat': '.mat', 'img': '.png'}
+_MAT_KEY = 'T'
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a results folder, maps as they were saved.
+
+    Attributes:
+        name: Name of the image.
+        scores: (h, w) float32 in [0, 1], at the size of the saved map.
+        gt_mask: (H, W) bool, at the size of the mask file.
+    """
+
+    name: str
+    scores: np.ndarray
+    gt_mask: np.ndarray
+
+    def at(self, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and mask at the scoring size.
+
+        Args:
+            size: Side of a square, None for the mask's own size. Scores are resized bilinearly, the mask by
+                nearest neighbour (:mod:`drpca.datasets.io`), as the published pipelines do; what has the size
+                already is left alone.
+
+        Returns:
+            Scores float32 in [0, 1] and mask bool, of equal shape.
+        """
+        shape = self.gt_mask.shape if size is None else (size, size)
+        scores = np.clip(resize_image(self.scores, shape), 0, 1)
+        return scores, resize_mask(self.gt_mask, shape)
+
+
+class ResultsFolder:
+    """Saved score maps of one data set.
+
+    Args:
+        path: Folder with ``mat/`` or ``img/``.
+
+    Attributes:
+        path: The folder.
+        kind: 'mat' or 'img', where the maps are read from.
+        names: Image names, sorted.
+
+    Raises:
+        UserError: Not a folder, or no map in it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise UserError(f'No results folder {self.path}; make one with inference.py, or name another.')
+        for kind, suffix in _SUFFIXES.items():
+            files = sorted((self.path / kind).glob(f'*{suffix}'))
+            if files:
+                self.kind, self.names = kind, [file.stem for file in files]
+                return
+        raise UserError(
+            f'{self.path} holds no score maps: expected mat/NAME.mat (key {_MAT_KEY!r}) or img/NAME.png; '
+            'make them with inference.py.'
+        )
+
+    @cached_property
+    def run(self) -> dict[str, Any]:
+        """Contents of ``run.json``; empty where there is none."""
+        file = self.path / 'run.json'
+        if not file.is_file():
+            return {}
+        try:
+            run = json.loads(file.read_text(encoding='utf-8'))
+        except (OSError, ValueError) as error:
+            raise UserError(f'Cannot read {file}: expected JSON ({error}); repair or remove it.') from error
+        if not isinstance(run, dict):
+            raise UserError(f'Cannot read {file}: expected a JSON object, got {type(run).__name__}.')
+        return run
+
+    @property
+    def dataset(self) -> str:
+        """Name of the data set, from ``run.json``, else from the name of the folder."""
+        return str(self.run.get('dataset') or self.path.resolve().name)
+
+    @property
+    def split(self) -> str:
+        """Name of the split, from ``run.json``, else 'test'."""
+        return str(self.run.get('split') or 'test')
+
+    def map_path(self, name: str) -> Path:
+        """File of one score map."""
+        return self.path / self.kind / f'{name}{_SUFFIXES[self.kind]}'
+
+    def read(self, name: str) -> np.ndarray:
+        """Reads one score map.
+
+        Returns:
+            (H, W) float32 in [0, 1].
+
+        Raises:
+            UserError: The file is missing, unreadable, lacks the key ``T``, or holds NaN or values outside
+                [0, 1].
+        """
+        path = self.map_path(name)
+        scores = read_mat(path) if self.kind == 'mat' else to_unit(read_image(path), sixteen_bit='full')
+        return check_pair(scores, np.zeros(scores.shape, dtype=bool), str(path))[0]
+
+
+def read_mat(path: str | Path, key: str = _MAT_KEY) -> np.ndarray:
+    """Reads one 2-D variable of a MATLAB file (version 4 to 7.2) as float32.
+
+    Raises:
+        UserError: The file is missing or unreadable, the variable is not in it or is no 2-D array of real
+            numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'Cannot read {path}: no such file.')
+    try:
+        content = scipy_io.loadmat(path)
+    except Exception as error:  # the parser states no set of exceptions for damaged files
+        raise UserError(
+            f'Cannot read {path}: not a readable MATLAB file ({error}); save it again.'
+        ) from error
+    if key not in content:
+        found = ', '.join(name for name in content if not name.startswith('__')) or 'nothing'
+        raise UserError(f'Cannot read {path}: expected the variable {key!r}, found {found}.')
+    array = np.asarray(content[key])
+    if array.ndim != 2 or not (
+        np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
+    ):
+        raise UserError(
+            f'Cannot read {path}: expected {key!r} as a 2-D array of real numbers, got {array.dtype} of '
+            f'shape {array.shape}.'
+        )
+    return array.astype(np.float32)
+
+
+def find_results(root: str | Path = 'results') -> list[ResultsFolder]:
+    """All results folders directly below ``root``, sorted by name.
+
+    Raises:
+        UserError: There is none.
+    """
+    root = Path(root)
+    found = [
+        ResultsFolder(folder)
+        for folder in (sorted(root.iterdir()) if root.is_dir() else [])
+        if any(next((folder / kind).glob(f'*{suffix}'), None) for kind, suffix in _SUFFIXES.items())
+    ]
+    if not found:
+        raise UserError(
+            f'No results under {root}: expected {root}/<dataset>/mat/*.mat or img/*.png; make them with '
+            'inference.py, or name a folder with --results.'
+        )
+    return found
+
+
+def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> list[str]:
+    """Names to score: those of the split, in its order.
+
+    Raises:
+        UserError: The folder lacks maps of the split or holds others. With ``allow_partial`` only if no name
+            is in both.
+    """
+    have = set(folder.names)
+    names = [name for name in split.names if name in have]
+    missing = [name for name in split.names if name not in have]
+    extra = sorted(have - set(split.names))
+    if not names or ((missing or extra) and not allow_partial):
+        parts = [
+            f'{len(listed)} {what} ({", ".join(listed[:3])}{", …" if len(listed) > 3 else ""})'
+            for what, listed in (('maps missing', missing), ('maps not in the split', extra))
+            if listed
+        ]
+        advice = 'Name the right --dataset and --split' + (', or use --allow-partial.' if names else '.')
+        raise UserError(
+            f'{folder.path} against {split.dataset} {split.split}: {" and ".join(parts)}. {advice}'
+        )
+    return names
+
+
+def iterate_cases(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> Iterator[Case]:
+    """Reads map after map with its mask.
+
+    Raises:
+        UserError: As :func:`common_names` and :meth:`ResultsFolder.read`; a mask is unreadable; or the maps
+            are of mixed sizes, neither all of their images' own sizes nor all of one size.
+    """
+    sizes = _SizeCheck(folder)
+    for name in common_names(folder, split, allow_partial):
+        case = Case(name, folder.read(name), split.read_mask(name))
+        sizes.add(case, split.image_path(name))
+        yield case
+
+
+class _SizeCheck:
+    """Refuses folders in which some maps have their image's size and others a size of their own."""
+
+    def __init__(self, folder: ResultsFolder) -> None:
+        self._folder = folder
+        self._own: Case | None = None
+        self._common: Case | None = None
+
+    def add(self, case: Case, image_path: Path) -> None:
+        shape = case.scores.shape
+        if shape == case.gt_mask.shape or shape == _image_shape(image_path):
+            self._own = case
+        elif self._common is None:
+            self._common = case
+        for reference in (self._common, self._common and self._own):
+            if reference is not None and reference.scores.shape != shape:
+                raise UserError(
+                    f'{self._folder.path}: mixed sizes, {self._folder.map_path(case.name).name} is '
+                    f'{shape_text(shape)} and {self._folder.map_path(reference.name).name} '
+                    f'{shape_text(reference.scores.shape)}; expected all maps at the size of their images or '
+                    'all at one size. Make the folder again with inference.py.'
+                )
+
+
+def _image_shape(path: Path) -> tuple[int, int]:
+    with Image.open(path) as image:  # the header only
+        return image.height, image.width

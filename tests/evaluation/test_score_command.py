@@ -1,0 +1,273 @@
+"""cal_from_mask.py: reading results folders, sizes, tables, files and errors."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mini_results import NAMES, SIZES, make_maps
+from PIL import Image
+from scipy import io as scipy_io
+
+from drpca.cli.score import main
+from drpca.datasets.io import resize_image
+from drpca.evaluation import Evaluator
+from drpca.evaluation.results import Case, ResultsFolder, read_mat
+
+ROOT = Path(__file__).parents[2]
+
+
+def save_map(workplace, name, scores):
+    scipy_io.savemat(workplace / 'results/mini/mat' / f'{name}.mat', {'T': scores})
+
+
+def fails(capsys, *arguments):
+    assert main(list(arguments)) == 2
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith('error: ')
+    return lines[0]
+
+
+def test_default_prints_native_first_and_names_everything(workplace, capsys):
+    assert main([]) == 0
+    title, header, *rows = capsys.readouterr().out.splitlines()
+    assert 'mini test' in title
+    assert [row.split()[0] for row in rows] == ['basicirstd', 'drpca', 'rpcanet']
+    assert [size in row for size, row in zip(('native', '256x256', '256x256'), rows)] == [True] * 3
+    assert 'centroid < 3 px' in rows[0]
+    assert '> 0.5 of maximum' in rows[1]
+    assert 'any overlap' in rows[2]
+    for column in ('threshold', 'size', 'matching rule', 'Fa x1e-6', 'images', 'targets'):
+        assert column in header
+
+
+def test_figures_are_those_of_the_evaluator(workplace, capsys):
+    arguments = ['--protocol', 'drpca', 'opdc', '--size', 'native', '--json', 'out/scores.json']
+    assert main(['--results', 'results/mini', *arguments]) == 0
+    figures = json.loads((workplace / 'out/scores.json').read_text())
+    evaluator = Evaluator(['drpca', 'opdc'])
+    for scores, mask in make_maps().values():
+        evaluator.update(scores, mask)
+    for name, expected in evaluator.compute().items():
+        assert {key: figures[name][key] for key in expected} == pytest.approx(expected)
+        assert figures[name]['protocol']['size'] is None
+    assert 0 < figures['drpca']['IoU'] < 1
+    assert 'wrote out' in capsys.readouterr().err
+    main(['--json', 'out/scores.json'])
+    assert 'replaced out' in capsys.readouterr().err
+
+
+def test_size_256_resizes_scores_bilinear_and_masks_nearest(workplace, capsys):
+    main(['--protocol', 'basicirstd', '--size', '256', '--json', 'scores.json'])
+    evaluator = Evaluator()
+    for scores, mask in make_maps().values():
+        big = resize_image(scores, (256, 256))
+        height, width = mask.shape
+        nearest = mask[np.arange(256) * height // 256][:, np.arange(256) * width // 256]
+        evaluator.update(big, nearest)
+    got = json.loads(Path('scores.json').read_text())['basicirstd']
+    expected = evaluator.compute()['basicirstd']
+    assert {key: got[key] for key in expected} == pytest.approx(expected)
+    assert '256x256' in capsys.readouterr().out
+
+
+def test_maps_of_one_size_are_scored_at_native_size(workplace, capsys):
+    for name, (scores, _) in make_maps().items():
+        save_map(workplace, name, resize_image(scores, (128, 128)))
+    assert main(['--protocol', 'basicirstd', '--json', 'scores.json']) == 0
+    assert json.loads(Path('scores.json').read_text())['basicirstd']['Pd'] == 1
+
+
+def test_a_map_of_the_right_size_is_left_alone():
+    scores, mask = make_maps()['a_1']
+    assert Case('a_1', scores, mask).at(None)[0].tolist() == scores.tolist()
+
+
+def test_png_is_read_where_there_is_no_mat(workplace, capsys):
+    for file in (workplace / 'results/mini/mat').iterdir():
+        file.unlink()
+    folder = ResultsFolder('results/mini')
+    assert folder.kind == 'img'
+    np.testing.assert_allclose(folder.read('a_1'), make_maps()['a_1'][0], atol=0.5 / 255 + 1e-6)
+    Image.fromarray(np.full(SIZES['a_1'], 65535, np.uint16)).save('results/mini/img/a_1.png')
+    assert folder.read('a_1').min() == 1
+    assert main([]) == 0
+    assert 'maps from img/' in capsys.readouterr().out
+
+
+def test_run_json_says_data_set_and_split(workplace, capsys):
+    (workplace / 'results/mini').rename(workplace / 'results/renamed')
+    assert 'renamed' in fails(capsys)
+    (workplace / 'results/renamed/run.json').write_text(json.dumps({'dataset': 'mini', 'split': 'test'}))
+    assert main([]) == 0
+    assert 'renamed: mini test' in capsys.readouterr().out
+    assert main(['--dataset', 'MINI', '--data-root', 'data']) == 0
+
+
+def test_several_folders_share_one_file(workplace, capsys):
+    arguments = [
+        '--results',
+        'results/mini',
+        'results/mini/../mini',
+        '--protocol',
+        'opdc',
+        '--json',
+        'both.json',
+    ]
+    assert main(arguments) == 0
+    both = json.loads(Path('both.json').read_text())
+    assert sorted(both) == ['results/mini', 'results/mini/../mini']
+    assert both['results/mini']['opdc']['hIoU'] > 0
+
+
+def test_undefined_figures_are_null_and_dashes(workplace, capsys):
+    for name, size in SIZES.items():
+        Image.fromarray(np.zeros(size, np.uint8)).save(f'data/mini/test/masks/{name}.png')
+        save_map(workplace, name, np.zeros(size))
+    assert main(['--protocol', 'basicirstd', '--json', 'scores.json']) == 0
+    row = capsys.readouterr().out.splitlines()[-1].split()
+    assert row[-8:] == ['-', '-', '-', '-', '0.00', '-', '3', '0']
+    figures = json.loads(Path('scores.json').read_text(), parse_constant=pytest.fail)
+    assert figures['basicirstd']['Pd'] is None
+    assert figures['basicirstd']['Fa'] == 0
+
+
+def test_protocols_of_ones_own_come_from_a_config_file(workplace, capsys):
+    Path('mine.py').write_text("protocols = [dict(type='basicirstd', name='strict', threshold=0.85)]\n")
+    assert main(['--protocol', 'mine.py', 'drpca', '--json', 'scores.json']) == 0
+    assert json.loads(Path('scores.json').read_text())['strict']['Pd'] == 0
+    assert capsys.readouterr().out.splitlines()[-2].split()[:3] == ['strict', '>', '0.85']
+    assert 'No config file yours.py' in fails(capsys, '--protocol', 'yours.py')
+    Path('mine.py').write_text('protocols = ()')
+    assert 'expected a list' in fails(capsys, '--protocol', 'mine.py')
+    Path('mine.py').write_text('protocols = [')
+    assert 'Cannot read mine.py' in fails(capsys, '--protocol', 'mine.py')
+
+
+class TestErrors:
+    def test_no_results(self, workplace, capsys):
+        assert 'No results folder nowhere' in fails(capsys, '--results', 'nowhere')
+        Path('results/mini').rename('elsewhere')
+        assert 'No results under results' in fails(capsys)
+
+    def test_empty_folder(self, workplace, capsys):
+        Path('empty').mkdir()
+        assert 'empty holds no score maps' in fails(capsys, '--results', 'empty')
+
+    def test_too_few_and_too_many_maps(self, workplace, capsys):
+        Path('results/mini/mat/a_1.mat').rename('results/mini/mat/z_9.mat')
+        message = fails(capsys)
+        assert '1 maps missing (a_1)' in message
+        assert '1 maps not in the split (z_9)' in message
+        assert '--allow-partial' in message
+        assert main(['--allow-partial']) == 0
+        assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == ['2', '2']
+
+    def test_no_map_in_common(self, workplace, capsys):
+        for name in NAMES:
+            Path(f'results/mini/mat/{name}.mat').rename(f'results/mini/mat/z{name}.mat')
+        assert '3 maps missing (a_1, a_2, b_1)' in fails(capsys, '--allow-partial')
+
+    @pytest.mark.parametrize(
+        ('content', 'message'),
+        [
+            (b'', 'not a readable MATLAB file'),
+            (b'MATLAB 5.0 MAT-file' + bytes(200), 'not a readable MATLAB file'),
+            (b'junk' * 100, 'not a readable MATLAB file'),
+        ],
+    )
+    def test_damaged_mat(self, workplace, capsys, content, message):
+        Path('results/mini/mat/a_2.mat').write_bytes(content)
+        line = fails(capsys)
+        assert 'a_2.mat' in line
+        assert message in line
+
+    def test_truncated_mat(self, workplace, capsys):
+        file = Path('results/mini/mat/a_2.mat')
+        file.write_bytes(file.read_bytes()[:-500])
+        assert 'a_2.mat' in fails(capsys)
+
+    @pytest.mark.parametrize(
+        ('variables', 'message'),
+        [
+            ({'S': np.zeros((4, 4))}, "expected the variable 'T', found S"),
+            ({'T': np.zeros((4, 4, 2))}, r'2-D array of real numbers'),
+            ({'T': 'text'}, r'2-D array of real numbers'),
+            ({'T': np.ones((4, 4)) * 1j}, r'2-D array of real numbers'),
+        ],
+    )
+    def test_wrong_mat(self, tmp_path, variables, message):
+        from drpca.errors import UserError
+
+        scipy_io.savemat(tmp_path / 'x.mat', variables)
+        with pytest.raises(UserError, match=message):
+            read_mat(tmp_path / 'x.mat')
+        with pytest.raises(UserError, match='no such file'):
+            read_mat(tmp_path / 'y.mat')
+
+    def test_damaged_png(self, workplace, capsys):
+        for file in Path('results/mini/mat').iterdir():
+            file.unlink()
+        Path('results/mini/img/b_1.png').write_bytes(b'no picture')
+        assert 'b_1.png' in fails(capsys)
+
+    def test_damaged_mask(self, workplace, capsys):
+        Path('data/mini/test/masks/a_2.png').write_bytes(b'no picture')
+        line = fails(capsys)
+        assert 'masks' in line
+        assert 'a_2.png' in line
+
+    def test_values_out_of_range(self, workplace, capsys):
+        save_map(workplace, 'a_2', np.full(SIZES['a_2'], 200.0))
+        assert 'a_2.mat: expected scores in [0, 1]' in fails(capsys)
+        save_map(workplace, 'a_2', np.full(SIZES['a_2'], np.nan))
+        assert 'a_2.mat: the score map holds NaN' in fails(capsys)
+
+    @pytest.mark.parametrize('name', NAMES)
+    def test_mixed_sizes(self, workplace, capsys, name):
+        save_map(workplace, name, np.zeros((256, 256)))
+        message = fails(capsys)
+        assert 'mixed sizes' in message
+        assert f'{name}.mat' in message
+
+    def test_wrong_run_json(self, workplace, capsys):
+        Path('results/mini/run.json').write_text('{')
+        assert 'run.json' in fails(capsys)
+        Path('results/mini/run.json').write_text('[]')
+        assert 'JSON object' in fails(capsys)
+
+    def test_unknown_names(self, workplace, capsys):
+        assert "Did you mean 'rpcanet'" in fails(capsys, '--protocol', 'rpcnet')
+        assert 'nothing_like_it' in fails(capsys, '--dataset', 'nothing_like_it')
+        assert 'nowhere' in fails(capsys, '--data-root', 'nowhere')
+
+    def test_json_cannot_be_written(self, workplace, capsys):
+        main(['--protocol', 'basicirstd', '--json', 'results'])
+        assert 'Cannot write results' in capsys.readouterr().err
+
+    @pytest.mark.parametrize('size', ['0', '-3', 'big', '2.5'])
+    def test_wrong_size(self, workplace, capsys, size):
+        with pytest.raises(SystemExit) as exit_:
+            main([f'--size={size}'])
+        assert exit_.value.code == 2
+        assert 'native' in capsys.readouterr().err
+
+
+def test_manual(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(['--help'])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    for word in ('--results', '--protocol', 'examples:', 'exit status:', 'shooting', '--threshold-from'):
+        assert word in text
+
+
+def test_the_script_runs_from_anywhere(tmp_path):
+    command = [sys.executable, str(ROOT / 'cal_from_mask.py'), '--results', 'x']
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith('error: No results folder x')
