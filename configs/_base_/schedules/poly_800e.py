@@ -1,0 +1,3 @@
+_base_ = './poly_400e.py'
+
+train_cfg = dict(max_epochs=800)

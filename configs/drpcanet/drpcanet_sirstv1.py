@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/drpcanet.py',
+    '../_base_/datasets/sirstv1.py',
+    '../_base_/schedules/poly_400e.py',
+    '../_base_/default_runtime.py',
+]

@@ -1,0 +1,9 @@
+_base_ = [
+    '../_base_/models/rpcanet_plus.py',
+    '../_base_/datasets/irstd_1k.py',
+    '../_base_/schedules/poly_400e.py',
+    '../_base_/default_runtime.py',
+]
+
+# The size of the published weights for this data set.
+model = dict(network=dict(bottleneck=16, noise_depth=3))

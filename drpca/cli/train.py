@@ -1,0 +1,268 @@
+"""``run_configs.py``: train configs × data sets × seeds, one after another."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dist import is_main_process
+
+from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, command_parser, guarded
+from drpca.datasets import find_datasets, open_split
+from drpca.datasets.layouts import simplify
+from drpca.engine.config import config_for, find_config, load_config
+from drpca.engine.hooks import TrainingDiverged
+from drpca.engine.loop import Interrupted
+from drpca.engine.train import train
+from drpca.errors import EXIT_USAGE, UserError
+
+EXAMPLES = """\
+  python run_configs.py                                  DRPCA-Net on every data set under the data root
+  python run_configs.py rpcanet_sirstv1                  one config, by name or by path
+  python run_configs.py --model lrrnet --dataset NUDT-SIRST --seeds 0 1 2
+  python run_configs.py rpcanet_sirstv1 --resume         go on where the run stopped
+  python run_configs.py rpcanet_sirstv1 --epochs 50 --cfg-options optim_wrapper.optimizer.lr=5e-4
+  torchrun --nproc_per_node 2 run_configs.py drpcanet_sirstv1 --launcher pytorch
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        'run_configs.py',
+        'Train networks. Each run keeps last.pth, best.pth (by IoU on the validation split), log.jsonl, TensorBoard '
+        'events and summary.json in WORK_DIR/<config>/seed_<n>, and scores the test split once at its end.',
+        EXAMPLES,
+    )
+    parser.add_argument(
+        'configs', nargs='*', metavar='CONFIG', help='config files, or their names without .py'
+    )
+    parser.add_argument(
+        '--model', nargs='+', metavar='M', help='models, used with --dataset (default: DRPCA-Net)'
+    )
+    parser.add_argument(
+        '--dataset', nargs='+', metavar='D', help='data sets (default: all under the data root)'
+    )
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
+    )
+    parser.add_argument(
+        '--seeds', nargs='+', type=int, default=[0], metavar='N', help='one run per seed (default: 0)'
+    )
+    parser.add_argument(
+        '--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--resume', action='store_true', help='go on from last.pth; start where there is none'
+    )
+    parser.add_argument('--load-from', metavar='FILE', help='start from these weights (fine-tuning)')
+    parser.add_argument('--epochs', type=int, metavar='N', help='length of the training; schedules follow')
+    parser.add_argument('--batch-size', type=int, metavar='N', help='images per step and process')
+    parser.add_argument('--workers', type=int, metavar='N', help='loader processes')
+    parser.add_argument('--amp', choices=['bf16', 'fp16'], help='mixed precision (fp16: GPU only)')
+    parser.add_argument(
+        '--ema',
+        type=float,
+        nargs='?',
+        const=0.001,
+        metavar='MOMENTUM',
+        help='average the weights (default momentum: 0.001)',
+    )
+    parser.add_argument(
+        '--patience', type=int, metavar='N', help='stop after N validations without improvement'
+    )
+    parser.add_argument('--clip-grad', type=float, metavar='NORM', help='clip the gradient norm')
+    parser.add_argument('--compile', action='store_true', help='torch.compile the training step')
+    parser.add_argument(
+        '--deterministic', action='store_true', help='deterministic kernels (slower on a GPU)'
+    )
+    parser.add_argument(
+        '--launcher',
+        default='none',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        help='for several processes',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override any key of the config',
+    )
+    parser.add_argument('--dry-run', action='store_true', help='list the runs and stop')
+    return parser
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training to be done."""
+
+    config: Path
+    dataset: str | None
+    name: str
+    seed: int
+
+    def work_dir(self, root: str) -> Path:
+        return Path(root) / self.name / f'seed_{self.seed}'
+
+
+def plan_runs(args: argparse.Namespace) -> list[Run]:
+    """Configs, or models × data sets, times seeds.
+
+    Raises:
+        UserError: An unknown name, or no data set where one is needed.
+    """
+    chosen: list[tuple[Path, str | None, str]] = []
+    if args.configs:
+        if args.model:
+            raise UserError('Give configs or --model, not both.')
+        for name in args.configs:
+            path = find_config(name)
+            datasets = args.dataset or [None]
+            chosen += [
+                (path, d, path.stem if d is None else f'{path.stem}_on_{simplify(d)}') for d in datasets
+            ]
+    else:
+        datasets = args.dataset or sorted(find_datasets(args.data_root))
+        if not datasets:
+            raise UserError(
+                'No data set found under the data root (see datasets/README.md for how to get them). To try '
+                'without, make the synthetic one: python tools/make_synthetic.py'
+            )
+        for model in args.model or ['drpcanet']:
+            for dataset in datasets:
+                path = config_for(model, dataset)
+                chosen.append((path, dataset, f'{path.parent.name}_{simplify(dataset)}'))
+    return [Run(path, dataset, name, seed) for path, dataset, name in chosen for seed in args.seeds]
+
+
+def build_config(run: Run, args: argparse.Namespace) -> Config:
+    """The config of a run with the command line applied.
+
+    Raises:
+        UserError: Unknown key or bad value; data that is not there.
+    """
+    options: dict[str, Any] = {
+        'train_cfg.max_epochs': args.epochs,
+        'train_dataloader.batch_size': args.batch_size,
+        'train_dataloader.num_workers': args.workers,
+        'optim_wrapper.clip_grad': None if args.clip_grad is None else {'max_norm': args.clip_grad},
+        'default_hooks.checkpoint.patience': args.patience,
+        'compile': True if args.compile else None,
+        'load_from': args.load_from,
+    }
+    options = {key: value for key, value in options.items() if value is not None}
+    if args.workers == 0:
+        options['train_dataloader.persistent_workers'] = False
+    for key in ('epochs', 'batch_size'):
+        if getattr(args, key) is not None and getattr(args, key) < 1:
+            raise UserError(f'--{key.replace("_", "-")} must be at least 1, got {getattr(args, key)}.')
+    if args.amp == 'fp16':
+        if not torch.cuda.is_available():
+            raise UserError('--amp fp16 needs a GPU; on a CPU use --amp bf16.')
+        options['optim_wrapper.type'] = 'AmpOptimWrapper'
+    elif args.amp == 'bf16':
+        options['model.precision'] = 'bfloat16'
+    config = load_config(run.config, run.dataset, args.data_root, {**options, **args.cfg_options})
+    if 'train_dataloader' not in config:
+        raise UserError(
+            f'{run.config} has no training part (train_dataloader); run_configs.py trains networks.'
+        )
+    if args.ema is not None:
+        config.custom_hooks.append(
+            {'type': 'EMAHook', 'momentum': args.ema, 'update_buffers': True, 'priority': 'NORMAL'}
+        )
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if config.get(loader) and config[loader].get('num_workers') == 0:
+            config[loader].persistent_workers = False
+    source = config.train_dataloader.dataset
+    if source.get('type') == 'InfraredDataset':
+        open_split(source.dataset, source.split, source.get('data_root'))
+    config.work_dir = str(run.work_dir(args.work_dir))
+    config.randomness = {'seed': run.seed, 'deterministic': args.deterministic}
+    config.launcher = args.launcher
+    return config
+
+
+def _cell(value: float | None, factor: float, width: int) -> str:
+    return f'{"-":>{width}s}' if value is None else f'{factor * value:{width}.2f}'
+
+
+def _table(rows: list[dict[str, Any]]) -> str:
+    columns = ('epochs', 'val IoU', 'test IoU', 'nIoU', 'Pd', 'Fa e-6', 'time s')
+    lines = [f'{"run":40s} {"state":12s}' + ''.join(f'{column:>10s}' for column in columns)]
+    for row in rows:
+        test = row.get('test') or {}
+        cells = [f'{row.get("epochs", "-")!s:>10s}', _cell(row.get('best'), 100, 10)]
+        cells += [_cell(test.get(key), 100, 10) for key in ('IoU', 'nIoU', 'Pd')]
+        cells += [_cell(test.get('Fa'), 1e6, 10), _cell(row.get('seconds'), 1, 10)]
+        lines.append(f'{row["run"]:40s} {row["state"]:12s}' + ''.join(cells))
+    return '\n'.join(lines)
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Entry point; returns the exit code: 0 all done, 1 a run failed, 2 bad input, 130 interrupted."""
+    args = build_parser().parse_args(argv)
+    runs = plan_runs(args)
+    rows: list[dict[str, Any]] = []
+    codes = []
+    for number, run in enumerate(runs, start=1):
+        title = f'{run.name} seed {run.seed}'
+        row: dict[str, Any] = {'run': title, 'state': 'failed'}
+        rows.append(row)
+        if is_main_process():
+            print(
+                f'[{number}/{len(runs)}] {title}: {run.config} -> {run.work_dir(args.work_dir)}', flush=True
+            )
+        try:
+            config = build_config(run, args)
+            if args.dry_run:
+                row['state'] = 'planned'
+                continue
+            row.update(train(config, resume=args.resume), state='done')
+        except Interrupted:
+            row['state'] = 'interrupted'
+            print(f'Saved. Go on with: {_resume_command(argv)}', file=sys.stderr)
+            codes.append(EXIT_INTERRUPTED)
+            break
+        except UserError as error:
+            print(f'error: {title}: {error}', file=sys.stderr)
+            codes.append(EXIT_USAGE)
+        except TrainingDiverged as error:
+            print(f'error: {title}: {error}', file=sys.stderr)
+            codes.append(EXIT_FAILED)
+        except Exception:
+            # A failure in one run does not stop the others; this one is ours to mend, so it shows whole.
+            traceback.print_exc()
+            codes.append(EXIT_FAILED)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    if is_main_process():
+        if not args.dry_run:
+            print(
+                '\nTest figures: weights selected on the validation split, test split scored once, threshold 0.5, '
+                'network size, preset basicirstd.'
+            )
+        print(_table(rows))
+        if any(row['state'] == 'done' for row in rows):
+            print('\n'.join(f'{row["run"]}: {row["checkpoint"]}' for row in rows if row['state'] == 'done'))
+    return _exit_code(codes)
+
+
+def _exit_code(codes: list[int]) -> int:
+    """One code for all runs: interrupted before failed before bad input before done."""
+    return next((code for code in (EXIT_INTERRUPTED, EXIT_FAILED, EXIT_USAGE) if code in codes), 0)
+
+
+def _resume_command(argv: list[str] | None) -> str:
+    arguments = sys.argv[1:] if argv is None else argv
+    resumed = [*arguments, *([] if '--resume' in arguments else ['--resume'])]
+    return ' '.join(['python run_configs.py', *(json.dumps(a) if ' ' in a else a for a in resumed)])

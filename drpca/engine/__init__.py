@@ -1,0 +1,18 @@
+"""Training: runner, loop, hooks, checkpoints."""
+
+from drpca.engine.checkpoint import load_weights, read_checkpoint
+from drpca.engine.hooks import DecompositionGridHook, SeedHook, SelectionHook, TrainingLogHook
+from drpca.engine.loop import ResumableTrainLoop
+from drpca.engine.train import DetectionRunner, train
+
+__all__ = [
+    'DecompositionGridHook',
+    'DetectionRunner',
+    'ResumableTrainLoop',
+    'SeedHook',
+    'SelectionHook',
+    'TrainingLogHook',
+    'load_weights',
+    'read_checkpoint',
+    'train',
+]

@@ -1,0 +1,152 @@
+"""Finding, loading and checking configs."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+from drpca.datasets.layouts import simplify
+from drpca.errors import UserError, unknown_name
+
+# Keys of a config that MMEngine's Runner or this project reads.
+KNOWN_KEYS = {
+    *inspect.signature(Runner.__init__).parameters,
+    'find_unused_parameters', 'compile', 'sync_bn', 'model_wrapper_cfg', 'activation_checkpointing',
+    'efficient_conv_bn_eval', 'inference_size', 'custom_imports', 'model', 'size',
+}  # fmt: skip
+
+
+def config_folder() -> Path:
+    """The folder ``configs`` of this source tree."""
+    folder = Path(__file__).resolve().parents[2] / 'configs'
+    return folder if folder.is_dir() else Path.cwd() / 'configs'
+
+
+def list_configs() -> dict[str, Path]:
+    """Name (file name without suffix) → path of every config."""
+    paths = sorted(config_folder().glob('*/*.py'))
+    return {path.stem: path for path in paths if not path.parent.name.startswith('_')}
+
+
+def list_models() -> list[str]:
+    """Folder names of the trainable models."""
+    return sorted(
+        {path.parent.name for name, path in list_configs().items() if path.parent.name != 'classical'}
+    )
+
+
+def find_config(name: str) -> Path:
+    """A config by path or by name (``rpcanet_sirstv1``)."""
+    path = Path(name)
+    if path.suffix == '.py' and path.is_file():
+        return path
+    configs = list_configs()
+    if path.stem not in configs or (path.suffix == '.py' and len(path.parts) > 1 and not path.is_file()):
+        raise unknown_name('config', name, list(configs))
+    return configs[path.stem]
+
+
+def config_for(model: str, dataset: str) -> Path:
+    """The config of a model on a data set; a data set without one uses the model's SIRST V1 recipe.
+
+    Args:
+        model: ``drpcanet``, ``DRPCANet``, ``DRPCA-Net``, ``RPCANet+``, …
+        dataset: Canonical name of a data set, or a folder name under the data root.
+    """
+    models = list_models()
+    wanted = simplify(model.replace('+', 'plus'))
+    folder = next((name for name in models if simplify(name) == wanted), None)
+    if folder is None:
+        raise unknown_name('model', model, models)
+    candidates = {
+        simplify(path.stem[len(folder) :]): path for path in (config_folder() / folder).glob(f'{folder}_*.py')
+    }
+    return candidates.get(simplify(dataset), candidates['sirstv1'])
+
+
+def load_config(
+    path: str | Path,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Config:
+    """Read a config file and apply a data set, a data root and options to it.
+
+    Args:
+        path: Config file.
+        dataset: Used in every dataloader instead of the config's own.
+        data_root: Likewise.
+        options: Dotted keys → values (``--cfg-options``), applied last.
+
+    Raises:
+        UserError: The file does not load, or an option names a key that nothing reads.
+    """
+    try:
+        config = Config.fromfile(str(path))
+    except UserError:
+        raise
+    except Exception as error:  # a config is a Python file: anything can come out of it
+        raise UserError(f'Cannot read config {path}: {type(error).__name__}: {error}') from None
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if config.get(loader):
+            if dataset is not None:
+                config[loader].dataset.dataset = dataset
+            if data_root is not None:
+                config[loader].dataset.data_root = str(data_root)
+    _check_options(config, options or {})
+    config.merge_from_dict(dict(options or {}))
+    _fill_schedules(config)
+    return config
+
+
+def _check_options(config: Config, options: Mapping[str, Any]) -> None:
+    for option in options:
+        node: Any = config._cfg_dict
+        parts = option.split('.')
+        for depth, part in enumerate(parts):
+            if isinstance(node, Mapping) and (part in node or (depth == 0 and part in KNOWN_KEYS)):
+                node = node.get(part)
+            elif (
+                isinstance(node, Sequence)
+                and not isinstance(node, str)
+                and part.isdigit()
+                and int(part) < len(node)
+            ):
+                node = node[int(part)]
+            elif depth > 0 and (node is None or (isinstance(node, Mapping) and depth == len(parts) - 1)):
+                break  # a new keyword of something that is built: building it tells whether it exists
+            else:
+                known = node if isinstance(node, Mapping) else []
+                names = KNOWN_KEYS - {'self'} if depth == 0 else set(known)
+                raise unknown_name('config key', '.'.join(parts[: depth + 1]), sorted({*names, *known}))
+
+
+def _fill_schedules(config: Config) -> None:
+    """A schedule in epochs without an end lasts as long as the training."""
+    epochs = (config.get('train_cfg') or {}).get('max_epochs')
+    schedules: Any = config.get('param_scheduler') or []
+    for schedule in [schedules] if isinstance(schedules, dict) else schedules:
+        if epochs and schedule.get('by_epoch', True):
+            schedule.setdefault('end', epochs)
+            if schedule['type'] == 'CosineAnnealingLR':
+                schedule.setdefault('T_max', schedule['end'] - schedule.get('begin', 0))
+
+
+def explain_build_error(error: Exception) -> UserError | None:
+    """A wrong type or keyword in a config as one line; None if the error is something else."""
+    text = ' '.join(str(error).split())
+    keyword = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
+    if keyword:
+        return UserError(f'{keyword[1]} has no argument {keyword[2]!r}: correct the config or the option.')
+    missing = re.search(r"'?(\S+) is not in the (?:\w+::)?([\w ]+) registry", text)
+    if missing:
+        return UserError(
+            f'{missing[1]} is not a registered {missing[2]}: correct the name (type=…) in the config.'
+        )
+    return None

@@ -1,0 +1,194 @@
+"""One training run: from a config to ``best.pth``, ``last.pth``, ``log.jsonl`` and ``summary.json``."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_distributed, is_main_process
+from mmengine.runner import Runner
+
+from drpca.datasets import find_datasets, open_split
+from drpca.datasets.leaks import find_leaks
+from drpca.engine.checkpoint import load_weights, read_checkpoint
+from drpca.engine.config import explain_build_error
+from drpca.engine.hooks import BEST, LAST, LOG
+from drpca.errors import UserError
+from drpca.registry import RUNNERS
+
+SUMMARY = 'summary.json'
+# A change in one of these makes a resumed run another experiment.
+_IDENTITY = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
+
+
+@RUNNERS.register_module()
+class DetectionRunner(Runner):
+    """MMEngine's Runner, loading checkpoints strictly."""
+
+    def load_checkpoint(
+        self, filename: str, map_location: Any = 'cpu', strict: bool = True, **options: Any
+    ) -> Any:
+        try:
+            return super().load_checkpoint(filename, map_location, strict, **options)
+        except RuntimeError as error:
+            lines = ' '.join(str(error).split())
+            raise UserError(
+                f'{filename} does not fit the model of this config, expected a checkpoint of the same '
+                f'architecture: {lines[:300]}'
+            ) from None
+
+
+def _init_distributed(config: Config) -> None:
+    """MMEngine starts GPU processes itself; without a GPU the processes talk through gloo."""
+    if config.launcher == 'none' or torch.cuda.is_available():
+        return
+    if 'RANK' not in os.environ:
+        raise UserError(
+            '--launcher pytorch expects to be started by torchrun; use --launcher none otherwise.'
+        )
+    if not is_distributed():
+        torch.distributed.init_process_group('gloo')
+    config.setdefault('model_wrapper_cfg', {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False})
+    config.model_wrapper_cfg.device_ids = None
+
+
+def build_runner(config: Config) -> DetectionRunner:
+    """Build the runner; what the config gets wrong comes back as one line.
+
+    Raises:
+        UserError: Unknown type or argument, missing data, ….
+    """
+    _init_distributed(config)
+    config.setdefault('experiment_name', f'{Path(config.work_dir).name}_{time.time_ns()}')
+    try:
+        runner = DetectionRunner.from_cfg(config)
+        # Built now, so that a wrong path or argument shows before anything is written over.
+        runner._train_loop = runner.build_train_loop(runner._train_loop)
+        return runner
+    except (TypeError, KeyError) as error:
+        raise explain_build_error(error) or error from None
+
+
+def _quieten() -> None:
+    warnings.filterwarnings('ignore', message='.*weights_only.*')
+    warnings.filterwarnings('ignore', message='.*lr_scheduler.step.*')
+    logging.getLogger('matplotlib').setLevel(logging.WARNING)
+
+
+def _check_work_dir(config: Config, resume: bool) -> Path | None:
+    """The checkpoint to resume from; refuses to write over a run that is there."""
+    last = Path(config.work_dir) / LAST
+    if not resume:
+        present = [name for name in (LAST, BEST, LOG) if (Path(config.work_dir) / name).exists()]
+        if present:
+            raise UserError(
+                f'{config.work_dir} already holds a run ({", ".join(present)}). Continue it with --resume, or '
+                'choose another --work-dir.'
+            )
+        return None
+    return last if last.exists() else None
+
+
+def _check_same_experiment(config: Config, checkpoint: dict[str, Any], path: Path) -> None:
+    saved = Config.fromstring(checkpoint['meta']['cfg'], file_format='.py')
+    for key in _IDENTITY:
+        if json.dumps(saved.get(key), sort_keys=True, default=str) != json.dumps(
+            config.get(key), sort_keys=True, default=str
+        ):
+            logging.getLogger(__name__).warning(
+                '%s was written with another %r than this run has; what follows is a different experiment.',
+                path,
+                key,
+            )
+
+
+def train(config: Config, resume: bool = False) -> dict[str, Any]:
+    """Train as the config says and score the test split once with the selected weights.
+
+    Args:
+        config: With ``work_dir`` and ``randomness.seed`` set.
+        resume: Go on from ``last.pth`` in the work directory, where there is one.
+
+    Returns:
+        Summary: ``best`` (validation figure), ``best_epoch``, ``epochs``, ``seconds``, ``parameters``,
+        ``test`` (figures by name; None without a test split), ``checkpoint``.
+
+    Raises:
+        UserError: Bad config, data or checkpoint; a work directory that is taken; a full disk.
+        TrainingDiverged: The loss became NaN or infinite.
+        Interrupted: Stopped by Ctrl-C after saving.
+    """
+    _quieten()
+    work_dir = Path(config.work_dir)
+    resume_from = _check_work_dir(config, resume)
+    started = time.perf_counter()
+    initial_weights, config.load_from = config.get('load_from'), None
+    if resume_from is not None:
+        _check_same_experiment(config, read_checkpoint(resume_from), resume_from)
+        config.load_from, config.resume = str(resume_from), True
+    runner = build_runner(config)
+    _warn_of_leaks(runner)
+    if initial_weights and resume_from is None:
+        load_weights(_bare(runner).network, initial_weights)
+    try:
+        runner.train()
+    except (TypeError, KeyError) as error:
+        raise explain_build_error(error) or error from None
+
+    best = work_dir / BEST if (work_dir / BEST).exists() else work_dir / LAST
+    meta = read_checkpoint(best)['meta']
+    summary: dict[str, Any] = {
+        'config': Path(config.filename or '').stem,
+        'seed': runner.seed,
+        'epochs': runner.epoch,
+        'best_epoch': meta['selection']['best_epoch'],
+        'best': meta['selection']['best'],
+        'parameters': sum(value.numel() for value in _bare(runner).network.parameters()),
+        'seconds': round(time.perf_counter() - started, 1),
+        'checkpoint': str(best),
+        'test': None,
+    }
+    if config.get('test_dataloader') is not None:
+        load_weights(_bare(runner).network, best)
+        runner._has_loaded = True
+        summary['test'] = {key: float(value) for key, value in runner.test().items()}
+    if is_main_process():
+        (work_dir / SUMMARY).write_text(json.dumps(summary, indent=1) + '\n')
+    return summary
+
+
+def _bare(runner: Runner) -> Any:
+    return getattr(runner.model, 'module', runner.model)
+
+
+def _warn_of_leaks(runner: Runner) -> None:
+    """Say so when training images are also test images: of this run, or of another list of the same pictures."""
+    config = runner.cfg
+    source = getattr(runner.train_dataloader.dataset, 'source', None)
+    if source is None or not is_main_process():
+        return
+    root = config.train_dataloader.dataset.get('data_root')
+    wanted = [(name, 'test') for name in find_datasets(root)]
+    if config.get('test_dataloader'):
+        test = config.test_dataloader.dataset
+        wanted.append((test.dataset, test.get('split', 'test')))
+    splits = {}
+    for name, split in wanted:
+        with suppress(
+            UserError
+        ):  # a data set without a test split, or half unpacked, is not this run's business
+            opened = open_split(name, split, root)
+            splits[opened.dataset, opened.split] = opened
+    for leak in find_leaks(source, splits.values(), pixels=False):
+        runner.logger.warning(
+            f'{len(leak.names)} of the {leak.total} images of {leak.test} are in the training split {leak.train} '
+            f'(for example {leak.names[0]}): figures of this run on that test split do not count.'
+        )
