@@ -13,10 +13,8 @@ EXIT_FAILED = 1
 NATIVE = 'native'
 EXIT_INTERRUPTED = 130
 
-Main = Callable[[list[str] | None], int]
 
-
-def guarded(main: Main) -> Main:
+def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Show a :class:`UserError` as one line on stderr with exit code 2, Ctrl-C with 130."""
 
     @functools.wraps(main)

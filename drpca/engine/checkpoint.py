@@ -10,27 +10,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from drpca.errors import UserError
 from drpca.registry import MODELS
-
-_numpy_core = np._core if hasattr(np, '_core') else np.core  # type: ignore[attr-defined]
-
-# What MMEngine's checkpoints hold beside tensors and plain Python types.
-torch.serialization.add_safe_globals(
-    [
-        HistoryBuffer,
-        np.ndarray,
-        np.dtype,
-        _numpy_core.multiarray._reconstruct,
-        *{type(np.dtype(kind)) for kind in 'bBhHiIlLqQefd?'},
-    ]
-)
 
 # Names under which other programs store the network inside a file or a module.
 WRAPPERS = ('module.', '_orig_mod.', 'network.', 'model.', 'net.')

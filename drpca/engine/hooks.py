@@ -288,7 +288,8 @@ class SelectionHook(Hook):
             checkpoint['param_schedulers'] = [
                 scheduler.state_dict() for scheduler in runner.param_schedulers or []
             ]
-            checkpoint['message_hub'] = runner.message_hub.state_dict()
+            # MMEngine's log buffers pickle functions, which a weights-only reader refuses; our log is a file.
+            checkpoint['message_hub'] = {'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}}
             checkpoint['stopped'] = runner.train_loop.stop_training
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         if not full:  # weights alone: what averaging adds for resuming stays in last.pth

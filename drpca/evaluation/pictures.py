@@ -91,7 +91,7 @@ def _figure(score: Score, analysis: Analysis, event: _Event) -> dict[str, str]:
 
 
 def _crop(picture: np.ndarray, row: int, column: int) -> np.ndarray:
-    padded = np.pad(picture, ((_CROP, _CROP), (_CROP, _CROP), (0, 0)))
+    padded = np.pad(picture, ((_CROP, _CROP), (_CROP, _CROP), (0, 0)), constant_values=96)
     part = padded[row : row + 2 * _CROP, column : column + 2 * _CROP]
     return cv2.resize(part, (_PICTURE, _PICTURE), interpolation=cv2.INTER_NEAREST)
 

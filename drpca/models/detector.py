@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from mmengine.model import BaseModel
 from torch import Tensor, nn
@@ -50,9 +51,9 @@ class DetectionModel(BaseModel):
         self.losses = nn.ModuleDict({name: MODELS.build(term) for name, term in (losses or {}).items()})
         self.in_channels = in_channels
         self.precision = getattr(torch, precision)
+        self.normalises = any(value != 0 for value in np.ravel(mean)) or any(value != 1 for value in np.ravel(std))
         self.register_buffer('mean', torch.tensor(mean).reshape(-1, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).reshape(-1, 1, 1), persistent=False)
-        self.normalises = bool((self.mean != 0).any() or (self.std != 1).any())
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 

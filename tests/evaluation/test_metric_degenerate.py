@@ -103,6 +103,25 @@ def test_distance_limits_are_strict():
     assert figures((blob(10, 15, radius=0), target))['shooting']['Fa'] > 0
 
 
+def test_overlap_of_a_half_is_a_match_however_far_the_centroid():
+    target, prediction = np.zeros((2, 20, 30), dtype=bool)
+    target[5, :12] = prediction[5, :24] = True
+    components = functional.connected_components(target), functional.connected_components(prediction)
+    assert matching.match_optimal(*components).hit.tolist() == [True]
+    assert matching.match_centroid(*components).hit.tolist() == [False]
+    prediction[5, 24] = True
+    components = functional.connected_components(target), functional.connected_components(prediction)
+    assert matching.match_optimal(*components).hit.tolist() == [False]
+
+
+def test_boxes_reach_one_and_four_pixels_by_default():
+    target = functional.connected_components(blob(10, 10, radius=0) > 0)
+    assert matching.match_box(target, blob(11, 11, radius=0) > 0).hit.tolist() == [True]
+    assert matching.match_box(target, blob(12, 10, radius=0) > 0).hit.tolist() == [False]
+    assert matching.area_outside_boxes(target, blob(14, 6, radius=0) > 0) == 0
+    assert matching.area_outside_boxes(target, blob(15, 10, radius=0) > 0) == 1
+
+
 def test_threshold_is_strict():
     half = blob(10, 10, value=0.5) + blob(20, 20, value=1.0)
     values = figures((half, blob(10, 10)))

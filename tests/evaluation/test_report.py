@@ -93,6 +93,18 @@ def test_page_compares_with_the_first_folder_and_over_seeds(three_folders):
     assert any(cell.startswith('-33.33') for cell in page.cells)
 
 
+@pytest.mark.parametrize(('order', 'verdict', 'other'), [(1, 'worse', 'better'), (-1, 'better', 'worse')])
+def test_page_marks_clear_differences(three_folders, order, verdict, other):
+    """Seed 1 has one false alarm more in every image, and equal pixels otherwise."""
+    folders = [FOLDERS[0], FOLDERS[2]][::order]
+    assert main(['--results', *folders, '--protocol', 'shooting', '--report', 'r.html']) == 0
+    text = Path('r.html').read_text()
+    assert re.search(
+        rf'<td class="{verdict}">[-+]\d+\.\d\d<span class="interval">[^<]*</span></td></tr>', text
+    )
+    assert f'<td class="{other}">' not in text
+
+
 def test_page_shows_misses_and_false_alarms(three_folders):
     text = make_report('--protocol', 'basicirstd')
     assert 'runs/seed0/mini: misses, most visible first (1 of 1)' in text

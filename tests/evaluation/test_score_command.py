@@ -167,6 +167,11 @@ class TestErrors:
         assert main(['--allow-partial']) == 0
         assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == ['2', '2']
 
+    def test_too_many_maps_alone(self, workplace, capsys):
+        save_map(workplace, 'z_9', np.zeros((40, 60)))
+        assert '1 maps not in the split (z_9)' in fails(capsys)
+        assert main(['--allow-partial']) == 0
+
     def test_no_map_in_common(self, workplace, capsys):
         for name in NAMES:
             Path(f'results/mini/mat/{name}.mat').rename(f'results/mini/mat/z{name}.mat')

@@ -1,0 +1,139 @@
+"""Reading and writing of weight files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import drpca
+from drpca.engine.checkpoint import read_checkpoint, save_atomically
+from drpca.errors import UserError
+from drpca.registry import MODELS
+from tests.support import shared_path
+
+
+def small(**options: Any) -> nn.Module:
+    torch.manual_seed(1)
+    return MODELS.build({'type': 'RPCANet', 'num_stages': 2, **options})
+
+
+def equal(first: nn.Module, second: nn.Module) -> bool:
+    a, b = first.state_dict(), second.state_dict()
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize(
+    ('file', 'config'),
+    [
+        ('RPCANet_SIRST.pkl', {'type': 'RPCANet'}),
+        ('RPCANet_SIRST-Aug.pkl', {'type': 'RPCANet'}),
+        ('RPCANetPlus_SIRST-Aug.pkl', {'type': 'RPCANetPlus', 'bottleneck': 4, 'noise_depth': 6}),
+        ('RPCANetPlus_IRSTD-1k.pkl', {'type': 'RPCANetPlus', 'bottleneck': 16, 'noise_depth': 3}),
+    ],
+)
+def test_published_files_load_strictly(file: str, config: dict[str, Any]) -> None:
+    path = shared_path('checkpoints', file)
+    network = drpca.load_weights(MODELS.build(config), path)
+    published = torch.load(path, map_location='cpu', weights_only=True)
+    assert all(torch.equal(value, published[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    'wrap',
+    [
+        lambda state: state,
+        lambda state: {'state_dict': state, 'epoch': 3},
+        lambda state: {'module.' + name: value for name, value in state.items()},
+        lambda state: {'state_dict': {'module.network.' + name: value for name, value in state.items()}},
+        lambda state: {'net._orig_mod.' + name: value for name, value in state.items()},
+        lambda state: {'state_dict': {'model.' + name: value for name, value in state.items()}},
+    ],
+)
+def test_wrappers_are_recognised(tmp_path: Path, wrap: Callable[[dict], dict]) -> None:
+    source = small()
+    torch.save(wrap(dict(source.state_dict())), tmp_path / 'w.pth')
+    torch.manual_seed(2)
+    target = MODELS.build({'type': 'RPCANet', 'num_stages': 2})
+    assert not equal(source, target)
+    assert equal(source, drpca.load_weights(target, tmp_path / 'w.pth'))
+
+
+def test_another_architecture_is_refused_with_the_one_that_fits(tmp_path: Path) -> None:
+    torch.save(MODELS.build({'type': 'RPCANetPlus', 'bottleneck': 16, 'noise_depth': 3}).state_dict(), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r"fits dict\(type='RPCANetPlus', bottleneck=16, noise_depth=3\)"):
+        drpca.load_weights(MODELS.build({'type': 'RPCANetPlus'}), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r'\d+ missing \(.*\d+ unexpected'):
+        drpca.load_weights(small(), tmp_path / 'w.pth')
+    torch.save(small().state_dict(), tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=r"fits dict\(type='RPCANet', num_stages=2\)"):
+        drpca.load_weights(MODELS.build({'type': 'RPCANet'}), tmp_path / 'w.pth')
+
+
+class Malicious:
+    """Unpickling runs the call that __reduce__ names."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize('writer', ['torch', 'pickle'])
+def test_a_file_that_would_run_code_does_not(tmp_path: Path, writer: str) -> None:
+    marker, path = tmp_path / 'ran', tmp_path / 'w.pth'
+    if writer == 'torch':
+        torch.save({'state_dict': Malicious(marker)}, path)
+    else:
+        path.write_bytes(pickle.dumps({'state_dict': Malicious(marker)}))
+    with pytest.raises(UserError, match='could run code'):
+        drpca.load_weights(small(), path)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'not a checkpoint', b'\x89PNG\r\n\x1a\n' + bytes(100)])
+def test_other_files_are_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / 'w.pth').write_bytes(content)
+    with pytest.raises(UserError, match='Cannot read checkpoint'):
+        read_checkpoint(tmp_path / 'w.pth')
+
+
+def test_a_truncated_file_is_one_line(tmp_path: Path) -> None:
+    torch.save(small().state_dict(), tmp_path / 'w.pth')
+    whole = (tmp_path / 'w.pth').read_bytes()
+    (tmp_path / 'w.pth').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(UserError, match='Cannot read checkpoint'):
+        read_checkpoint(tmp_path / 'w.pth')
+    with pytest.raises(UserError, match='No checkpoint at'):
+        read_checkpoint(tmp_path / 'none.pth')
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / 'last.pth'
+    save_atomically({'epoch': 1}, path)
+
+    def fill_disk(content: Any, file: Any) -> None:
+        file.write(b'half of it')
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(torch, 'save', fill_disk)
+    with pytest.raises(UserError, match=r'the disk is full.*--resume'):
+        save_atomically({'epoch': 2}, path)
+    assert read_checkpoint(path) == {'epoch': 1}
+    assert [file.name for file in tmp_path.iterdir()] == ['last.pth']
+
+
+def test_a_really_full_device(tmp_path: Path) -> None:
+    if not Path('/dev/full').exists():
+        pytest.skip('no /dev/full on this system')
+    (tmp_path / 'last.pth.partial').symlink_to('/dev/full')
+    with pytest.raises(UserError, match='the disk is full'):
+        save_atomically({'state_dict': small().state_dict()}, tmp_path / 'last.pth')

@@ -1,0 +1,223 @@
+"""Training runs: the same weights however a run is interrupted, and clear ends when it cannot go on."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from drpca.cli import train as train_command
+from drpca.datasets.synthetic import generate_dataset
+from tests.support import ROOT
+
+SMALL = [
+    'model.network.num_stages=1',
+    'train_dataloader.dataset.size=32',
+    'val_dataloader.dataset.size=32',
+    'test_dataloader.dataset.size=32',
+    'train_cfg.val_interval=1',
+]
+
+
+@pytest.fixture(scope='module')
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('data')
+    generate_dataset(root, num_train=16, num_test=4, size=64)
+    return root
+
+
+def arguments(data_root: Path, work: Path, *more: str, options: tuple[str, ...] = ()) -> list[str]:
+    return [
+        *('--model', 'rpcanet_plus', '--dataset', 'synthetic', '--data-root', str(data_root)),
+        *('--work-dir', str(work), '--epochs', '2', '--batch-size', '2', '--workers', '0', *more),
+        *('--cfg-options', *SMALL, *options),
+    ]
+
+
+def run_folder(work: Path, seed: int = 0) -> Path:
+    return work / 'rpcanet_plus_synthetic' / f'seed_{seed}'
+
+
+def load(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def log(work: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run_folder(work) / 'log.jsonl').read_text().splitlines()]
+
+
+def command(args: list[str]) -> list[str]:
+    return [sys.executable, str(ROOT / 'run_configs.py'), *args]
+
+
+def assert_same_run(first: Path, second: Path) -> None:
+    a, b = load(run_folder(first) / 'last.pth'), load(run_folder(second) / 'last.pth')
+    assert a['meta']['iter'] == b['meta']['iter']
+    for part in ('state_dict', 'ema_state_dict'):
+        assert (part in a) == (part in b)
+        for name, value in a.get(part, {}).items():
+            assert torch.equal(value, b[part][name]), f'{part} {name} differs'
+    keys = ('epoch', 'iter', 'lr', 'loss', 'val/IoU')
+    assert [[line[key] for key in keys] for line in log(first)] == [
+        [pytest.approx(line[key], rel=1e-6) for key in keys] for line in log(second)
+    ]
+
+
+@pytest.fixture(scope='module')
+def reference(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run with averaged weights."""
+    work = tmp_path_factory.mktemp('reference')
+    assert train_command.main(arguments(data_root, work, '--ema', '0.01')) == 0
+    return work
+
+
+def test_a_run_leaves_what_the_readme_says(reference: Path) -> None:
+    folder = run_folder(reference)
+    assert {'best.pth', 'last.pth', 'log.jsonl', 'summary.json'} <= {path.name for path in folder.iterdir()}
+    assert list(folder.glob('*/vis_data/events*')), 'no TensorBoard events'
+    lines = log(reference)
+    assert [line['epoch'] for line in lines] == [1, 2]
+    assert lines[-1]['lr'] == pytest.approx(0, abs=1e-9), 'the schedule ends with the training'
+    summary = json.loads((folder / 'summary.json').read_text())
+    assert summary['best'] == max(line['val/IoU'] for line in lines)
+    assert set(summary['test']) >= {'IoU', 'nIoU', 'F1', 'Pd', 'Fa', 'drpca/IoU', 'rpcanet/Fa'}
+    assert load(folder / 'best.pth').keys() == {'meta', 'state_dict'}
+
+
+@pytest.mark.parametrize('moment', ['within an epoch', 'while saving'])
+def test_killed_and_resumed_is_bit_identical(data_root: Path, reference: Path, tmp_path: Path, moment: str) -> None:
+    args = arguments(data_root, tmp_path, '--ema', '0.01', options=('default_hooks.checkpoint.interval_iters=1',))
+    last = run_folder(tmp_path) / 'last.pth'
+    partial = last.with_name('last.pth.partial')
+    environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads())}
+    process = subprocess.Popen(command(args), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        saves, seen = 0, 0.0
+        while time.monotonic() < deadline and process.poll() is None:
+            if last.exists() and last.stat().st_mtime > seen:
+                saves, seen = saves + 1, last.stat().st_mtime
+            if saves >= 3 and (moment == 'within an epoch' or partial.exists()):
+                break
+            time.sleep(0.0005)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    at = load(last)['meta']
+    assert 0 < at['iter'] < 2 * 7, f'killed too late or too early, at {at["iter"]}'
+    assert train_command.main([*args[: args.index('--cfg-options')], '--resume', *args[args.index('--cfg-options') :]]) == 0
+    assert_same_run(reference, tmp_path)
+
+
+def test_ctrl_c_saves_and_says_how_to_resume(
+    data_root: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from drpca.engine.hooks import TrainingLogHook
+
+    original = TrainingLogHook.after_train_iter
+
+    def interrupt(self: Any, runner: Any, batch_idx: int, **rest: Any) -> None:
+        original(self, runner, batch_idx, **rest)
+        if runner.iter == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    args = arguments(data_root, tmp_path, '--ema', '0.01')
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingLogHook, 'after_train_iter', interrupt)
+        assert train_command.main(args) == 130
+    assert '--resume' in capsys.readouterr().err
+    assert load(run_folder(tmp_path) / 'last.pth')['meta']['iter'] == 4
+    assert train_command.main(['--resume', *args]) == 0
+    assert_same_run(reference, tmp_path)
+
+
+def test_a_run_is_not_written_over(data_root: Path, reference: Path, capsys: pytest.CaptureFixture) -> None:
+    before = (run_folder(reference) / 'last.pth').read_bytes()
+    assert train_command.main(arguments(data_root, reference)) == 2
+    assert '--resume' in capsys.readouterr().err
+    assert (run_folder(reference) / 'last.pth').read_bytes() == before
+
+
+def test_resuming_with_another_architecture_is_refused(
+    data_root: Path, reference: Path, capsys: pytest.CaptureFixture
+) -> None:
+    args = arguments(data_root, reference, '--resume', '--ema', '0.01', options=('model.network.bottleneck=8',))
+    assert train_command.main(args) == 2
+    assert 'same architecture' in capsys.readouterr().err
+
+
+def test_nan_stops_with_the_names_of_the_batch(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train_command.main(arguments(data_root, tmp_path, options=('optim_wrapper.optimizer.lr=1e30',))) == 1
+    assert 'The loss became' in capsys.readouterr().err
+    record = json.loads((run_folder(tmp_path) / 'diverged.json').read_text())
+    assert len(record['images']) == 2
+    assert record['loss'] in ('nan', 'inf')
+
+
+def test_a_failing_run_does_not_stop_the_others(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    args = arguments(data_root, tmp_path, '--seeds', '0', '1')
+    (run_folder(tmp_path) / 'last.pth').parent.mkdir(parents=True)
+    (run_folder(tmp_path) / 'last.pth').write_bytes(b'taken')
+    assert train_command.main(args) == 2
+    out, err = capsys.readouterr()
+    assert 'already holds a run' in err
+    assert [line.split()[3] for line in out.splitlines() if line.startswith('rpcanet_plus_synthetic seed')][:2] == [
+        'failed', 'done',
+    ]  # fmt: skip
+    assert (run_folder(tmp_path, 1) / 'best.pth').exists()
+
+
+def test_early_stopping_and_resuming_a_stopped_run(data_root: Path, tmp_path: Path) -> None:
+    options = ('default_hooks.checkpoint.min_delta=2',)
+    args = arguments(data_root, tmp_path, '--patience', '1', '--epochs', '6', options=options)
+    assert train_command.main(args) == 0
+    assert [line['epoch'] for line in log(tmp_path)] == [1, 2], 'one validation without improvement, then stop'
+    assert train_command.main(['--resume', *args]) == 0
+    assert [line['epoch'] for line in log(tmp_path)] == [1, 2]
+
+
+@pytest.mark.parametrize('schedule', ['cosine_400e', 'step_400e'])
+def test_other_schedules(data_root: Path, tmp_path: Path, schedule: str) -> None:
+    config = tmp_path / 'rpcanet_plus_mine.py'
+    bases = ['models/rpcanet_plus', 'datasets/synthetic', f'schedules/{schedule}', 'default_runtime']
+    config.write_text(f'_base_ = {[str(ROOT / "configs" / "_base_" / f"{base}.py") for base in bases]}\n')
+    args = arguments(data_root, tmp_path / 'runs', '--clip-grad', '1', '--amp', 'bf16')[4:]
+    index = args.index('--epochs') + 1
+    args[index] = '12'
+    assert train_command.main([str(config), *args, 'train_dataloader.dataset.limit=2', 'train_cfg.val_interval=12']) == 0
+    lines = (tmp_path / 'runs' / 'rpcanet_plus_mine' / 'seed_0' / 'log.jsonl').read_text().splitlines()
+    rates = [json.loads(line)['lr'] for line in lines]
+    if schedule == 'cosine_400e':
+        assert rates[4] > rates[0]
+        assert rates[-1] < 1e-8
+    else:
+        assert rates[-1] == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize('name', ['rpcanet', 'drpcanet', 'lrrnet'])
+def test_every_network_trains_one_step(data_root: Path, tmp_path: Path, name: str) -> None:
+    args = arguments(data_root, tmp_path, '--epochs', '1', options=('train_dataloader.dataset.limit=2',))
+    args[1] = name
+    if name == 'lrrnet':
+        args.remove('model.network.num_stages=1')
+    assert train_command.main(args) == 0
+
+
+def test_two_processes_train_as_one(data_root: Path, tmp_path: Path) -> None:
+    """Two gloo processes with batch 1 see the images of one process with batch 2, and end with equal weights."""
+    args = arguments(data_root, tmp_path, '--launcher', 'pytorch', '--batch-size', '1')
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29517']
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
+    done = subprocess.run([*launcher, *command(args)[1:]], env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-2000:]
+    lines = log(tmp_path)
+    assert [line['epoch'] for line in lines] == [1, 2]
+    assert lines[-1]['iter'] == 2 * 7, 'each process takes half of the 13 training images, rounded up'

@@ -1,0 +1,110 @@
+"""What every unfolded network must do, whatever its weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from drpca.models.detector import DetectionModel
+from drpca.registry import MODELS
+
+CONFIGS = {
+    'RPCANet': {'num_stages': 2, 'channels': 8},
+    'RPCANetPlus': {'num_stages': 2, 'channels': 16},
+    'DRPCANet': {'num_stages': 2, 'channels': 16},
+    'LRRNet': {},
+}
+LOSSES = {'soft_iou': {'type': 'SoftIoULoss'}, 'fidelity': {'type': 'FidelityLoss', 'weight': 0.1}}
+
+
+@pytest.fixture(params=sorted(CONFIGS))
+def network(request: pytest.FixtureRequest) -> nn.Module:
+    torch.manual_seed(0)
+    return MODELS.build({'type': request.param, **CONFIGS[request.param]}).eval()
+
+
+@pytest.mark.parametrize('size', [(8, 8), (9, 23), (31, 8), (40, 56)])
+def test_any_size_from_eight_pixels(network: nn.Module, size: tuple[int, int]) -> None:
+    with torch.no_grad():
+        reconstruction, target = network(torch.rand(2, 1, *size))
+    assert reconstruction.shape == target.shape == (2, 1, *size)
+    assert torch.isfinite(reconstruction).all()
+    assert torch.isfinite(target).all()
+
+
+def test_every_parameter_gets_a_gradient(network: nn.Module) -> None:
+    reconstruction, target = network.train()(torch.rand(2, 1, 16, 16))
+    (reconstruction.square().mean() + target.square().mean()).backward()
+    idle = [name for name, value in network.named_parameters() if value.grad is None]
+    assert idle == []
+
+
+@torch.no_grad()
+def test_evaluation_does_not_depend_on_the_batch(network: nn.Module) -> None:
+    images = torch.rand(3, 1, 24, 16)
+    together = network(images)
+    for index in range(3):
+        for one, all_ in zip(network(images[index : index + 1]), together):
+            torch.testing.assert_close(one[0], all_[index], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_detect_is_forward_without_the_reconstruction(network: nn.Module) -> None:
+    image = torch.rand(2, 1, 19, 21)
+    assert torch.equal(network.detect(image), network(image)[1])
+
+
+@torch.no_grad()
+def test_decompose_ends_at_the_forward_outputs(network: nn.Module) -> None:
+    image = torch.rand(1, 1, 17, 16)
+    records = network.decompose(image)
+    reconstruction, target = network(image)
+    assert len(records) == (1 if type(network).__name__ == 'LRRNet' else 2)
+    assert torch.equal(records[-1].reconstruction, reconstruction)
+    assert torch.equal(records[-1].target, target)
+    assert (records[-1].noise is not None) == (type(network).__name__ == 'RPCANetPlus')
+    assert all(record.background.shape == image.shape for record in records)
+
+
+@torch.no_grad()
+def test_published_rpcanet_plus_forgets_the_noise_between_stages() -> None:
+    torch.manual_seed(0)
+    image = torch.rand(1, 1, 16, 16)
+    forgets = MODELS.build({'type': 'RPCANetPlus', **CONFIGS['RPCANetPlus']}).eval()
+    carries = MODELS.build({'type': 'RPCANetPlus', 'carry_noise': True, **CONFIGS['RPCANetPlus']}).eval()
+    carries.load_state_dict(forgets.state_dict())
+    first, second = forgets.decompose(image), carries.decompose(image)
+    assert torch.equal(first[0].target, second[0].target)
+    assert not torch.allclose(first[1].target, second[1].target)
+
+
+def test_model_runs_in_bfloat16_and_channels_last(network: nn.Module) -> None:
+    image, gt_mask = torch.rand(2, 1, 16, 16), torch.zeros(2, 1, 16, 16)
+    gt_mask[:, :, 4:7, 4:7] = 1
+    plain = DetectionModel(network, LOSSES).eval()
+    with torch.no_grad():
+        expected = plain(image, gt_mask, mode='tensor')['target']
+        fast = DetectionModel(network, LOSSES, channels_last=True).eval()
+        torch.testing.assert_close(fast(image, mode='tensor')['target'], expected, rtol=1e-3, atol=1e-4)
+    half = DetectionModel(network, LOSSES, precision='bfloat16').train()
+    losses = half(image, gt_mask, mode='loss')
+    assert set(losses) == {'loss_soft_iou', 'loss_fidelity'}
+    assert all(torch.isfinite(value) and value.dtype == torch.float32 for value in losses.values())
+
+
+def test_predictions_carry_name_scores_and_mask(network: nn.Module) -> None:
+    model = DetectionModel(network).eval()
+    gt_mask = torch.zeros(2, 1, 16, 16)
+    gt_mask[1, 0, 3, 3] = 1
+    records = model(torch.rand(2, 1, 16, 16), gt_mask, name=['a', 'b'], mode='predict')
+    assert [record['name'] for record in records] == ['a', 'b']
+    assert all(record['scores'].shape == (16, 16) for record in records)
+    assert all(0 <= record['scores'].min() and record['scores'].max() <= 1 for record in records)
+    assert [int(record['gt_mask'].sum()) for record in records] == [0, 1]
+
+
+def test_soft_iou_of_a_target_free_image_is_defined() -> None:
+    loss = MODELS.build({'type': 'SoftIoULoss'})
+    value = loss({'target': torch.full((1, 1, 8, 8), -20.0)}, torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
+    assert value.item() == pytest.approx(0, abs=1e-5)
