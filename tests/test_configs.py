@@ -21,7 +21,8 @@ DATASETS = ('sirstv1', 'sirstv2', 'nudt_sirst', 'irstd_1k', 'sirst_aug', 'synthe
 @pytest.mark.parametrize('name', sorted(TRAINABLE))
 def test_config_builds(name: str) -> None:
     path = TRAINABLE[name]
-    assert re.fullmatch(rf'{path.parent.name}_({"|".join(DATASETS)})(_[a-z]+)?', name), 'names: <model>_<data set>[_variant]'
+    grammar = rf'{path.parent.name}_({"|".join(DATASETS)})(_[a-z]+)?'
+    assert re.fullmatch(grammar, name), 'names are <model>_<data set>[_variant]'
     config = load_config(path)
     with torch.device('meta'):
         model = MODELS.build(config.model)
@@ -66,14 +67,16 @@ def test_config_is_found_by_the_names_people_use(model: str, dataset: str, expec
 
 
 def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(UserError, match='Known: .*drpcanet'):
+    with pytest.raises(UserError, match=r'Known: .*drpcanet'):
         config_for('drpcanett', 'SIRSTv1')
     with pytest.raises(UserError, match="Did you mean 'rpcanet_sirstv1'"):
         find_config('rpcanet_sirst1')
     assert set(UNFOLDED) <= set(list_models())
 
 
-@pytest.mark.parametrize('key', ['optimizer_wrapper.lr', 'train_cfgs', 'train_cfg.max_epochs.more', 'optim_wraper'])
+@pytest.mark.parametrize(
+    'key', ['optimizer_wrapper.lr', 'train_cfgs', 'train_cfg.max_epochs.more', 'optim_wraper']
+)
 def test_an_option_that_nothing_reads_is_refused(key: str) -> None:
     with pytest.raises(UserError, match='Unknown config key'):
         load_config(find_config('rpcanet_sirstv1'), options={key: 1})

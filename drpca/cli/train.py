@@ -130,17 +130,21 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
                 (path, d, path.stem if d is None else f'{path.stem}_on_{simplify(d)}') for d in datasets
             ]
     else:
-        datasets = args.dataset or sorted(find_datasets(args.data_root))
-        if not datasets:
-            raise UserError(
-                'No data set found under the data root (see datasets/README.md for how to get them). To try '
-                'without, make the synthetic one: python tools/make_synthetic.py'
-            )
+        datasets = args.dataset or _present_datasets(args.data_root)
         for model in args.model or ['drpcanet']:
             for dataset in datasets:
                 path = config_for(model, dataset)
                 chosen.append((path, dataset, f'{path.parent.name}_{simplify(dataset)}'))
     return [Run(path, dataset, name, seed) for path, dataset, name in chosen for seed in args.seeds]
+
+
+def _present_datasets(data_root: str | None) -> list[str]:
+    try:
+        return sorted(find_datasets(data_root))
+    except UserError as error:
+        raise UserError(
+            f'{error} To try without one, make the synthetic data set: python tools/make_synthetic.py'
+        ) from None
 
 
 def build_config(run: Run, args: argparse.Namespace) -> Config:

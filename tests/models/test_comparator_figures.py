@@ -8,11 +8,8 @@ forward. ``comparator_published.json.gz`` holds what three networks answer with 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,26 +25,11 @@ from tests.reference import assert_statistics, load, load_rule_weights, rule_ima
 from tests.support import shared_path
 
 
-
-
-
 def make(name: str, **options: Any) -> nn.Module:
     return MODELS.build({'type': name, **options})
 
 
 CASES = load('comparator_cases.json.gz')
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def case_image(case: dict[str, Any]) -> Tensor:
@@ -129,8 +111,6 @@ def published_outputs(case: dict[str, Any], network: nn.Module, image: Tensor) -
 
 
 # --- comparison -----------------------------------------------------------------------------------
-
-
 
 
 def soft_iou(logits: Tensor, mask: Tensor) -> Tensor:

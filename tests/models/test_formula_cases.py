@@ -24,6 +24,7 @@ KEYWORDS = {
 }
 CASES = load('formula_cases.json.gz')
 IDS = [f'{case["model"]}-{case["config"]}' for case in CASES]
+TRAINING_CASES = [case for case in CASES if 'train' in case]
 TOLERANCE = 1e-6  # of the tensor's largest magnitude, as given with the figures
 
 
@@ -59,7 +60,7 @@ def test_evaluation(case: dict[str, Any]) -> None:
         assert_statistics(actual, expected, TOLERANCE * scale(expected), key)
 
 
-@pytest.mark.parametrize('case', [c for c in CASES if 'train' in c], ids=[i for c, i in zip(CASES, IDS) if 'train' in c])
+@pytest.mark.parametrize('case', TRAINING_CASES, ids=lambda case: f'{case["model"]}-{case["config"]}')
 def test_training(case: dict[str, Any]) -> None:
     network, expected = build(case).train(), case['train']
     batch, _, height, width = case['input_shape']

@@ -100,11 +100,13 @@ def test_predictions_carry_name_scores_and_mask(network: nn.Module) -> None:
     records = model(torch.rand(2, 1, 16, 16), gt_mask, name=['a', 'b'], mode='predict')
     assert [record['name'] for record in records] == ['a', 'b']
     assert all(record['scores'].shape == (16, 16) for record in records)
-    assert all(0 <= record['scores'].min() and record['scores'].max() <= 1 for record in records)
+    assert all(record['scores'].min() >= 0 and record['scores'].max() <= 1 for record in records)
     assert [int(record['gt_mask'].sum()) for record in records] == [0, 1]
 
 
 def test_soft_iou_of_a_target_free_image_is_defined() -> None:
     loss = MODELS.build({'type': 'SoftIoULoss'})
-    value = loss({'target': torch.full((1, 1, 8, 8), -20.0)}, torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
+    value = loss(
+        {'target': torch.full((1, 1, 8, 8), -20.0)}, torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
+    )
     assert value.item() == pytest.approx(0, abs=1e-5)
