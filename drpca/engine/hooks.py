@@ -241,6 +241,7 @@ class SelectionHook(Hook):
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         value = float((metrics or {})[self.monitor])
+        value = -math.inf if math.isnan(value) else value  # undefined: a split without targets
         state = self.state
         if state['best'] is None or value > state['best']:
             state.update(best=value, best_epoch=runner.epoch)

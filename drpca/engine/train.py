@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_distributed, is_main_process
+from mmengine.dist import barrier, is_distributed, is_main_process
+from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 from drpca.datasets import find_datasets, open_split
@@ -143,6 +144,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
     except (TypeError, KeyError) as error:
         raise explain_build_error(error) or error from None
 
+    barrier()  # the main process has written its files
     best = work_dir / BEST if (work_dir / BEST).exists() else work_dir / LAST
     meta = read_checkpoint(best)['meta']
     summary: dict[str, Any] = {
@@ -159,6 +161,8 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
     if config.get('test_dataloader') is not None:
         load_weights(_bare(runner).network, best)
         runner._has_loaded = True
+        # The selected weights are averaged ones already; the hook would swap in those of the last epoch.
+        runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, EMAHook)]
         summary['test'] = {key: float(value) for key, value in runner.test().items()}
     if is_main_process():
         (work_dir / SUMMARY).write_text(json.dumps(summary, indent=1) + '\n')

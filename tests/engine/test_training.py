@@ -92,6 +92,38 @@ def test_a_run_leaves_what_the_readme_says(reference: Path) -> None:
     assert load(folder / 'best.pth').keys() == {'meta', 'state_dict'}
 
 
+def test_the_test_split_is_scored_with_the_selected_weights(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with averaged weights, which a hook would replace by those of the last epoch."""
+    from drpca.evaluation.metrics import TargetMetric
+    from drpca.models.detector import DetectionModel
+
+    seen: list[dict[str, torch.Tensor]] = []
+    original = DetectionModel.forward
+
+    def remember(self: DetectionModel, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get('mode') == 'predict':
+            seen.append({name: value.clone() for name, value in self.state_dict().items()})
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(DetectionModel, 'forward', remember)
+    # The first validation wins: later ones report less.
+    figures = iter([0.9, 0.1, 0.1])
+    compute = TargetMetric.compute_metrics
+    monkeypatch.setattr(
+        TargetMetric,
+        'compute_metrics',
+        lambda self, results: {**compute(self, results), 'IoU': next(figures)},
+    )
+    args = arguments(data_root, tmp_path, '--ema', '0.3', options=('optim_wrapper.optimizer.lr=0.01',))
+    assert train_command.main(args) == 0
+    best, last = load(run_folder(tmp_path) / 'best.pth'), load(run_folder(tmp_path) / 'last.pth')
+    assert best['meta']['selection']['best_epoch'] == 1
+    assert all(torch.equal(seen[-1][name], value) for name, value in best['state_dict'].items())
+    assert not all(torch.equal(seen[-1][name], value) for name, value in last['state_dict'].items())
+
+
 @pytest.mark.parametrize('moment', ['within an epoch', 'while saving'])
 def test_killed_and_resumed_is_bit_identical(
     data_root: Path, reference: Path, tmp_path: Path, moment: str

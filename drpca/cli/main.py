@@ -1,0 +1,27 @@
+"""``python -m drpca COMMAND``: the commands under one name."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+COMMANDS = {
+    'train': ('drpca.cli.train', 'train networks (run_configs.py)'),
+    'infer': ('drpca.cli.infer', 'write score maps (inference.py)'),
+    'score': ('drpca.cli.score', 'score maps against masks (cal_from_mask.py)'),
+    'check-dataset': ('drpca.cli.check_dataset', 'check a data set (tools/check_dataset.py)'),
+    'make-synthetic': ('drpca.cli.make_synthetic', 'make the synthetic data set (tools/make_synthetic.py)'),
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Hand over to a command; returns its exit code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] not in COMMANDS:
+        known = '\n'.join(f'  {name:16s}{text}' for name, (_, text) in COMMANDS.items())
+        asked_for_help = bool(arguments) and arguments[0] in ('-h', '--help')
+        print(
+            f'usage: python -m drpca COMMAND …\n\n{known}', file=sys.stdout if asked_for_help else sys.stderr
+        )
+        return 0 if asked_for_help else 2
+    return int(import_module(COMMANDS[arguments[0]][0]).main(arguments[1:]))
