@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -124,33 +123,48 @@ def test_the_test_split_is_scored_with_the_selected_weights(
     assert not all(torch.equal(seen[-1][name], value) for name, value in last['state_dict'].items())
 
 
-@pytest.mark.parametrize('moment', ['within an epoch', 'while saving'])
+# Programs that train and kill themselves, as the system or a power cut would, at the named moment.
+KILLED = {
+    'within an epoch': """
+import os, signal, sys
+from drpca.models.detector import DetectionModel
+train_step, steps = DetectionModel.train_step, []
+def step(self, *args, **kwargs):
+    steps.append(1)
+    if len(steps) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train_step(self, *args, **kwargs)
+DetectionModel.train_step = step
+""",
+    'while saving': """
+import os, signal, sys, torch
+save, saves = torch.save, []
+def half(content, file, *args, **kwargs):
+    saves.append(1)
+    if len(saves) == 5:
+        file.write(bytes(1000))
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return save(content, file, *args, **kwargs)
+torch.save = half
+""",
+}
+
+
+@pytest.mark.parametrize('moment', list(KILLED))
 def test_killed_and_resumed_is_bit_identical(
     data_root: Path, reference: Path, tmp_path: Path, moment: str
 ) -> None:
     args = arguments(
-        data_root, tmp_path, '--ema', '0.01', options=('default_hooks.checkpoint.interval_iters=1',)
+        data_root, tmp_path, '--ema', '0.01', options=('default_hooks.checkpoint.interval_iters=2',)
     )
-    last = run_folder(tmp_path) / 'last.pth'
-    partial = last.with_name('last.pth.partial')
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads())}
-    process = subprocess.Popen(
-        command(args), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 120
-        saves, seen = 0, 0.0
-        while time.monotonic() < deadline and process.poll() is None:
-            if last.exists() and last.stat().st_mtime > seen:
-                saves, seen = saves + 1, last.stat().st_mtime
-            if saves >= 3 and (moment == 'within an epoch' or partial.exists()):
-                break
-            time.sleep(0.0005)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    at = load(last)['meta']
-    assert 0 < at['iter'] < 2 * 7, f'killed too late or too early, at {at["iter"]}'
+    program = KILLED[moment] + f'from drpca.cli.train import main\nmain({args!r})'
+    environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads()), 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run([sys.executable, '-c', program], env=environment, capture_output=True, timeout=240)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    folder = run_folder(tmp_path)
+    assert (folder / 'last.pth.partial').exists() == (moment == 'while saving')
+    assert load(folder / 'last.pth')['meta']['iter'] % 7 != 0, 'the last state lies within an epoch'
     assert train_command.main(['--resume', *args]) == 0
     assert_same_run(reference, tmp_path)
 
