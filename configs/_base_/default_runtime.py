@@ -7,6 +7,7 @@ default_hooks = dict(
 )
 custom_hooks = [
     dict(type='SeedHook'),
+    dict(type='LossEpochHook'),
     dict(type='TrainingLogHook', interval=20),
     dict(type='DecompositionGridHook', num_images=4),
 ]

@@ -2,6 +2,7 @@
 
 from drpca.datasets.dataset import InfraredDataset
 from drpca.datasets.leaks import Leak, find_leaks
+from drpca.datasets.published_transforms import GaussianBlur, RandomLongSide
 from drpca.datasets.samplers import SeededSampler
 from drpca.datasets.splits import Split, find_datasets, open_split
 from drpca.datasets.transforms import (
@@ -18,11 +19,13 @@ from drpca.datasets.transforms import (
 
 __all__ = [
     'GainJitter',
+    'GaussianBlur',
     'InfraredDataset',
     'Leak',
     'NoiseJitter',
     'RandomCrop',
     'RandomFlip',
+    'RandomLongSide',
     'RandomRotate90',
     'RandomTranspose',
     'ScaleJitter',

@@ -133,6 +133,11 @@ def _fill_schedules(config: Config) -> None:
     schedules: Any = config.get('param_scheduler') or []
     for schedule in [schedules] if isinstance(schedules, dict) else schedules:
         if epochs and schedule.get('by_epoch', True):
+            if schedule.get('begin', 0) >= epochs:
+                raise UserError(
+                    f'{schedule["type"]} begins in epoch {schedule["begin"]}, but the training has {epochs} epochs: '
+                    'raise --epochs, or shorten the warm-up (param_scheduler in the config).'
+                )
             schedule.setdefault('end', epochs)
             if schedule['type'] == 'CosineAnnealingLR':
                 schedule.setdefault('T_max', schedule['end'] - schedule.get('begin', 0))

@@ -59,6 +59,7 @@ def _init_distributed(config: Config) -> None:
         torch.distributed.init_process_group('gloo')
     config.setdefault('model_wrapper_cfg', {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False})
     config.model_wrapper_cfg.device_ids = None
+    config.model_wrapper_cfg.find_unused_parameters = config.get('find_unused_parameters', False)
 
 
 def build_runner(config: Config) -> DetectionRunner:
@@ -73,9 +74,14 @@ def build_runner(config: Config) -> DetectionRunner:
         runner = DetectionRunner.from_cfg(config)
         # Built now, so that a wrong path or argument shows before anything is written over.
         runner._train_loop = runner.build_train_loop(runner._train_loop)
-        return runner
     except (TypeError, KeyError) as error:
         raise explain_build_error(error) or error from None
+    if len(runner.train_dataloader) == 0:
+        raise UserError(
+            f'The {len(runner.train_dataloader.dataset)} training images do not fill one batch of '
+            f'{config.train_dataloader.batch_size}, and this config drops incomplete ones: lower --batch-size.'
+        )
+    return runner
 
 
 def _quieten() -> None:

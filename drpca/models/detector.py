@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -13,22 +14,37 @@ from torch.nn import functional as F
 
 from drpca.registry import MODELS
 
+from .comparator_layers import unused_parameter_names
+from .initialisation import initialise_weights
+
 
 @MODELS.register_module()
 class DetectionModel(BaseModel):
     """A network with losses.
 
+    Whatever the network returns (one map, side outputs, an edge map, a reconstruction), its first business
+    is the output ``'target'``, the logits that are scored; losses choose outputs by name.
+
     Modes of ``forward``:
-        ``'tensor'``: dict of the network's outputs, each (B, 1, H, W).
+        ``'tensor'``: dict of the network's outputs, each (B, 1, H, W), or a fraction of H and W where the
+        network returns side outputs at lower resolution.
         ``'loss'``: dict of weighted loss terms.
         ``'predict'``: one dict per image: ``name``, ``scores`` (H, W) in [0, 1], ``gt_mask`` (H, W) bool.
+
+    An image goes through these steps before it enters the network, all of them part of the config: division
+    by its maximum (``scale_to_max``), (x − mean)/std, repetition to ``in_channels`` channels, zeros at the
+    bottom and the right. The outputs are cropped accordingly, and a reconstruction is brought back to image
+    units. Parameters that the network declares as never used are frozen.
 
     Args:
         network: Config of the network.
         losses: Name → config of each term; their sum is minimised.
-        mean: Subtracted from the image in [0, 1] before it enters the network.
+        mean: Subtracted from the image in [0, 1] before it enters the network; one value, or one per channel.
         std: The image is divided by it after that.
-        in_channels: The grey image is repeated to so many channels.
+        in_channels: The grey image is repeated to so many channels; None: as many as the network takes.
+        scale_to_max: Divide each image by its own maximum first.
+        pad_multiple: Pad H and W to multiples of this, where the network needs no larger ones.
+        initialisation: See :func:`drpca.models.initialisation.initialise_weights`; None: the network's own.
         channels_last: Keep weights and features in NHWC memory order. Faster; the same mathematics.
         precision: ``'float32'`` or ``'bfloat16'`` (autocast). For float16 use MMEngine's
             ``AmpOptimWrapper``, which scales the loss.
@@ -40,7 +56,10 @@ class DetectionModel(BaseModel):
         losses: Mapping[str, dict[str, Any]] | None = None,
         mean: float | Sequence[float] = 0.0,
         std: float | Sequence[float] = 1.0,
-        in_channels: int = 1,
+        in_channels: int | None = None,
+        scale_to_max: bool = False,
+        pad_multiple: int = 1,
+        initialisation: str | None = None,
         channels_last: bool = False,
         precision: str = 'float32',
         data_preprocessor: dict[str, Any] | None = None,
@@ -48,23 +67,34 @@ class DetectionModel(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.network: Any = network if isinstance(network, nn.Module) else MODELS.build(network)
+        if initialisation is not None:
+            initialise_weights(self.network, initialisation)
+        for name in unused_parameter_names(self.network) & dict(self.network.named_parameters()).keys():
+            self.network.get_parameter(name).requires_grad_(False)
         self.losses = nn.ModuleDict({name: MODELS.build(term) for name, term in (losses or {}).items()})
-        self.in_channels = in_channels
+        self.in_channels = getattr(self.network, 'in_channels', 1) if in_channels is None else in_channels
+        self.scale_to_max = scale_to_max
+        self.pad_multiple = pad_multiple
         self.precision = getattr(torch, precision)
-        self.normalises = any(value != 0 for value in np.ravel(mean)) or any(value != 1 for value in np.ravel(std))
-        self.register_buffer('mean', torch.tensor(mean).reshape(-1, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).reshape(-1, 1, 1), persistent=False)
+        self.normalises = any(value != 0 for value in np.ravel(mean)) or any(
+            value != 1 for value in np.ravel(std)
+        )
+        for name, value in (('mean', mean), ('std', std)):
+            tensor = torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1)
+            self.register_buffer(name, tensor, persistent=False)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
 
     def _prepare(self, image: Tensor) -> Tensor:
         """Normalised, repeated to the network's channels and padded at the bottom and the right."""
+        if self.scale_to_max:
+            image = image / image.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1 / 255)
         if self.normalises:
             image = (image - self.mean) / self.std
         if image.shape[1] != self.in_channels:
             image = image.expand(-1, self.in_channels, -1, -1)
-        multiple, smallest = self.network.size_multiple, self.network.min_size
-        height, width = (max(side, smallest) for side in image.shape[-2:])
+        multiple = math.lcm(self.network.size_multiple, self.pad_multiple)
+        height, width = (max(side, self.network.min_size) for side in image.shape[-2:])
         pad = (
             0,
             width + -width % multiple - image.shape[-1],
@@ -73,24 +103,35 @@ class DetectionModel(BaseModel):
         )
         return F.pad(image, pad) if any(pad) else image
 
-    def _run(self, function: Callable[[Tensor], Any], image: Tensor) -> Any:
-        """Call the network, or a part of it, on a prepared image in the configured precision."""
+    def _run(self, function: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, ...]:
+        """Call the network, or a part of it, on a prepared image in the configured precision.
+
+        Returns:
+            What it returned, without what belongs to the padding: of an output at 1/n of the resolution,
+            the first ⌈H/n⌉ rows and ⌈W/n⌉ columns are kept.
+        """
         prepared = self._prepare(image).contiguous(memory_format=self.memory_format)
         with torch.autocast(image.device.type, self.precision, enabled=self.precision is not torch.float32):
-            return function(prepared)
+            values = function(prepared)
+        (height, width), (rows, columns) = image.shape[-2:], prepared.shape[-2:]
+        return tuple(
+            value[..., : -(-value.shape[-2] * height // rows), : -(-value.shape[-1] * width // columns)]
+            for value in values
+        )
 
     def outputs(self, image: Tensor) -> dict[str, Tensor]:
-        """(B, 1, H, W) in [0, 1] → the network's outputs by name, each (B, 1, H, W)."""
-        height, width = image.shape[-2:]
-        values = self._run(self.network, image)
-        return {name: value[..., :height, :width] for name, value in zip(self.network.outputs, values)}
+        """(B, 1, H, W) in [0, 1] → the network's outputs by name, each (B, 1, H, W) or a fraction of it."""
+        outputs = dict(zip(self.network.outputs, self._run(self.network, image)))
+        if self.normalises and 'reconstruction' in outputs:
+            outputs['reconstruction'] = outputs['reconstruction'] * self.std + self.mean
+        return outputs
 
     def detect(self, image: Tensor) -> Tensor:
         """(B, 1, H, W) in [0, 1] → target logits (B, 1, H, W), float32, without unneeded outputs."""
         if not hasattr(self.network, 'detect'):
             return self.outputs(image)['target'].float()
-        logits = self._run(self.network.detect, image)
-        return logits[..., : image.shape[-2], : image.shape[-1]].float()
+        (logits,) = self._run(lambda prepared: (self.network.detect(prepared),), image)
+        return logits.float()
 
     def forward(  # type: ignore[override]
         self,

@@ -14,7 +14,8 @@ from tests.support import ROOT
 
 def test_without_a_command_the_known_ones_are_listed(capsys: pytest.CaptureFixture) -> None:
     assert main([]) == 2
-    assert all(name in capsys.readouterr().err for name in COMMANDS)
+    err = capsys.readouterr().err
+    assert all(name in err for name in COMMANDS)
 
 
 @pytest.mark.parametrize('name', sorted(COMMANDS))

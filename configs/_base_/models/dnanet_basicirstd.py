@@ -1,0 +1,13 @@
+# DNANet as BasicIRSTD trains it.
+_base_ = './dnanet.py'
+
+model = dict(
+    network=dict(in_channels=1),
+    initialisation=None,
+    pad_multiple=32,
+    losses=dict(
+        _delete_=True,
+        soft_iou=dict(type='SoftIoULoss', on=['target', 'aux1', 'aux2', 'aux3'], per_image=False),
+    ),
+)
+inference_size = None

@@ -1,0 +1,2 @@
+# This network's own recipe is the common one.
+_base_ = './acm_sirst_aug.py'

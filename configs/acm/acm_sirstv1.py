@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/acm.py',
+    '../_base_/recipes/basicirstd_sirstv1.py',
+    '../_base_/default_runtime.py',
+]
+
+model = _base_.normalisation

@@ -1,0 +1,7 @@
+_base_ = [
+    '../_base_/models/resunet.py',
+    '../_base_/recipes/basicirstd_nudt_sirst.py',
+    '../_base_/default_runtime.py',
+]
+
+model = _base_.normalisation

@@ -1,0 +1,2 @@
+# This network's own recipe is the common one.
+_base_ = './resunet_sirstv1.py'

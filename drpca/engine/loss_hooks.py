@@ -1,0 +1,24 @@
+"""Losses that follow the course of the training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from drpca.registry import HOOKS
+
+
+@HOOKS.register_module()
+class LossEpochHook(Hook):
+    """Calls ``set_epoch(epoch)``, counted from 0, of every loss that has it, before each epoch.
+
+    A resumed run hears of its own epoch, so nothing needs to be stored in checkpoints.
+    """
+
+    def before_train_epoch(self, runner: Any) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for term in model.losses.values():
+            if hasattr(term, 'set_epoch'):
+                term.set_epoch(runner.epoch)

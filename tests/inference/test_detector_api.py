@@ -1,0 +1,325 @@
+"""The detector: what it takes, what it returns, tiles, and damaged input."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.io import loadmat
+from torch import Tensor, nn
+
+import drpca
+from drpca.cli import infer
+from drpca.errors import UserError
+from drpca.inference.frames import FrameSource
+from drpca.inference.targets import find_targets
+from drpca.inference.tiling import map_in_tiles, ramp_window, tile_starts
+from drpca.inference.writers import run_lengths
+from drpca.registry import MODELS
+
+RNG = np.random.default_rng(0)
+
+
+class Threshold(nn.Module):
+    """A detector whose answer is known: logits 20·(D − 0.5)."""
+
+    outputs = ('target',)
+    in_channels = 1
+    size_multiple = 8
+    min_size = 16
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(20.0))
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        assert image.shape[-1] % 8 == 0
+        return (self.gain * (image - 0.5),)
+
+
+def sigmoid(image: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-20 * (image - 0.5)))
+
+
+@pytest.fixture(scope='module')
+def detector() -> drpca.Detector:
+    return drpca.Detector(Threshold())
+
+
+def scene(height: int = 45, width: int = 61) -> np.ndarray:
+    image = np.full((height, width), 50, np.uint8)
+    image[10:13, 20:22] = 200
+    image[11, 20] = 250
+    image[30, 40] = 220
+    return image
+
+
+def test_arrays_tensors_and_sixteen_bits(detector: drpca.Detector) -> None:
+    image = scene()
+    unit = image.astype(np.float32) / 255
+    (reference,) = detector(image)
+    assert reference.scores.dtype == np.float32
+    assert np.allclose(reference.scores, sigmoid(unit), atol=1e-5)
+    assert np.array_equal(reference.mask, image > 127)
+    for same in (
+        unit,
+        torch.from_numpy(unit),
+        torch.from_numpy(unit)[None, None],
+        np.stack([image] * 3, axis=-1),
+    ):
+        (detection,) = detector(same)
+        assert np.allclose(detection.scores, reference.scores, atol=1e-6)
+    (deep,) = detector((image.astype(np.uint16) * 7) + 900)  # stretched to its own range
+    assert np.array_equal(deep.mask, image > 150)
+
+
+def test_targets_of_a_known_scene(detector: drpca.Detector) -> None:
+    first, second = detector(scene())[0].targets
+    weights = sigmoid(np.array([[200, 200], [250, 200], [200, 200]]) / 255)
+    assert first.row == pytest.approx(10 + np.average([[0, 0], [1, 1], [2, 2]], weights=weights), abs=1e-5)
+    assert first.column == pytest.approx(20 + np.average([[0, 1]] * 3, weights=weights), abs=1e-5)
+    assert (first.box, first.area, second.box, second.area) == ((10, 20, 13, 22), 6, (30, 40, 31, 41), 1)
+    assert first.peak == pytest.approx(weights.max(), abs=1e-5)
+    assert first.mean == pytest.approx(weights.mean(), abs=1e-5)
+    assert first.snr == np.inf, 'flat background'
+    assert first.as_dict()['snr'] is None, 'JSON has no infinity'
+
+
+def test_local_snr() -> None:
+    image = RNG.normal(0.4, 0.05, (80, 80))
+    mask = np.zeros(image.shape, bool)
+    mask[40:42, 30:33] = True
+    image[mask] = 0.9
+    window = np.zeros(image.shape, bool)
+    window[20:62, 10:53] = True
+    around = image[window & ~mask]
+    (target,) = find_targets(np.where(mask, 0.8, 0.1), image, mask)
+    assert target.snr == pytest.approx((0.9 - around.mean()) / around.std())
+
+
+def test_mixed_sizes_keep_their_order_in_batches() -> None:
+    detector = drpca.Detector(Threshold(), batch_size=3)
+    frames = [
+        RNG.integers(0, 255, size, dtype=np.uint8) for size in [(16, 24)] * 4 + [(33, 20), (16, 24), (9, 9)]
+    ]
+    detections = detector(frames)
+    assert [detection.name for detection in detections] == [f'frame_{index:06d}' for index in range(7)]
+    for frame, detection in zip(frames, detections):
+        assert np.allclose(detection.scores, sigmoid(frame / 255), atol=1e-5)
+
+
+def test_streaming_reads_no_further_than_a_batch() -> None:
+    read = []
+
+    def camera():
+        for index in range(100):
+            read.append(index)
+            yield scene()
+
+    stream = drpca.Detector(Threshold(), batch_size=4).stream(camera())
+    assert next(stream).targets
+    assert len(read) <= 5
+
+
+def test_paths_folders_and_videos(detector: drpca.Detector, tmp_path: Path) -> None:
+    for name in 'ba':
+        cv2.imwrite(str(tmp_path / f'{name}.png'), scene())
+    assert [detection.name for detection in detector(tmp_path)] == ['a', 'b']
+    assert [detection.name for detection in detector([tmp_path / 'b.png', ('x', scene())])] == ['b', 'x']
+    video = write_video(tmp_path / 'v.avi')
+    detections = detector(str(video))
+    assert [detection.name for detection in detections] == [f'v_{index:06d}' for index in range(12)]
+    assert len(detections[0].targets) == 2
+
+
+def write_video(path: Path, noisy: bool = False, frames: int = 12) -> Path:
+    """Noise takes more bytes, which leaves room to cut behind the header."""
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 25, (64, 48))
+    if not writer.isOpened():
+        pytest.skip('this OpenCV writes no video')
+    for _ in range(frames):
+        picture = RNG.integers(0, 255, (48, 64), dtype=np.uint8) if noisy else scene(48, 64)
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
+
+
+def test_a_truncated_video_gives_its_frames_and_then_an_error(
+    detector: drpca.Detector, tmp_path: Path
+) -> None:
+    whole = write_video(tmp_path / 'v.avi', noisy=True).read_bytes()
+    (tmp_path / 'v.avi').write_bytes(whole[: len(whole) * 6 // 10])
+    source = FrameSource(tmp_path / 'v.avi', keep_going=True)
+    names = [detection.name for detection in detector.stream(source)]
+    assert 0 < len(names) < 12
+    assert len(source.failed) == 1
+    assert 'v.avi ends after frame' in source.failed[0]
+    with pytest.raises(UserError, match='truncated'):
+        detector(tmp_path / 'v.avi')
+
+
+@pytest.mark.parametrize(
+    ('images', 'message'),
+    [
+        ('none.png', 'no such file'),
+        (np.zeros((4, 40), np.uint8), 'at least 8 × 8'),
+        (np.zeros((40, 40), np.int32), 'int32'),
+        (np.full((40, 40), 300.0), r'\[0, 1\]'),
+        (np.full((40, 40), np.nan), r'\[0, 1\]'),
+        (np.zeros(40, np.uint8), r'\(40,\)'),
+        ([3], 'got int'),
+        ('none.avi', 'no such file'),
+    ],
+)
+def test_bad_frames(detector: drpca.Detector, images: object, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        detector(images)
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('nonet',), 'Unknown config'),
+        (('RPCANet',), 'needs weights'),
+        (('rpcanet_sirstv1',), 'needs weights'),
+        ((Threshold(), 'w.pth'), 'weights come with'),
+    ],
+)
+def test_bad_models(arguments: tuple, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        drpca.Detector(*arguments)
+
+
+def test_bad_options() -> None:
+    with pytest.raises(UserError, match='threshold'):
+        drpca.Detector(Threshold(), threshold=1.5)
+    with pytest.raises(UserError, match='Unknown precision'):
+        drpca.Detector(Threshold(), precision='fp8')
+    with pytest.raises(UserError, match='Cannot use device'):
+        drpca.Detector(Threshold(), device='quantum')
+
+
+@pytest.mark.parametrize('shape', [(100, 100), (64, 200), (201, 97), (64, 65), (40, 150)])
+def test_tiles_of_a_pointwise_network_leave_no_seam(shape: tuple[int, int]) -> None:
+    image = RNG.integers(0, 255, shape, dtype=np.uint8)
+    (detection,) = drpca.Detector(Threshold(), tile=64, overlap=16, batch_size=3)(image)
+    assert np.allclose(detection.scores, sigmoid(image / 255), atol=1e-5)
+
+
+def test_tiles_of_a_real_network_agree_with_the_whole_frame() -> None:
+    torch.manual_seed(0)
+    network = MODELS.build(
+        {'type': 'RPCANet', 'num_stages': 1, 'channels': 4, 'background_depth': 1, 'target_depth': 1}
+    )
+    image = cv2.GaussianBlur(RNG.random((150, 170), np.float32), (0, 0), 3)
+    (whole,) = drpca.Detector(network)(image)
+    (tiled,) = drpca.Detector(network, tile=64, overlap=32)(image)
+    assert np.abs(tiled.scores - whole.scores).max() < 0.01
+    worse = drpca.Detector(network, tile=64, overlap=0)(image)[0]
+    assert np.abs(tiled.scores - whole.scores).max() < np.abs(worse.scores - whole.scores).max()
+
+
+def test_tile_positions_and_weights() -> None:
+    for length in (65, 100, 257, 1000):
+        starts = tile_starts(length, 64, 16)
+        assert starts[0] == 0
+        assert starts[-1] == length - 64
+        assert max(np.diff(starts)) <= 48
+    assert tile_starts(50, 64, 16) == [0]
+    window = ramp_window(64, 16)
+    assert window.min() > 0
+    assert np.allclose(window[:16] + window[:16][::-1], 1, atol=1e-6), 'two neighbours sum to one'
+    with pytest.raises(UserError, match='overlap'):
+        map_in_tiles(np.zeros((99, 99), np.float32), lambda tiles: tiles, 64, 40)
+
+
+def test_run_lengths_restore_the_mask() -> None:
+    labels = np.zeros((9, 11), int)
+    labels[2:5, 3:6] = 1
+    labels[4, 4] = 0
+    labels[0, 0] = 2
+    for label, box in ((1, (2, 3, 5, 6)), (2, (0, 0, 1, 1))):
+        counts = run_lengths(labels, label, box)
+        values = np.repeat(np.arange(len(counts)) % 2, counts).reshape(labels.shape[::-1]).T
+        assert np.array_equal(values, labels == label)
+
+
+# inference.py
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    torch.manual_seed(0)
+    torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
+    (tmp_path / 'frames').mkdir()
+    for name in 'abc':
+        cv2.imwrite(f'frames/{name}.png', scene())
+    return tmp_path
+
+
+def run_inference(*arguments: str) -> int:
+    return infer.main(
+        ['rpcanet_plus_synthetic', '--checkpoint', 'w.pth', '--size', 'native', *arguments,
+         '--cfg-options', 'model.network.num_stages=1']
+    )  # fmt: skip
+
+
+def test_every_format(workplace: Path) -> None:
+    formats = ['--format', 'png', 'mat', 'json', 'csv', 'coco']
+    assert run_inference('--input', 'frames', *formats, '--overlay', '--save-stages', '--threshold', '0') == 0
+    folder = Path('results/frames')
+    for part, suffix in (
+        ('img', 'png'),
+        ('mat', 'mat'),
+        ('json', 'json'),
+        ('overlay', 'png'),
+        ('stages', 'png'),
+    ):
+        assert [path.name for path in sorted((folder / part).iterdir())] == [
+            f'{name}.{suffix}' for name in 'abc'
+        ]
+    scores = loadmat(folder / 'mat/a.mat')['T']
+    listed = json.loads((folder / 'json/a.json').read_text())
+    rows = [row for row in csv.DictReader((folder / 'targets.csv').open()) if row['name'] == 'a']
+    coco = json.loads((folder / 'coco.json').read_text())
+    annotations = [entry for entry in coco['annotations'] if entry['image_id'] == 1]
+    assert (listed['height'], listed['width']) == scores.shape
+    assert len(listed['targets']) == len(rows) == len(annotations) >= 1
+    for target, row, entry in zip(listed['targets'], rows, annotations):
+        assert float(row['row']) == pytest.approx(target['row'], abs=1e-5)
+        assert entry['area'] == target['area'] == sum(entry['segmentation']['counts'][1::2])
+        assert entry['score'] == pytest.approx(float(row['peak']), abs=1e-5)
+    stages = cv2.imread(str(folder / 'stages/a.png'))
+    assert stages.shape[1] > 4 * 61, 'D, B, T and N side by side'
+
+
+def test_only_the_asked_format_is_written(workplace: Path) -> None:
+    assert run_inference('--input', 'frames', '--format', 'csv') == 0
+    assert sorted(path.name for path in Path('results/frames').iterdir()) == ['run.json', 'targets.csv']
+
+
+def test_truncated_video_by_command(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    whole = write_video(workplace / 'v.avi', noisy=True).read_bytes()
+    (workplace / 'v.avi').write_bytes(whole[: len(whole) * 6 // 10])
+    assert run_inference('--input', 'v.avi', '--format', 'json') == 1
+    assert 'v.avi ends after frame' in capsys.readouterr().err
+    assert list(Path('results/v/json').iterdir())
+
+
+def test_precision_and_tiles_by_command(workplace: Path) -> None:
+    assert run_inference('--input', 'frames/a.png', '--out', 'one') == 0
+    assert (
+        run_inference('--input', 'frames/a.png', '--out', 'two', '--precision', 'bf16', '--tile', '64') == 0
+    )
+    one, two = (loadmat(f'{name}/a/mat/a.mat')['T'] for name in ('one', 'two'))
+    assert np.abs(one - two).max() < 0.05
+    assert json.loads(Path('two/a/run.json').read_text())['precision'] == 'bf16'
+    assert run_inference('--input', 'frames/a.png', '--out', 'one', '--precision', 'bf16') == 2, (
+        'other maps there'
+    )

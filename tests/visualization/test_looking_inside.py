@@ -1,0 +1,137 @@
+"""Pictures of stages and curves."""
+
+import cv2
+import numpy as np
+import pytest
+
+from drpca.errors import UserError
+from drpca.evaluation.corruptions import Corruption
+from drpca.evaluation.decomposition import measure
+from drpca.evaluation.robustness import Result
+from drpca.inference.decomposer import FrameDecomposition, StageRecord
+from drpca.visualization import curves
+from drpca.visualization.panels import CAPTION_HEIGHT, GAP
+from drpca.visualization.stages import StageFolder, read_index, stages_picture
+
+SIZE = 200
+
+
+def decomposition(noise, scalars=None):
+    rng = np.random.default_rng(0)
+    ramp = np.linspace(-5, 5, SIZE * SIZE, dtype=np.float32).reshape(SIZE, SIZE)
+    stage = StageRecord(ramp, 2 * ramp, -ramp, rng.random((SIZE, SIZE)) if noise else None, scalars or {})
+    return FrameDecomposition(rng.random((SIZE, SIZE)).astype(np.float32), [stage, stage])
+
+
+@pytest.mark.parametrize(('noise', 'columns'), [(False, 3), (True, 4)])
+def test_layout(noise, columns):
+    parts = decomposition(noise)
+    picture = stages_picture(parts, np.zeros((SIZE, SIZE)), np.eye(SIZE, dtype=bool))
+    row = SIZE + CAPTION_HEIGHT + GAP
+    assert picture.shape == (3 * row + 2 * CAPTION_HEIGHT, columns * SIZE + (columns - 1) * GAP, 3)
+    image = picture[CAPTION_HEIGHT : CAPTION_HEIGHT + SIZE, :SIZE, 0]
+    assert np.array_equal(image, np.round(255 * parts.image).astype(np.uint8)), 'the image is not stretched'
+    top = row + 2 * CAPTION_HEIGHT
+    target = picture[top : top + SIZE, SIZE + GAP : 2 * SIZE + GAP, 0]
+    assert (target.min(), target.max()) == (0, 255), 'variables are stretched over their own range'
+    assert target[0, 0] == 255, 'T falls where B rises'
+
+
+def test_small_images_are_enlarged_by_whole_pixels():
+    image = np.array([[0, 1], [1, 0]], np.float32)
+    picture = stages_picture(FrameDecomposition(image, [StageRecord(image, image, image)]))
+    part = picture[CAPTION_HEIGHT : CAPTION_HEIGHT + SIZE, :SIZE, 0]
+    assert part[:100, :100].max() == 0
+    assert part[:100, 100:].min() == 255
+
+
+def test_scalars_are_written_above_their_stage():
+    plain, told = (stages_picture(decomposition(False, s)) for s in ({}, {'epsilon': 0.25}))
+    changed = np.flatnonzero((plain != told).any(axis=(1, 2)))
+    row = SIZE + CAPTION_HEIGHT + GAP
+    assert changed.size
+    inside = (changed - row) % (row + CAPTION_HEIGHT)
+    assert inside.max() < CAPTION_HEIGHT
+
+
+def test_stage_folder(tmp_path):
+    made_by = {'checkpoint_sha256': 'ab', 'model': {}}
+    picture = np.zeros((4, 6, 3), np.uint8)
+    picture[..., 0] = 200  # red
+    StageFolder(tmp_path / 's', made_by).write('one', picture, [{'epsilon': 0.5}])
+    assert cv2.imread(str(tmp_path / 's' / 'one.png'))[0, 0].tolist() == [0, 0, 200]
+    assert read_index(tmp_path / 's') == {**made_by, 'images': {'one': [{'epsilon': 0.5}]}}
+    with pytest.raises(UserError, match='--overwrite'):
+        StageFolder(tmp_path / 's', made_by)
+    StageFolder(tmp_path / 's', made_by, overwrite=True).write('two', picture, [])
+    assert sorted(p.name for p in (tmp_path / 's').iterdir()) == ['stages.json', 'two.png']
+    assert read_index(tmp_path) is None
+
+
+def test_overwriting_spares_pictures_of_another_origin(tmp_path):
+    (tmp_path / 'holiday.png').write_bytes(b'mine')
+    with pytest.raises(UserError, match='another origin'):
+        StageFolder(tmp_path, {}, overwrite=True)
+    assert (tmp_path / 'holiday.png').read_bytes() == b'mine'
+
+
+@pytest.mark.parametrize('content', ['{', '[]', '{"images": 3}'])
+def test_damaged_index(tmp_path, content):
+    (tmp_path / 'stages.json').write_text(content)
+    with pytest.raises(UserError, match=r'stages\.json'):
+        read_index(tmp_path)
+
+
+def robustness_results():
+    def result(detector, corruption, iou):
+        return Result(detector, corruption, {'p': {'IoU': iou, 'Fa': 1e-5}})
+
+    levels = [None, Corruption('gaussian', 10), Corruption('gaussian', 30), Corruption('blur', 1)]
+    return [
+        result(name, level, iou) for name in ('a', 'b') for level, iou in zip(levels, (0.9, 0.5, 0.1, 0.4))
+    ]
+
+
+def test_robustness_curves_show_the_figures():
+    figure = curves.robustness_figure(robustness_results(), 'p', 'IoU')
+    gaussian, blur = figure.axes
+    assert [line.get_label() for line in gaussian.lines] == ['a', 'b']
+    assert gaussian.lines[0].get_xydata().tolist() == [[0, 90], [10, 50], [30, 10]]
+    assert blur.lines[1].get_xydata().tolist() == [[0, 90], [1, 40]]
+    fa = curves.robustness_figure(robustness_results(), 'p', 'Fa').axes[0]
+    assert fa.lines[0].get_ydata() == pytest.approx([10, 10, 10])
+
+
+def test_files_of_figures_are_reproducible(tmp_path):
+    for name in ('first', 'second'):
+        (tmp_path / name).mkdir()
+        figure = curves.robustness_figure(robustness_results(), 'p', 'IoU')
+        curves.save_figure(figure, tmp_path / name / 'IoU')
+    for suffix in curves.SUFFIXES:
+        first, second = ((tmp_path / name / f'IoU{suffix}').read_bytes() for name in ('first', 'second'))
+        assert first == second
+        assert len(first) > 1000
+    with pytest.raises(UserError, match='Cannot write'):
+        curves.save_figure(figure, tmp_path / 'nowhere' / 'IoU')
+
+
+class Fixed:
+    """Decomposes every frame alike."""
+
+    def decompose(self, frame):
+        return decomposition(False, {'epsilon': 0.5, 'gamma': 0.1})
+
+
+def test_curves_of_a_decomposition_show_its_means():
+    measured = measure(Fixed(), [('a', None), ('b', None)])
+    spectrum, rank, energy = curves.low_rank_figure(measured).axes
+    assert len(spectrum.lines) == 3, 'two stages and the image'
+    assert spectrum.lines[0].get_ydata()[0] == 1
+    assert rank.lines[0].get_ydata() == pytest.approx(measured.effective_rank[0])
+    assert energy.lines[0].get_ydata() == pytest.approx(measured.energy[0, :, 0])
+    l0, l1, gini = curves.sparsity_figure(measured).axes
+    for axis, values in ((l0, measured.l0), (l1, measured.l1), (gini, measured.gini)):
+        assert axis.lines[0].get_ydata() == pytest.approx(values.mean(axis=0))
+    epsilon, gamma = curves.scalars_figure(measured).axes
+    assert epsilon.lines[0].get_ydata().tolist() == [0.5, 0.5]
+    assert gamma.get_title() == 'gamma'
