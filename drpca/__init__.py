@@ -3,11 +3,15 @@
 from typing import Any
 
 __version__ = '0.1.0'
-__all__ = ['load_weights']
+__all__ = ['Detector', 'load_weights']
 
 
 def __getattr__(name: str) -> Any:
-    """``drpca.load_weights``, imported on first use: ``import drpca`` alone stays quick."""
+    """Imported on first use: ``import drpca`` alone stays quick."""
+    if name == 'Detector':
+        from drpca.inference.detector import Detector
+
+        return Detector
     if name == 'load_weights':
         from drpca.engine.checkpoint import load_weights
 

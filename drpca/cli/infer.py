@@ -1,4 +1,4 @@
-"""``inference.py``: export score maps of a data set, a folder or an image."""
+"""``inference.py``: score maps and targets of a data set, a folder, a video or an image."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import argparse
 import platform
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,19 +18,23 @@ from tqdm import tqdm
 import drpca
 from drpca.cli.common import EXIT_FAILED, NATIVE, command_parser, guarded, size_argument
 from drpca.datasets import open_split
-from drpca.datasets.io import IMAGE_SUFFIXES, read_image
 from drpca.engine.checkpoint import file_hash, read_checkpoint
 from drpca.engine.config import find_config, load_config
 from drpca.engine.hooks import BEST
 from drpca.errors import UserError
-from drpca.inference.detector import Frame, build_mapper, is_baseline
-from drpca.inference.export import ResultsWriter
+from drpca.inference.backends import BACKENDS, SUFFIXES, ExportedMapper, open_backend
+from drpca.inference.detector import Detector
+from drpca.inference.frames import MIN_SIDE, FrameSource, list_images
+from drpca.inference.mappers import TILE, FrameMapper, NetworkMapper, build_mapper, is_baseline
+from drpca.inference.optimise import PRECISIONS
+from drpca.inference.writers import FORMATS, ResultsWriter
 
 EXAMPLES = """\
   python inference.py                                    newest best.pth under checkpoints, on its test split
   python inference.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl
   python inference.py rpcanet_sirstv1 --checkpoint W.pth --size native --out results/native
   python inference.py rpcanet_sirstv1 --checkpoint W.pth --input frames/ --out results/mine
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input flight.mp4 --size native --format csv --overlay
   python inference.py configs/classical/tophat.py --dataset SIRSTv1
 """
 
@@ -49,10 +52,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--checkpoint',
         metavar='FILE',
-        help='weights: published, ours (default: newest best.pth under checkpoints)',
+        help='weights: published, ours, or a file of tools/export.py (default: newest best.pth under checkpoints)',
     )
     parser.add_argument(
-        '--input', metavar='PATH', help='an image, or a folder of images, instead of a data set'
+        '--input', metavar='PATH', help='an image, a video, or a folder of images, instead of a data set'
     )
     parser.add_argument(
         '--out', default='results', metavar='DIR', help='results folder (default: %(default)s)'
@@ -71,6 +74,37 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         '--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)'
+    )
+    parser.add_argument(
+        '--tile', type=tile_argument, default=TILE, metavar='N',
+        help='cut larger frames into overlapping N × N tiles; 0: never (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--precision',
+        choices=list(PRECISIONS),
+        default='fp32',
+        help='of the convolutions (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--backend', choices=['auto', *BACKENDS], default='auto',
+        help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
+    )  # fmt: skip
+    parser.add_argument(
+        '--format', nargs='+', choices=FORMATS, default=['png', 'mat'],
+        help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        default=0.5,
+        metavar='S',
+        help='scores above it are targets (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--overlay', action='store_true', help='write overlay/NAME.png: detections in the image'
+    )
+    parser.add_argument(
+        '--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage'
     )
     parser.add_argument('--overwrite', action='store_true', help="replace another run's maps")
     parser.add_argument(
@@ -117,49 +151,24 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
     return config, checkpoint
 
 
-def input_frames(path: str | Path) -> list[Path]:
-    """The image, or the images of a folder, by name.
+def input_source(path: str | Path, min_side: int) -> FrameSource:
+    """The frames of an image, a video or a folder of images.
 
     Raises:
         UserError: No such path, no image in it, or two images of one name.
     """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise UserError(f'--input {path}: no such image or folder.')
-    files = sorted(file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
-    if not files:
-        raise UserError(f'--input {path}: no images there (expected {", ".join(IMAGE_SUFFIXES)}).')
-    stems = [file.stem for file in files]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice:
-        raise UserError(
-            f'--input {path}: two images are called {twice}; their maps would overwrite each other.'
+    if not Path(path).exists():
+        raise UserError(f'--input {path}: no such image, video or folder.')
+    return FrameSource(list_images(path) if Path(path).is_dir() else path, keep_going=True, min_side=min_side)
+
+
+def tile_argument(text: str) -> int | None:
+    """``0`` → None."""
+    if not text.isdigit() or 0 < int(text) < 64:
+        raise argparse.ArgumentTypeError(
+            f'expected a side of at least 64 pixels, or 0 for no tiles, got {text!r}'
         )
-    return files
-
-
-class FrameSource:
-    """Reads frames one by one; goes on past unreadable ones and remembers them."""
-
-    def __init__(self, files: list[tuple[str, Path]], size: int | None) -> None:
-        self.files = files
-        self.failed: list[str] = []
-        self.smallest = 8 if size is None else 1
-
-    def __iter__(self) -> Iterator[Frame]:
-        for name, path in self.files:
-            try:
-                frame = read_image(path)
-                if min(frame.shape) < self.smallest:
-                    raise UserError(
-                        f'{path} is {frame.shape[0]} × {frame.shape[1]} pixels; at least 8 × 8 are needed.'
-                    )
-            except UserError as error:
-                self.failed.append(str(error))
-                continue
-            yield name, frame
+    return int(text) or None
 
 
 @guarded
@@ -177,11 +186,26 @@ def main(argv: list[str] | None = None) -> int:
         'model': dict(config.model) if checkpoint is None else dict(config.model.network),
         'checkpoint': None if checkpoint is None else str(checkpoint),
     }
-    mapper = build_mapper(config, checkpoint, size, args.device, args.batch_size)
+    mapper: FrameMapper
+    if checkpoint is not None and checkpoint.suffix in SUFFIXES:
+        if args.precision != 'fp32':
+            raise UserError(f'{checkpoint} has its precision in it: leave out --precision.')
+        mapper = ExportedMapper(
+            open_backend(checkpoint, args.backend), size, tile=args.tile, batch_size=args.batch_size or 1
+        )
+    else:
+        mapper = build_mapper(
+            config, checkpoint, size, args.device, args.batch_size, tile=args.tile, precision=args.precision
+        )
+    detector = Detector.from_mapper(mapper, args.threshold)
     run['checkpoint_sha256'] = None if checkpoint is None else file_hash(checkpoint)
+    staged = mapper if isinstance(mapper, NetworkMapper) and mapper.has_stages else None
+    if args.save_stages and staged is None:
+        raise UserError(f'{run["config"]} has no stages to save: leave out --save-stages.')
 
+    min_side = MIN_SIDE if size is None else 1
     if args.input:
-        files = [(path.stem, path) for path in input_frames(args.input)]
+        source = input_source(args.input, min_side)
         folder = Path(args.out) / Path(args.input).resolve().stem
         run |= {'dataset': None, 'split': None, 'input': str(args.input)}
     else:
@@ -192,25 +216,31 @@ def main(argv: list[str] | None = None) -> int:
         root = args.data_root or (loader and loader.dataset.get('data_root'))
         split = open_split(dataset, args.split or 'test', root)
         files = [(name, split.image_path(name)) for name in split.names]
+        source = FrameSource(files, keep_going=True, min_side=min_side)
         folder = Path(args.out) / split.dataset
         run |= {'dataset': split.dataset, 'split': split.split, 'input': None}
     run |= {
         'size': NATIVE if size is None else size,
-        'images': len(files),
+        'tile': args.tile,
+        'precision': args.precision,
+        'threshold': args.threshold,
+        'images': source.total,
         'versions': {
             'drpca': drpca.__version__, 'torch': torch.__version__, 'numpy': np.__version__,
             'opencv': cv2.__version__, 'python': platform.python_version(),
         },
     }  # fmt: skip
-    writer = ResultsWriter(folder, run, args.overwrite)
-    source = FrameSource(files, size)
+    writer = ResultsWriter(folder, run, args.overwrite, args.format, args.overlay, args.threshold)
     started = time.perf_counter()
     done = 0
-    for name, scores in tqdm(
-        mapper.score_maps(source), total=len(files), unit='img', disable=None, dynamic_ncols=True
+    for detection in tqdm(
+        detector.stream(source), total=source.total, unit='img', disable=None, dynamic_ncols=True
     ):
-        writer.write(name, scores)
+        writer.write(detection)
+        if args.save_stages and staged is not None:
+            writer.write_stages(detection.name, staged.decompose(detection.image))
         done += 1
+    writer.close()
     seconds = time.perf_counter() - started
     print(
         f'{done} maps in {folder} ({seconds:.1f} s, {done / max(seconds, 1e-9):.1f} images/s with reading and writing)'
@@ -218,6 +248,8 @@ def main(argv: list[str] | None = None) -> int:
     for message in source.failed:
         print(f'error: {message}', file=sys.stderr)
     if source.failed:
-        print(f'{len(source.failed)} of {len(files)} images could not be read', file=sys.stderr)
+        print(
+            f'{len(source.failed)} of {done + len(source.failed)} inputs could not be read', file=sys.stderr
+        )
         return EXIT_FAILED
     return 0

@@ -11,6 +11,10 @@ COMMANDS = {
     'score': ('drpca.cli.score', 'score maps against masks (cal_from_mask.py)'),
     'check-dataset': ('drpca.cli.check_dataset', 'check a data set (tools/check_dataset.py)'),
     'make-synthetic': ('drpca.cli.make_synthetic', 'make the synthetic data set (tools/make_synthetic.py)'),
+    'robustness': ('drpca.cli.robustness', 'score under noise, blur, … (tools/robustness.py)'),
+    'visualize-stages': ('drpca.cli.visualize_stages', 'pictures of D, B, T, N (tools/visualize_stages.py)'),
+    'analyse-decomposition': ('drpca.cli.analyse_decomposition', 'low rank and sparsity (tools/analyse_…)'),
+    'cross-dataset': ('drpca.cli.cross_dataset', 'one checkpoint on several data sets (tools/cross_dataset.py)'),
 }
 
 
@@ -18,7 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     """Hand over to a command; returns its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] not in COMMANDS:
-        known = '\n'.join(f'  {name:16s}{text}' for name, (_, text) in COMMANDS.items())
+        known = '\n'.join(f'  {name:24s}{text}' for name, (_, text) in COMMANDS.items())
         asked_for_help = bool(arguments) and arguments[0] in ('-h', '--help')
         print(
             f'usage: python -m drpca COMMAND …\n\n{known}', file=sys.stdout if asked_for_help else sys.stderr

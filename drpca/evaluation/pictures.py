@@ -10,12 +10,16 @@ import cv2
 import numpy as np
 
 from drpca.datasets.io import resize_image, to_unit
+from drpca.errors import UserError
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.results import Case
 from drpca.evaluation.scoring import Analysis, Score
 from drpca.evaluation.tables import number
+from drpca.visualization import stages
 from drpca.visualization.panels import outline, side_by_side
 
+STAGE_PICTURES = 4
+"""Pictures of the stages shown of each folder."""
 WORST = 8
 """Misses and false alarms shown of each folder."""
 
@@ -64,6 +68,43 @@ def gallery(score: Score, analysis: Analysis) -> dict[str, Any]:
         'alarms': [_figure(score, analysis, event) for event in alarm_events],
         'counts': (len(misses), len(alarms)),
     }
+
+
+def stage_gallery(score: Score) -> dict[str, Any] | None:
+    """Pictures of the stages in a results folder.
+
+    They are those of ``tools/visualize_stages.py``, or else those of ``inference.py --save-stages``, which
+    keeps them in ``stages/`` beside the maps they belong to.
+
+    Args:
+        score: A results folder.
+
+    Returns:
+        None if there are none; else ``name`` of the folder, ``figures``, a list of dicts with ``image`` and
+        the data URI ``picture``, the number ``of`` all pictures, and ``note``, which says why there are no
+        figures if the pictures are not of the model and weights that made the maps.
+
+    Raises:
+        UserError: The index of the pictures or a picture is unreadable.
+    """
+    path = score.folder.path / stages.FOLDER
+    index = stages.read_index(path)
+    if index is None:
+        path = score.folder.path / 'stages'
+    names = sorted(file.stem for file in path.glob('*.png')) if index is None else list(index['images'])
+    if not names:
+        return None
+    shown = {'name': str(score.folder.path), 'of': len(names), 'figures': [], 'note': ''}
+    run = score.folder.run
+    if index is not None and any(index.get(key) != run.get(key) for key in ('model', 'checkpoint_sha256')):
+        return {**shown, 'note': f'{path} holds pictures of another model or other weights: not shown.'}
+    figures = []
+    for name in names[:STAGE_PICTURES]:
+        picture = cv2.imread(str(path / f'{name}.png'))
+        if picture is None:
+            raise UserError(f'Cannot read {path / name}.png; draw it again with tools/visualize_stages.py.')
+        figures.append({'image': name, 'picture': _data_uri(picture[..., ::-1], '.jpg')})
+    return {**shown, 'figures': figures}
 
 
 def _figure(score: Score, analysis: Analysis, event: _Event) -> dict[str, str]:

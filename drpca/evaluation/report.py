@@ -19,7 +19,7 @@ from drpca.evaluation import targets as T
 from drpca.evaluation.curves import CurveCounts
 from drpca.evaluation.functional import pixel_scores
 from drpca.evaluation.metrics import ImageRecord
-from drpca.evaluation.pictures import gallery
+from drpca.evaluation.pictures import gallery, stage_gallery
 from drpca.evaluation.plots import Axis, Line, legend_style, line_chart, log_axis
 from drpca.evaluation.scoring import Analysis, Score
 
@@ -55,6 +55,7 @@ def render_report(scores: Sequence[Score]) -> str:
         legend=[(legend_style(i), str(score.folder.path)) for i, score in enumerate(scores)],
         breakdowns=[_breakdown(score, analysis) for score, analysis in zip(scores, analyses)],
         galleries=[gallery(score, analysis) for score, analysis in zip(scores, analyses)],
+        stages=[shown for score in scores if (shown := stage_gallery(score)) is not None],
         images=[row for score in scores for row in _image_rows(score)],
     )
 

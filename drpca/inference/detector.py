@@ -1,129 +1,185 @@
-"""From frames to score maps: one interface for networks and classical methods."""
+"""The detector: from anything that holds frames to score maps, masks and lists of targets."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from mmengine.config import Config
+from torch import nn
 
-from drpca.datasets.io import resize_image, to_unit
-from drpca.engine.checkpoint import load_weights
-from drpca.engine.config import explain_build_error
+from drpca.engine.config import find_config, load_config
 from drpca.errors import UserError
+from drpca.inference.backends import SUFFIXES, ExportedMapper, open_backend
+from drpca.inference.frames import Frame, FrameSource
+from drpca.inference.mappers import (
+    BaselineMapper,
+    FrameMapper,
+    MappedFrame,
+    NetworkMapper,
+    ScoreMapper,
+    build_mapper,
+    is_baseline,
+    network_mapper,
+)
+from drpca.inference.targets import Target, find_targets
 from drpca.models.detector import DetectionModel
-from drpca.registry import BASELINES, MODELS
+from drpca.registry import MODELS
 
-Frame = tuple[str, np.ndarray]
+__all__ = [
+    'BaselineMapper',
+    'Detection',
+    'Detector',
+    'Frame',
+    'NetworkMapper',
+    'ScoreMapper',
+    'build_mapper',
+    'is_baseline',
+]
 
 
-class ScoreMapper(Protocol):
-    """What ``inference.py`` needs of a detector."""
+@dataclass(frozen=True)
+class Detection:
+    """What was found in one frame. Everything is at the size the detector works at.
 
-    def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """(name, (H, W) uint8 or uint16) → (name, (H', W') float32 in [0, 1]), in order."""
-        ...
+    Attributes:
+        name: Stem of the file, ``STEM_000012`` for a frame of a video, ``frame_000012`` for an array.
+        image: (H, W) float32 in [0, 1], as the network saw it.
+        scores: (H, W) float32 in [0, 1].
+        mask: (H, W) bool, scores above the threshold.
+        targets: One entry per 8-connected component of the mask.
+    """
+
+    name: str
+    image: np.ndarray
+    scores: np.ndarray
+    mask: np.ndarray
+    targets: list[Target]
 
 
-class NetworkMapper:
-    """Score maps of a trained network.
+class Detector:
+    """Finds small targets in infrared frames.
+
+    >>> detector = drpca.Detector('rpcanet_sirstv1', 'RPCANet_SIRST.pkl')
+    >>> detections = detector('frames/')
+    >>> for detection in detector.stream('flight.mp4'): ...
 
     Args:
-        model: A :class:`drpca.models.detector.DetectionModel` with weights.
-        size: Side of the square to which frames are resized, as the published recipes do; the map has that
-            size. None: each frame's own size, padded where the network needs it.
+        model: A network or :class:`drpca.models.detector.DetectionModel` with weights; a registered network's
+            name (``'RPCANet'``); a config's name or file; or a file that ``tools/export.py`` wrote.
+        weights: Weight file, as authors publish it or as trained here. Only with a name or a config.
+        size: Side of the square to which frames are resized, as the published recipes do; maps and targets are
+            then at that size. None: each frame's own size, padded inside where a network needs it.
+        threshold: Scores above it are detections; in [0, 1).
+        tile: Frames with a longer side are cut into overlapping tiles of this side; None: never.
+        overlap: Pixels that tiles share at least.
+        batch_size: Frames of equal size, or tiles, at once; None: 16 on a GPU, 1 on a CPU.
         device: ``'cuda'``, ``'cpu'``, …; None takes a GPU where there is one.
-        batch_size: Frames of equal size that go through the network together; None: 16 on a GPU, 1 on a CPU,
-            whose caches hold no more.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        optimise: Run the equivalent, faster form of the network.
+        compile: Run it through ``torch.compile``.
+        threads: Threads of the CPU; None leaves PyTorch's setting.
+        backend: For exported files: ``'onnx'``, ``'openvino'``, ``'tensorrt'``, ``'torch'``, or ``'auto'``, the
+            fastest of those installed.
+
+    Raises:
+        UserError: Unknown model or config, weights that do not fit, an unreadable file, a bad option.
     """
 
     def __init__(
         self,
-        model: DetectionModel,
-        size: int | None = 256,
-        device: str | None = None,
+        model: nn.Module | str | os.PathLike[str],
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        size: int | None = None,
+        threshold: float = 0.5,
+        tile: int | None = 1024,
+        overlap: int = 64,
         batch_size: int | None = None,
+        device: str | None = None,
+        precision: str = 'fp32',
+        optimise: bool = True,
+        compile: bool = False,
+        threads: int | None = None,
+        backend: str = 'auto',
     ) -> None:
-        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-        self.model = model.to(self.device, memory_format=torch.channels_last).eval()
-        self.model.memory_format = torch.channels_last
-        self.size = size
-        self.batch_size = batch_size or (1 if self.device.type == 'cpu' else 16)
+        if not 0 <= threshold < 1:
+            raise UserError(f'Expected a threshold in [0, 1), got {threshold}.')
+        if threads is not None:
+            torch.set_num_threads(threads)
+        options = {
+            'batch_size': batch_size, 'tile': tile, 'overlap': overlap, 'precision': precision,
+            'optimise': optimise, 'compile': compile,
+        }  # fmt: skip
+        self.threshold = threshold
+        self.mapper: FrameMapper
+        if isinstance(model, str | os.PathLike) and Path(model).suffix in SUFFIXES:
+            if weights is not None or precision != 'fp32':
+                raise UserError(
+                    f'{model} has its weights and precision in it: leave out weights and precision.'
+                )
+            exported = open_backend(model, backend, threads)
+            self.mapper = ExportedMapper(
+                exported, size, tile=tile, overlap=overlap, batch_size=batch_size or 1
+            )
+            return
+        self.mapper = _make_mapper(model, weights, size, device, options)
 
-    def _tensor(self, frame: np.ndarray) -> torch.Tensor:
-        if self.size is not None:
-            frame = resize_image(frame, (self.size, self.size))
-        return torch.from_numpy(to_unit(frame))[None]
+    @classmethod
+    def from_mapper(cls, mapper: FrameMapper, threshold: float = 0.5) -> Detector:
+        """A detector around score maps that are made elsewhere."""
+        detector = cls.__new__(cls)
+        detector.mapper, detector.threshold = mapper, threshold
+        return detector
 
-    @torch.inference_mode()
-    def _run(self, batch: list[tuple[str, torch.Tensor]]) -> Iterator[Frame]:
-        images = torch.stack([image for _, image in batch]).to(self.device)
-        scores = torch.sigmoid(self.model.detect(images))[:, 0].cpu().numpy()
-        for (name, _), score in zip(batch, scores):
-            yield name, score
+    def __call__(self, images: Any) -> list[Detection]:
+        """All frames of ``images`` (see :class:`drpca.inference.frames.FrameSource`), also for a single one.
 
-    def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        batch: list[tuple[str, torch.Tensor]] = []
-        for name, frame in frames:
-            image = self._tensor(frame)
-            if batch and (len(batch) == self.batch_size or batch[0][1].shape != image.shape):
-                yield from self._run(batch)
-                batch = []
-            batch.append((name, image))
-        if batch:
-            yield from self._run(batch)
+        Raises:
+            UserError: A frame cannot be read.
+        """
+        return list(self.stream(images))
 
+    def stream(self, frames: Any) -> Iterator[Detection]:
+        """The same one by one, holding one batch in memory: for videos, long sequences and cameras.
 
-class BaselineMapper:
-    """Score maps of a classical method; frames are resized where its preset says so."""
+        Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
+        """
+        source = frames if isinstance(frames, FrameSource) else FrameSource(frames)
+        for mapped in self.mapper.map_frames(source):
+            yield self._detection(mapped)
 
-    def __init__(self, baseline: Any) -> None:
-        self.baseline = baseline
-
-    def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        for name, frame in frames:
-            if self.baseline.input_size is not None:
-                frame = resize_image(frame, self.baseline.input_size)
-            yield name, self.baseline.scores(frame)
+    def _detection(self, mapped: MappedFrame) -> Detection:
+        mask = mapped.scores > self.threshold
+        return Detection(
+            mapped.name, mapped.image, mapped.scores, mask, find_targets(mapped.scores, mapped.image, mask)
+        )
 
 
-def is_baseline(config: Config) -> bool:
-    """The config names a classical method, which has no weights."""
-    return config.model.type in BASELINES
-
-
-def build_mapper(
-    config: Config,
-    checkpoint: str | Path | None,
+def _make_mapper(
+    model: nn.Module | str | os.PathLike[str],
+    weights: str | os.PathLike[str] | None,
     size: int | None,
-    device: str | None = None,
-    batch_size: int | None = None,
-) -> ScoreMapper:
-    """The detector that a config describes.
+    device: str | None,
+    options: dict[str, Any],
+) -> FrameMapper:
+    if isinstance(model, nn.Module):
+        if weights is not None:
+            raise UserError('weights come with a name or a config; load them into the network yourself.')
+        if not isinstance(model, DetectionModel):
+            model = DetectionModel(model)
+        return network_mapper(model, size, device, **options)
+    name = os.fspath(model)
+    if MODELS.get(name) is not None and name != DetectionModel.__name__:
+        if weights is None:
+            raise UserError(f"{name} needs weights: Detector('{name}', 'FILE').")
+        from drpca.engine.checkpoint import load_weights
 
-    Args:
-        config: With ``model``.
-        checkpoint: Weight file; None for classical methods only.
-        size: See :class:`NetworkMapper`.
-        device: Likewise.
-        batch_size: Likewise.
-
-    Raises:
-        UserError: Bad config or checkpoint, no checkpoint where one is needed, no such device.
-    """
-    try:
-        if is_baseline(config):
-            return BaselineMapper(BASELINES.build(config.model))
-        if checkpoint is None:
-            raise UserError(f'{config.model.network.type} needs weights: give --checkpoint FILE.')
-        model = MODELS.build(config.model)
-    except (TypeError, KeyError) as error:
-        raise explain_build_error(error) or error from None
-    load_weights(model.network, checkpoint)
-    try:
-        return NetworkMapper(model, size, device, batch_size)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f'Cannot use device {device!r}: {str(error).splitlines()[0]}') from None
+        network = load_weights(MODELS.build({'type': name}), Path(weights))
+        return _make_mapper(network, None, size, device, options)
+    config = load_config(find_config(name))
+    return build_mapper(config, weights, size, device, **options)

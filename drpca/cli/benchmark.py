@@ -1,0 +1,109 @@
+"""``tools/benchmark.py``: size, speed and memory of networks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+
+from drpca.cli.common import command_parser, guarded
+from drpca.errors import UserError
+from drpca.inference.benchmark import (
+    BASELINE,
+    VARIANTS,
+    Result,
+    measure,
+    plot_tradeoff,
+    to_markdown,
+    write_json,
+)
+
+EXAMPLES = """\
+  python tools/benchmark.py
+  python tools/benchmark.py RPCANet LRRNet --variants optimised optimised-bf16 --threads 2 --repetitions 15
+  python tools/benchmark.py --device cuda --sizes 256 512 --batches 1 16 --json speed.json
+  python tools/benchmark.py --scores iou.json --plot tradeoff.png        iou.json: {"RPCANet": 0.7038, …}
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        'tools/benchmark.py',
+        'Measure networks with random weights on random images: parameters, GFLOP, latency, throughput, memory, '
+        'and the ratio to a baseline that runs in turn with the others.',
+        EXAMPLES,
+    )
+    parser.add_argument(
+        'networks', nargs='*', default=['RPCANet', 'RPCANetPlus', 'DRPCANet', 'LRRNet'], metavar='NETWORK'
+    )
+    parser.add_argument(
+        '--variants',
+        nargs='+',
+        choices=list(VARIANTS),
+        default=['channels_last', 'optimised', 'optimised-bf16'],
+    )
+    parser.add_argument('--baseline', choices=list(VARIANTS), default=BASELINE, help='default: %(default)s')
+    parser.add_argument('--sizes', nargs='+', type=int, default=[256], metavar='N')
+    parser.add_argument('--batches', nargs='+', type=int, default=[1], metavar='N')
+    parser.add_argument('--device', default='cpu', help='default: %(default)s')
+    parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: all)')
+    parser.add_argument('--repetitions', type=int, default=20, metavar='N', help='default: %(default)s')
+    parser.add_argument('--warm-up', type=int, default=3, metavar='N', help='default: %(default)s')
+    parser.add_argument('--json', metavar='FILE', help='write all figures')
+    parser.add_argument('--markdown', metavar='FILE', help='write the table')
+    parser.add_argument('--scores', metavar='FILE', help='JSON: network → IoU as a ratio, for --plot')
+    parser.add_argument('--plot', metavar='FILE', help='write IoU against latency and parameters')
+    return parser
+
+
+def read_scores(path: str) -> dict[str, float]:
+    """Network → IoU.
+
+    Raises:
+        UserError: No such file, or it holds something else.
+    """
+    try:
+        content = json.loads(Path(path).read_text())
+        return {str(name): float(value) for name, value in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f'--scores {path}: expected JSON like {{"RPCANet": 0.7}}, got an error: {error}'
+        ) from None
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Entry point."""
+    args = build_parser().parse_args(argv)
+    if (args.plot is None) != (args.scores is None):
+        raise UserError('--plot and --scores belong together.')
+    scores = read_scores(args.scores) if args.scores else {}
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    if args.device.startswith('cuda') and not torch.cuda.is_available():
+        raise UserError(f'--device {args.device}: no GPU here.')
+    results: list[Result] = []
+    for name in args.networks:
+        for size in args.sizes:
+            for batch in args.batches:
+                results += measure(
+                    name,
+                    args.variants,
+                    size=size,
+                    batch=batch,
+                    device=args.device,
+                    repetitions=args.repetitions,
+                    warm_up=args.warm_up,
+                    baseline=args.baseline,
+                )
+    table = to_markdown(results)
+    print(table, end='')
+    if args.markdown:
+        Path(args.markdown).write_text(table)
+    if args.json:
+        write_json(results, args.json)
+    if args.plot:
+        plot_tradeoff(results, scores, args.plot)
+    return 0

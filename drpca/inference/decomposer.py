@@ -1,0 +1,191 @@
+"""From a frame to what lies inside a detector: one interface for networks and classical methods.
+
+Shape legend: every variable is (H, W) at the size the detector works at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from drpca.datasets.io import resize_image, to_unit
+from drpca.errors import UserError
+from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper
+from drpca.models.unfolding import ABSENT, StageState
+
+SCALARS = ('epsilon', 'gamma', 'sigma')
+"""Names of the learned scalars: step sizes ε of T and σ of N, and the weight γ of the old T in DRPCA-Net."""
+
+_GENERATOR = '_generator'
+
+
+@dataclass(frozen=True)
+class StageRecord:
+    """The variables after one stage, (H, W) float32 each.
+
+    A network's variables are not confined to [0, 1]; the target of its last stage are logits. A classical
+    method has one record, on the scale of the image.
+
+    Attributes:
+        reconstruction: D as the stage hands it on.
+        background: B.
+        target: T.
+        noise: N, None where a method has no such variable.
+        scalars: Learned scalars of the stage, by their names in ``SCALARS``, for this image.
+    """
+
+    reconstruction: np.ndarray
+    background: np.ndarray
+    target: np.ndarray
+    noise: np.ndarray | None = None
+    scalars: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FrameDecomposition:
+    """A frame as the detector sees it, and the records of its stages.
+
+    Attributes:
+        image: (H, W) float32 in [0, 1], at the detector's size.
+        stages: In the order of the iteration.
+    """
+
+    image: np.ndarray
+    stages: list[StageRecord]
+
+
+class Decomposer(Protocol):
+    """What the tools that look inside need of a detector."""
+
+    def decompose(self, frame: np.ndarray) -> FrameDecomposition:
+        """(H, W) uint8 or uint16 → its decomposition."""
+        ...
+
+    def scores(self, frame: np.ndarray) -> np.ndarray:
+        """(H, W) uint8 or uint16 → (H', W') float32 in [0, 1]."""
+        ...
+
+
+class NetworkDecomposer:
+    """Decompositions of a network that has ``decompose(image)``.
+
+    Args:
+        mapper: The network with its input rules.
+
+    Raises:
+        UserError: The network has no decomposition.
+    """
+
+    def __init__(self, mapper: NetworkMapper) -> None:
+        self.mapper = mapper
+        network = mapper.model.network
+        if not hasattr(network, 'decompose'):
+            raise UserError(
+                f'{type(network).__name__} has no decomposition into background and target; use a network that '
+                'has: RPCANet, RPCANetPlus, DRPCANet, LRRNet or RPCANetPlusPlus.'
+            )
+
+    @torch.inference_mode()
+    def decompose(self, frame: np.ndarray) -> FrameDecomposition:
+        mapper, model = self.mapper, self.mapper.model
+        if mapper.size is not None:
+            frame = resize_image(frame, (mapper.size, mapper.size))
+        image = to_unit(frame)
+        tensor = torch.from_numpy(image)[None, None].to(mapper.device)
+        states: list[StageState] = []
+
+        def variables(prepared: Tensor) -> tuple[Tensor, ...]:
+            states.extend(model.network.decompose(prepared))
+            return tuple(value for state in states for value in state if value is not ABSENT)
+
+        with recorded_scalars(model.network) as scalars:
+            arrays = iter([value[0, 0].float().cpu().numpy() for value in model._run(variables, tensor)])
+        stages = []
+        for number, state in enumerate(states):
+            own = [next(arrays) for value in state if value is not ABSENT]
+            reconstruction, background, target, *noise = own
+            stages.append(
+                StageRecord(
+                    reconstruction, background, target, noise[0] if noise else None, scalars.get(number, {})
+                )
+            )
+        return FrameDecomposition(image, stages)
+
+    def scores(self, frame: np.ndarray) -> np.ndarray:
+        return _scores(self.mapper, frame)
+
+
+class BaselineDecomposer:
+    """Decompositions of a classical method, one record each: B and T of its last iteration."""
+
+    def __init__(self, mapper: BaselineMapper) -> None:
+        self.mapper = mapper
+
+    def decompose(self, frame: np.ndarray) -> FrameDecomposition:
+        frame = self.mapper.baseline.prepare(frame)
+        parts = self.mapper.baseline.decompose(frame)
+        stage = StageRecord(parts.reconstruction, parts.background, parts.target, parts.noise)
+        return FrameDecomposition(to_unit(frame), [stage])
+
+    def scores(self, frame: np.ndarray) -> np.ndarray:
+        return _scores(self.mapper, frame)
+
+
+def _scores(mapper: ScoreMapper, frame: np.ndarray) -> np.ndarray:
+    return next(iter(mapper.score_maps([('frame', frame)])))[1]
+
+
+def make_decomposer(mapper: ScoreMapper) -> Decomposer:
+    """The decomposer of a detector made by :func:`drpca.inference.mappers.build_mapper`.
+
+    Raises:
+        UserError: The network has no decomposition. A classical filter says so at the first frame.
+    """
+    if isinstance(mapper, NetworkMapper):
+        return NetworkDecomposer(mapper)
+    if isinstance(mapper, BaselineMapper):
+        return BaselineDecomposer(mapper)
+    raise TypeError(f'Expected a NetworkMapper or a BaselineMapper, got {type(mapper).__name__}.')
+
+
+@contextmanager
+def recorded_scalars(network: nn.Module) -> Iterator[dict[int, dict[str, float]]]:
+    """Collects the learned scalars of every stage while a network runs on one image.
+
+    RPCANet and its kin learn them as parameters, the same for all images; DRPCA-Net generates them from each
+    image in modules called ``epsilon_generator`` and ``gamma_generator``, which are listened to.
+
+    Yields:
+        Stage (from 0) → name → value; the generated ones are there once the network has run.
+    """
+    values: dict[int, dict[str, float]] = {}
+    hooks = []
+    stages: Any = getattr(network, 'decos', [])
+    for number, stage in enumerate(stages):
+        found = values.setdefault(number, {})
+        for path, parameter in stage.named_parameters():
+            name = path.rsplit('.', 1)[-1]
+            if name in SCALARS and parameter.numel() == 1:
+                found[name] = float(parameter)
+        for path, module in stage.named_modules():
+            name = path.rsplit('.', 1)[-1]
+            if name.endswith(_GENERATOR) and name.removesuffix(_GENERATOR) in SCALARS:
+                hooks.append(module.register_forward_hook(_keep(found, name.removesuffix(_GENERATOR))))
+    try:
+        yield values
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _keep(found: dict[str, float], name: str) -> Any:
+    def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        found[name] = float(output)  # (1, 1, 1, 1): one image, one value
+
+    return hook

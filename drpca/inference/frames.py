@@ -1,0 +1,184 @@
+"""Frames from whatever holds them: arrays, tensors, image files, folders, videos, and iterables of these."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+from drpca.datasets.io import IMAGE_SUFFIXES, read_image
+from drpca.errors import UserError
+
+Frame = tuple[str, np.ndarray]
+
+VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
+MIN_SIDE = 8
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The images of a folder, by name.
+
+    Raises:
+        UserError: No image in it, or two images of one name.
+    """
+    folder = Path(folder)
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    if not files:
+        raise UserError(f'{folder}: no images there (expected {", ".join(IMAGE_SUFFIXES)}).')
+    stems = [file.stem for file in files]
+    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
+    if twice:
+        raise UserError(f'{folder}: two images are called {twice}; their maps would overwrite each other.')
+    return files
+
+
+class FrameSource:
+    """An iterable of ``(name, (H, W) array)``, one frame in memory at a time.
+
+    Args:
+        images: A (H, W) array or tensor; several as (N, H, W) or (N, 1, H, W); a colour picture
+            (H, W, 3 or 4), blue first as OpenCV reads it; the path of an image, a video or a folder of
+            images; or an iterable of these, in which ``(name, array or Path)`` names a frame. Values are
+            uint8, uint16 or float in [0, 1].
+        keep_going: Note what cannot be read in ``failed`` and go on with the next frame, instead of raising.
+        min_side: Smallest height and width.
+
+    Attributes:
+        failed: One line for each frame or file that could not be read.
+        total: How many frames there are, None if that shows only at the end.
+
+    Raises:
+        UserError: While iterating: no such file, damaged, of another kind of values, or too small; a video
+            that ends before the number of frames it announces.
+    """
+
+    def __init__(self, images: Any, keep_going: bool = False, min_side: int = MIN_SIDE) -> None:
+        if isinstance(images, str | os.PathLike) and Path(images).is_dir():
+            images = list_images(Path(images))
+        self.images = images
+        self.keep_going = keep_going
+        self.min_side = min_side
+        self.failed: list[str] = []
+        self.total = self._count()
+        self._unnamed = 0
+
+    def _count(self) -> int | None:
+        if isinstance(self.images, str | os.PathLike):
+            is_video = Path(self.images).suffix.lower() in VIDEO_SUFFIXES
+            return _announced_frames(Path(self.images)) if is_video else 1
+        return len(self.images) if isinstance(self.images, list) else None
+
+    def __iter__(self) -> Iterator[Frame]:
+        self._unnamed = 0
+        is_one = isinstance(self.images, str | os.PathLike | np.ndarray | torch.Tensor) or _is_named(
+            self.images
+        )
+        for item in [self.images] if is_one else self.images:
+            frames = self._frames(item)
+            while True:
+                try:
+                    name, frame = next(frames)
+                    self._check(name, frame)
+                except StopIteration:
+                    break
+                except UserError as error:
+                    if not self.keep_going:
+                        raise
+                    self.failed.append(str(error))
+                else:
+                    yield name, frame
+
+    def _frames(self, item: Any) -> Iterator[Frame]:
+        name, item = item if _is_named(item) else (None, item)
+        if isinstance(item, str | os.PathLike):
+            path = Path(item)
+            if path.is_dir():
+                for file in list_images(path):
+                    yield from self._frames(file)
+            elif path.suffix.lower() in VIDEO_SUFFIXES:
+                yield from video_frames(path)
+            else:
+                yield name or path.stem, read_image(path)
+        elif isinstance(item, np.ndarray | torch.Tensor):
+            for frame in _split(np.asarray(item.detach().cpu() if isinstance(item, torch.Tensor) else item)):
+                self._unnamed += name is None
+                yield name or f'frame_{self._unnamed - 1:06d}', frame
+        else:
+            raise UserError(f'Expected an array, a tensor or a path as an image, got {type(item).__name__}.')
+
+    def _check(self, name: str, frame: np.ndarray) -> None:
+        if frame.dtype not in (np.uint8, np.uint16) and not np.issubdtype(frame.dtype, np.floating):
+            raise UserError(f'{name}: expected uint8, uint16 or float in [0, 1] values, got {frame.dtype}.')
+        if min(frame.shape) < self.min_side:
+            raise UserError(
+                f'{name} is {frame.shape[0]} × {frame.shape[1]} pixels; at least '
+                f'{self.min_side} × {self.min_side} are needed.'
+            )
+        if np.issubdtype(frame.dtype, np.floating) and not (frame.min() >= 0 and frame.max() <= 1):
+            raise UserError(
+                f'{name}: expected float values in [0, 1], got others (or NaN); scale them first.'
+            )
+
+
+def _is_named(item: Any) -> bool:
+    return (
+        isinstance(item, tuple)
+        and len(item) == 2
+        and isinstance(item[0], str)
+        and isinstance(item[1], Path | np.ndarray | torch.Tensor)
+    )
+
+
+def _split(array: np.ndarray) -> Iterator[np.ndarray]:
+    """An array as (H, W) frames."""
+    if array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[0] not in (1, 3, 4):
+        yield cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
+    elif array.ndim == 2:
+        yield array
+    elif array.ndim == 3 or (array.ndim == 4 and array.shape[1] == 1):
+        yield from array.reshape(-1, *array.shape[-2:])
+    else:
+        raise UserError(f'Expected (H, W), (N, H, W), (N, 1, H, W) or (H, W, 3), got shape {array.shape}.')
+
+
+def _announced_frames(path: Path) -> int | None:
+    video = cv2.VideoCapture(str(path))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
+    video.release()
+    return count if count > 0 else None
+
+
+def video_frames(path: Path) -> Iterator[Frame]:
+    """The frames of a video as grey uint8 values, named ``STEM_000000``, ``STEM_000001``, …
+
+    Raises:
+        UserError: The file is missing or no video; or, after its last readable frame, it announced more.
+    """
+    if not path.is_file():
+        raise UserError(f'Cannot read video {path}: no such file.')
+    video = cv2.VideoCapture(str(path))
+    try:
+        if not video.isOpened():
+            raise UserError(f'Cannot read video {path}: not a video, or truncated; fetch it again.')
+        announced = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+        count = 0
+        while True:
+            ok, frame = video.read()
+            if not ok:
+                break
+            yield (
+                f'{path.stem}_{count:06d}',
+                frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY),
+            )
+            count += 1
+        if count < announced:
+            raise UserError(
+                f'Video {path} ends after frame {count} of {announced}: truncated or damaged; fetch it again.'
+            )
+    finally:
+        video.release()

@@ -1,0 +1,262 @@
+"""Score maps of frames: one interface for networks, exported networks and classical methods."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from drpca.datasets.io import resize_image, to_unit
+from drpca.engine.checkpoint import load_weights
+from drpca.engine.config import explain_build_error
+from drpca.errors import UserError
+from drpca.inference.frames import Frame
+from drpca.inference.optimise import optimise_model
+from drpca.inference.tiling import map_in_tiles
+from drpca.models.detector import DetectionModel
+from drpca.models.unfolding import ABSENT, StageState
+from drpca.registry import BASELINES, MODELS
+
+TILE = 1024
+OVERLAP = 64
+
+
+class ScoreMapper(Protocol):
+    """What ``inference.py`` needs of a detector."""
+
+    def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """(name, (H, W) uint8, uint16 or float) → (name, (H', W') float32 in [0, 1]), in order."""
+        ...
+
+
+class MappedFrame(NamedTuple):
+    """A frame and its score map.
+
+    Attributes:
+        name: Its name.
+        image: (H', W') float32 in [0, 1], as the detector saw it.
+        scores: (H', W') float32 in [0, 1].
+    """
+
+    name: str
+    image: np.ndarray
+    scores: np.ndarray
+
+
+def unit(frame: np.ndarray) -> np.ndarray:
+    """uint8, uint16 or float frame → float32 in [0, 1] (see :func:`drpca.datasets.io.to_unit`)."""
+    return frame.astype(np.float32) if np.issubdtype(frame.dtype, np.floating) else to_unit(frame)
+
+
+class FrameMapper(ABC):
+    """Resizes, tiles and batches frames; a subclass turns a batch into scores.
+
+    Args:
+        size: (height, width) to which frames are resized, None for their own size. Maps have that size.
+        tile: Frames with a longer side are cut into tiles of this side; None: never.
+        overlap: Pixels that neighbouring tiles share at least.
+        batch_size: Frames of equal size, or tiles, per call of :meth:`score_batch`.
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int] | None,
+        tile: int | None = None,
+        overlap: int = OVERLAP,
+        batch_size: int = 1,
+    ) -> None:
+        self.frame_size = size
+        self.tile = tile
+        self.overlap = min(overlap, tile // 2) if tile else overlap
+        self.batch_size = batch_size
+
+    @abstractmethod
+    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        """(H, W) float32 images in [0, 1] of equal size → (H, W) float32 score maps in [0, 1]."""
+
+    def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
+        """Score maps with their images, in order. Equal sizes in a row share a batch."""
+        batch: list[Frame] = []
+        for name, frame in frames:
+            image = unit(frame if self.frame_size is None else self._resize(frame))
+            is_large = self.tile is not None and max(image.shape) > self.tile
+            if batch and (is_large or len(batch) == self.batch_size or batch[0][1].shape != image.shape):
+                yield from self._map_batch(batch)
+                batch = []
+            if is_large:
+                assert self.tile is not None
+                scores = map_in_tiles(image, self.score_batch, self.tile, self.overlap, self.batch_size)
+                yield MappedFrame(name, image, scores)
+            else:
+                batch.append((name, image))
+        if batch:
+            yield from self._map_batch(batch)
+
+    def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """(name, frame) → (name, score map), in order."""
+        for mapped in self.map_frames(frames):
+            yield mapped.name, mapped.scores
+
+    def _resize(self, frame: np.ndarray) -> np.ndarray:
+        assert self.frame_size is not None
+        return resize_image(frame.astype(np.float32) if frame.dtype.kind == 'f' else frame, self.frame_size)
+
+    def _map_batch(self, batch: list[Frame]) -> Iterator[MappedFrame]:
+        for (name, image), scores in zip(batch, self.score_batch([image for _, image in batch])):
+            yield MappedFrame(name, image, scores)
+
+
+class NetworkMapper(FrameMapper):
+    """Score maps of a network in PyTorch.
+
+    Args:
+        model: A :class:`drpca.models.detector.DetectionModel` with weights. Left as it is.
+        size: Side of the square to which frames are resized, as the published recipes do; the map has that
+            size. None: each frame's own size, padded where the network needs it.
+        device: ``'cuda'``, ``'cpu'``, …; None takes a GPU where there is one.
+        batch_size: None: 16 on a GPU, 1 on a CPU, whose caches hold no more.
+        tile: See :class:`FrameMapper`.
+        overlap: Likewise.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        optimise: Run an equivalent, faster form of the network (:mod:`drpca.inference.optimise`).
+        compile: Run it through ``torch.compile``: slow to start, needs a C++ compiler on a CPU.
+    """
+
+    def __init__(
+        self,
+        model: DetectionModel,
+        size: int | None = 256,
+        device: str | None = None,
+        batch_size: int | None = None,
+        *,
+        tile: int | None = TILE,
+        overlap: int = OVERLAP,
+        precision: str = 'fp32',
+        optimise: bool = True,
+        compile: bool = False,
+    ) -> None:
+        self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+        super().__init__(
+            None if size is None else (size, size),
+            tile,
+            overlap,
+            batch_size or (1 if self.device.type == 'cpu' else 16),
+        )
+        self.size = size
+        self.model = optimise_model(model, self.device, precision, optimise, compile)
+
+    @torch.inference_mode()
+    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        batch = torch.from_numpy(np.stack(images))[:, None].to(self.device)
+        return list(torch.sigmoid(self.model.detect(batch))[:, 0].cpu().numpy())
+
+    @property
+    def has_stages(self) -> bool:
+        """The network has a decomposition to look at."""
+        return hasattr(self.model.network, 'decompose')
+
+    @torch.inference_mode()
+    def decompose(self, image: np.ndarray) -> list[StageState]:
+        """(H, W) float32 in [0, 1] → the decomposition after every stage, (1, 1, H, W) each."""
+        batch = torch.from_numpy(image)[None, None].to(self.device)
+        network: Any = self.model.network
+        height, width = image.shape
+        kept: list[list[bool]] = []
+
+        def variables(prepared: torch.Tensor) -> list[torch.Tensor]:
+            states = network.decompose(prepared)
+            kept.extend([value is not ABSENT for value in state] for state in states)
+            return [value for state in states for value in state if value is not ABSENT]
+
+        values = iter(self.model._run(variables, batch))
+        return [
+            StageState(*(next(values)[..., :height, :width] if present else ABSENT for present in state))
+            for state in kept
+        ]
+
+
+class BaselineMapper(FrameMapper):
+    """Score maps of a classical method; frames are resized where its preset says so, and never cut."""
+
+    def __init__(self, baseline: Any) -> None:
+        super().__init__(None)
+        self.baseline = baseline
+
+    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        return [self.baseline.scores(image) for image in images]
+
+    def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
+        for name, frame in frames:
+            resized = self.baseline.prepare(frame)
+            yield MappedFrame(name, unit(resized), self.baseline.scores(resized))
+
+
+def is_baseline(config: Config) -> bool:
+    """The config names a classical method, which has no weights."""
+    return config.model.type in BASELINES
+
+
+def build_model(config: Config, checkpoint: str | Path | None) -> DetectionModel:
+    """The network that a config describes, with weights.
+
+    Raises:
+        UserError: Bad config or checkpoint, or none given.
+    """
+    if checkpoint is None:
+        raise UserError(f'{config.model.network.type} needs weights: give --checkpoint FILE.')
+    try:
+        model = MODELS.build(config.model)
+    except (TypeError, KeyError) as error:
+        raise explain_build_error(error) or error from None
+    load_weights(model.network, checkpoint)
+    return model
+
+
+def network_mapper(
+    model: DetectionModel, size: int | None, device: str | None, **options: Any
+) -> NetworkMapper:
+    """A :class:`NetworkMapper`, with one line for a device that is not there.
+
+    Raises:
+        UserError: Unknown device, or none of that kind.
+    """
+    try:
+        return NetworkMapper(model, size, device, **options)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f'Cannot use device {device!r}: {str(error).splitlines()[0]}') from None
+
+
+def build_mapper(
+    config: Config,
+    checkpoint: str | os.PathLike[str] | None,
+    size: int | None,
+    device: str | None = None,
+    batch_size: int | None = None,
+    **options: Any,
+) -> NetworkMapper | BaselineMapper:
+    """The detector that a config describes.
+
+    Args:
+        config: With ``model``.
+        checkpoint: Weight file; None for classical methods only.
+        size: See :class:`NetworkMapper`.
+        device: Likewise.
+        batch_size: Likewise.
+        **options: Likewise: ``tile``, ``overlap``, ``precision``, ``optimise``, ``compile``.
+
+    Raises:
+        UserError: Bad config or checkpoint, no checkpoint where one is needed, no such device.
+    """
+    if is_baseline(config):
+        try:
+            return BaselineMapper(BASELINES.build(config.model))
+        except (TypeError, KeyError) as error:
+            raise explain_build_error(error) or error from None
+    model = build_model(config, None if checkpoint is None else Path(checkpoint))
+    return network_mapper(model, size, device, batch_size=batch_size, **options)

@@ -1,0 +1,134 @@
+"""A picture of every stage of a decomposition, and the folder in which such pictures are kept.
+
+``NAME.png`` beside ``stages.json``, which says what made them.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from drpca.errors import UserError
+from drpca.inference.decomposer import FrameDecomposition
+from drpca.visualization.panels import GAP, caption, side_by_side, to_grey
+
+FOLDER = 'stage_pictures'
+"""Name of the folder inside ``results/<dataset>/`` where the report looks for pictures."""
+INDEX = 'stages.json'
+
+_TILE = 200
+
+
+def _enlarge(picture: np.ndarray) -> np.ndarray:
+    """By a whole factor, pixels kept, until captions fit above it."""
+    factor = -(-_TILE // min(picture.shape[:2])) if min(picture.shape[:2]) < _TILE else 1
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def _tile(title: str, values: np.ndarray, stretch: bool = True) -> np.ndarray:
+    text = f'{title}  {values.min():.3g} .. {values.max():.3g}' if stretch else title
+    return caption(_enlarge(to_grey(values, stretch)), text)
+
+
+def stages_picture(
+    decomposition: FrameDecomposition,
+    scores: np.ndarray | None = None,
+    gt_mask: np.ndarray | None = None,
+) -> np.ndarray:
+    """D, score and mask in a row, and below a row of B, T, (N) and D for every stage.
+
+    B, T, N and the D of the stages are stretched over their own range, which stands above them; the learned
+    scalars of a stage stand above its row.
+
+    Args:
+        decomposition: Variables of (H, W).
+        scores: (H, W) in [0, 1], left out if None.
+        gt_mask: (H, W) bool, the label, left out if None.
+
+    Returns:
+        (H', W', 3) uint8, RGB.
+    """
+    top = [_tile('image', decomposition.image, stretch=False)]
+    if scores is not None:
+        top.append(_tile(f'score, maximum {scores.max():.3g}', scores, stretch=False))
+    if gt_mask is not None:
+        top.append(_tile('mask (label)', gt_mask, stretch=False))
+    rows = [side_by_side(top)]
+    for number, stage in enumerate(decomposition.stages, start=1):
+        tiles = [_tile('B', stage.background), _tile('T', stage.target)]
+        if stage.noise is not None:
+            tiles.append(_tile('N', stage.noise))
+        tiles.append(_tile('D', stage.reconstruction))
+        scalars = ''.join(f'   {name} {value:.4g}' for name, value in stage.scalars.items())
+        rows.append(caption(side_by_side(tiles), f'stage {number}{scalars}'))
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([_pad(row, width) for row in rows])
+
+
+def _pad(row: np.ndarray, width: int) -> np.ndarray:
+    return np.pad(row, ((0, GAP), (0, width - row.shape[1]), (0, 0)), constant_values=64)
+
+
+class StageFolder:
+    """Writes the pictures of one detector.
+
+    Args:
+        path: The folder.
+        made_by: What made them: ``config``, ``model``, ``checkpoint``, ``checkpoint_sha256``, ``size``, …
+        overwrite: Replace what is there.
+
+    Raises:
+        UserError: The folder holds something already, or cannot be made.
+    """
+
+    def __init__(self, path: str | Path, made_by: dict[str, Any], overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.made_by = made_by
+        self.images: dict[str, list[dict[str, float]]] = {}
+        there = sorted(self.path.glob('*.png')) + sorted(self.path.glob(INDEX)) if self.path.is_dir() else []
+        if there and not overwrite:
+            raise UserError(
+                f'{self.path} already holds pictures: choose another --out, or replace them with --overwrite.'
+            )
+        if there and not (self.path / INDEX).is_file():
+            raise UserError(f'{self.path} holds pictures of another origin: choose another --out.')
+        for old in there:
+            old.unlink()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f'Cannot write to {self.path}: {error.strerror}; choose another --out.') from None
+
+    def write(self, name: str, picture: np.ndarray, scalars: list[dict[str, float]]) -> Path:
+        """Saves one picture and enters it, with its scalars per stage, in the index."""
+        path = self.path / f'{name}.png'
+        self.images[name] = scalars
+        try:
+            path.write_bytes(cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+            content = {**self.made_by, 'images': self.images}
+            (self.path / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+        except OSError as error:
+            raise UserError(f'Cannot write to {self.path}: {error.strerror}.') from None
+        return path
+
+
+def read_index(path: str | Path) -> dict[str, Any] | None:
+    """Contents of ``stages.json`` in a folder; None if there is none.
+
+    Raises:
+        UserError: It is not what this module writes.
+    """
+    file = Path(path) / INDEX
+    if not file.is_file():
+        return None
+    try:
+        content = json.loads(file.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise UserError(f'Cannot read {file}: expected JSON ({error}); repair or remove it.') from None
+    if not isinstance(content, dict) or not isinstance(content.get('images'), dict):
+        raise UserError(f'Cannot read {file}: expected an object with "images"; repair or remove it.')
+    return content
