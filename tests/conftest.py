@@ -1,13 +1,19 @@
-"""Makes ``tests.support`` importable however pytest is started, and keeps the tests to one thread each."""
+"""Makes ``tests.support`` importable however pytest is started, and keeps the tests to one thread each.
 
+Tests run in parallel processes; on these small tensors more threads only wait for each other.
+"""
+
+import os
 import sys
 from pathlib import Path
+
+os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,10 @@ from drpca.registry import BASELINES, MODELS, TRANSFORMS
 TRAINABLE = {name: path for name, path in list_configs().items() if path.parent.name != 'classical'}
 CLASSICAL = {name: path for name, path in list_configs().items() if path.parent.name == 'classical'}
 UNFOLDED = ('rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet')
+COMPARATORS = (
+    'acm', 'alcnet', 'rdian', 'resunet', 'istdunet', 'mshnet', 'rpcanet_plusplus', 'dnanet', 'uiunet',
+    'agpcnet', 'mtunet', 'isnet', 'l2sknet',
+)  # fmt: skip
 DATASETS = ('sirstv1', 'sirstv2', 'nudt_sirst', 'irstd_1k', 'sirst_aug', 'synthetic')
 
 
@@ -38,9 +42,47 @@ def test_classical_config_builds(name: str) -> None:
     assert hasattr(BASELINES.build(load_config(CLASSICAL[name]).model), 'scores')
 
 
-def test_every_unfolded_network_has_a_config_for_every_data_set() -> None:
-    missing = [f'{m}_{d}' for m in UNFOLDED for d in DATASETS if f'{m}_{d}' not in TRAINABLE]
-    assert missing == []
+def test_every_network_has_a_config_for_every_data_set() -> None:
+    wanted = [f'{model}_{data}' for model in (*UNFOLDED, *COMPARATORS) for data in DATASETS]
+    wanted += [f'{model}_{data}_basicirstd' for model in COMPARATORS for data in DATASETS]
+    assert sorted(set(wanted) - set(TRAINABLE)) == []
+    assert set(list_models()) == {*UNFOLDED, *COMPARATORS}
+
+
+@pytest.mark.parametrize('model', COMPARATORS)
+def test_common_recipe_is_common(model: str) -> None:
+    config = load_config(find_config(f'{model}_nudt_sirst_basicirstd'))
+    loader = config.train_dataloader
+    assert (loader.batch_size, config.train_cfg.max_epochs, config.inference_size) == (16, 400, None)
+    assert config.optim_wrapper.optimizer == {'type': 'Adam', 'lr': 5e-4}
+    assert (config.param_scheduler[0].milestones, config.param_scheduler[0].gamma) == ([200, 300], 0.1)
+    assert [step.type for step in loader.dataset.pipeline] == ['RandomCrop', 'RandomFlip', 'RandomTranspose']
+    assert loader.dataset['size'] is config.test_dataloader.dataset['size'] is None
+    assert (255 * config.model.mean, 255 * config.model.std) == pytest.approx((107.8091, 33.0227))
+    soft_iou = config.model.losses.soft_iou
+    assert (soft_iou.type, soft_iou.per_image) == ('SoftIoULoss', False)
+    detector = MODELS.build(config.model)
+    assert detector.in_channels == 1
+    assert list(soft_iou.get('on', ['target'])) == [
+        name for name in detector.network.outputs if name.startswith(('target', 'aux'))
+    ]
+
+
+def test_authors_recipes_of_comparators() -> None:
+    """A figure or two of each that nothing else would give."""
+    mshnet = load_config(find_config('mshnet_irstd_1k'))
+    assert mshnet.model.losses.sls.warm_on == 'aux1'
+    assert mshnet.optim_wrapper.optimizer == {'type': 'Adagrad', 'lr': 0.05}
+    assert mshnet.param_scheduler == []
+    assert load_config(find_config('dnanet_nudt_sirst')).train_cfg.max_epochs == 1500
+    assert load_config(find_config('uiunet_sirstv1')).train_dataloader.sampler.shuffle is False
+    assert load_config(find_config('agpcnet_sirst_aug')).optim_wrapper.optimizer.type == 'SGD'
+    assert load_config(find_config('isnet_sirstv1')).param_scheduler[0].T_max == 30
+    assert load_config(find_config('l2sknet_irstd_1k')).train_dataloader.dataset['size'] == 512
+    assert load_config(find_config('rpcanet_plusplus_sirst_aug')).train_cfg.max_epochs == 400
+    assert load_config(find_config('istdunet_sirstv1')).model.network.centre_head is True
+    assert load_config(find_config('mtunet_sirstv1')).inference_size == 1024
+    assert 255 * load_config(find_config('acm_nudt_sirst_lesps')).model.mean == pytest.approx(95.010)
 
 
 def test_published_recipes() -> None:

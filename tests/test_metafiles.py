@@ -31,8 +31,9 @@ def test_parameters_are_those_of_the_network(model: str) -> None:
         network = MODELS.build(dict(card['Network']))
     assert card['Parameters'] == sum(value.numel() for value in network.parameters())
     assert card['Network']['type'] == load_config(find_config(f'{model}_sirstv1')).model.network.type
-    leaderboard = card['Leaderboard']
-    assert leaderboard is None or 0.6 < 1e6 * leaderboard / card['Parameters'] < 1.001
+    assert (card['Leaderboard'] or 0) <= card['Parameters'] / 1e6 + 5e-4, (
+        'counters miss parameters, never add any'
+    )
 
 
 @pytest.mark.parametrize('model', MODEL_NAMES)
@@ -62,10 +63,9 @@ def test_readme_agrees_with_metafile(model: str) -> None:
     if card['Leaderboard'] is not None:
         assert f'{card["Leaderboard"]:.3f} M' in flat
     for row in [*card['Results']['Published'], *card['Results']['Measured']]:
-        figures = [row[key] * (1e6 if key == 'Fa' else 100) for key in FIGURES if key in row]
-        cells = ' | '.join(f'{value:.2f}' for value in figures)
-        assert cells in flat or len(figures) < 4, row
-        assert f'{100 * row["IoU"]:.2f}' in flat
+        for key in FIGURES:
+            if key in row:
+                assert f'| {row[key] * (1e6 if key == "Fa" else 100):.2f} |' in flat, (row, key)
     for line in text.splitlines():
         if line.startswith(('python run_configs.py', 'python inference.py')):
             find_config(line.split()[2])

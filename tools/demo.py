@@ -29,7 +29,9 @@ from drpca.visualization.panels import caption, decomposition_panel, outline, si
 CONFIG = 'lrrnet_synthetic_cpu'
 
 
-def pictures(config_name: str, checkpoint: Path, data_root: str, results: Path, out: Path, count: int = 4) -> Path:
+def pictures(
+    config_name: str, checkpoint: Path, data_root: str, results: Path, out: Path, count: int = 4
+) -> Path:
     """One row per test image: D, B, T, score, mask, and the detections drawn into the image."""
     config = load_config(find_config(config_name), data_root=data_root)
     model = MODELS.build(config.model).eval()
@@ -51,7 +53,9 @@ def pictures(config_name: str, checkpoint: Path, data_root: str, results: Path, 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--out', default='results/demo', help='everything goes there (default: %(default)s)')
     parser.add_argument('--epochs', default='12', help='training epochs (default: %(default)s)')
     args = parser.parse_args()
@@ -71,14 +75,18 @@ def main() -> int:
     if code:
         return code
     print('4. scores', flush=True)
-    code = score.main(['--results', f'{maps}/synthetic', '--data-root', root, '--json', str(out / 'scores.json')])
+    code = score.main(
+        ['--results', f'{maps}/synthetic', '--data-root', root, '--json', str(out / 'scores.json')]
+    )
     if code:
         return code
     picture = pictures(CONFIG, checkpoint, root, Path(maps) / 'synthetic', out / 'decomposition.png')
     scores = json.loads((out / 'scores.json').read_text())
     assert scores, 'no scores'
     print(f'\nPictures: {picture.resolve()}\nScore maps: {Path(maps, "synthetic", "img").resolve()}')
-    print(f'Scores: {(out / "scores.json").resolve()}\nLearning curve: {checkpoint.with_name("log.jsonl").resolve()}')
+    print(
+        f'Scores: {(out / "scores.json").resolve()}\nLearning curve: {checkpoint.with_name("log.jsonl").resolve()}'
+    )
     return 0
 
 

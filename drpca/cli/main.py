@@ -14,7 +14,10 @@ COMMANDS = {
     'robustness': ('drpca.cli.robustness', 'score under noise, blur, … (tools/robustness.py)'),
     'visualize-stages': ('drpca.cli.visualize_stages', 'pictures of D, B, T, N (tools/visualize_stages.py)'),
     'analyse-decomposition': ('drpca.cli.analyse_decomposition', 'low rank and sparsity (tools/analyse_…)'),
-    'cross-dataset': ('drpca.cli.cross_dataset', 'one checkpoint on several data sets (tools/cross_dataset.py)'),
+    'cross-dataset': (
+        'drpca.cli.cross_dataset',
+        'one checkpoint on several data sets (tools/cross_dataset.py)',
+    ),
 }
 
 

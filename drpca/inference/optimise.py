@@ -80,13 +80,11 @@ def fold_batch_norm(network: nn.Module) -> None:
     for sequence in _sequences(network):
         for index in range(len(sequence) - 1):
             first, second = sequence[index], sequence[index + 1]
-            if isinstance(first, nn.Conv2d) and _has_statistics(second):
-                sequence[index] = fuse_conv_bn_eval(first, second)  # type: ignore[type-var]
+            if not (isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
+                continue
+            if second.running_mean is not None:
+                sequence[index] = fuse_conv_bn_eval(first, second)
                 sequence[index + 1] = nn.Identity()
-
-
-def _has_statistics(module: nn.Module) -> bool:
-    return isinstance(module, nn.BatchNorm2d) and module.running_mean is not None
 
 
 def _sequences(network: nn.Module) -> list[nn.Sequential]:

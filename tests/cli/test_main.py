@@ -28,6 +28,8 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture) -> Non
 
 @pytest.mark.parametrize('script', ['run_configs.py', 'inference.py', 'cal_from_mask.py'])
 def test_scripts_start_from_anywhere(script: str, tmp_path) -> None:
-    done = subprocess.run([sys.executable, str(ROOT / script), '--help'], cwd=tmp_path, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), '--help'], cwd=tmp_path, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     assert 'examples:' in done.stdout
