@@ -78,7 +78,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--patience', type=int, metavar='N', help='stop after N validations without improvement'
     )
     parser.add_argument('--clip-grad', type=float, metavar='NORM', help='clip the gradient norm')
-    parser.add_argument('--compile', action='store_true', help='torch.compile the training step')
+    parser.add_argument('--compile', action='store_true', help='torch.compile the network')
     parser.add_argument(
         '--deterministic', action='store_true', help='deterministic kernels (slower on a GPU)'
     )
@@ -159,7 +159,7 @@ def build_config(run: Run, args: argparse.Namespace) -> Config:
         'train_dataloader.num_workers': args.workers,
         'optim_wrapper.clip_grad': None if args.clip_grad is None else {'max_norm': args.clip_grad},
         'default_hooks.checkpoint.patience': args.patience,
-        'compile': True if args.compile else None,
+        'model.compiled': True if args.compile else None,
         'load_from': args.load_from,
     }
     options = {key: value for key, value in options.items() if value is not None}

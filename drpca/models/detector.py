@@ -46,6 +46,8 @@ class DetectionModel(BaseModel):
         pad_multiple: Pad H and W to multiples of this, where the network needs no larger ones.
         initialisation: See :func:`drpca.models.initialisation.initialise_weights`; None: the network's own.
         channels_last: Keep weights and features in NHWC memory order. Faster; the same mathematics.
+        compiled: Run the network through ``torch.compile``. MMEngine's own switch compiles the optimiser's step too,
+            which left NaN in the weights on a CPU (torch 2.13).
         precision: ``'float32'`` or ``'bfloat16'`` (autocast). For float16 use MMEngine's
             ``AmpOptimWrapper``, which scales the loss.
     """
@@ -62,6 +64,7 @@ class DetectionModel(BaseModel):
         initialisation: str | None = None,
         channels_last: bool = False,
         precision: str = 'float32',
+        compiled: bool = False,
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
@@ -84,6 +87,8 @@ class DetectionModel(BaseModel):
             self.register_buffer(name, tensor, persistent=False)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        if compiled:
+            self.network.compile()
 
     def _prepare(self, image: Tensor) -> Tensor:
         """Normalised, repeated to the network's channels and padded at the bottom and the right."""

@@ -20,6 +20,8 @@ OWN = [
     {'type': 'NoiseJitter'},
     {'type': 'GainJitter'},
     {'type': 'TargetCopyPaste', 'prob': 1.0},
+    {'type': 'RandomLongSide', 'low': 15, 'high': 60},
+    {'type': 'GaussianBlur', 'prob': 1.0},
 ]
 
 
@@ -38,7 +40,7 @@ def test_the_list_above_is_complete():
     here = {
         name
         for name, kind in TRANSFORMS.module_dict.items()
-        if kind.__module__ == 'drpca.datasets.transforms'
+        if kind.__module__ in ('drpca.datasets.transforms', 'drpca.datasets.published_transforms')
     }
     assert {c['type'] for c in OWN} | {'TorchvisionTransform'} == here
 

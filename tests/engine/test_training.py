@@ -303,3 +303,11 @@ def test_two_processes_train_every_network(data_root: Path, tmp_path: Path) -> N
         assert [json.loads(line)['iter'] for line in lines] == [7], (
             'half of the 13 training images, rounded up'
         )
+
+
+@pytest.mark.slow
+def test_compiled_training_equals_eager(data_root: Path, tmp_path: Path) -> None:
+    assert train_command.main(arguments(data_root, tmp_path / 'eager')) == 0
+    assert train_command.main(arguments(data_root, tmp_path / 'compiled', '--compile')) == 0
+    eager, compiled = log(tmp_path / 'eager'), log(tmp_path / 'compiled')
+    assert [line['loss'] for line in compiled] == pytest.approx([line['loss'] for line in eager], rel=1e-3)
