@@ -1,30 +1,7 @@
 # SIRST V1 (NUAA-SIRST): 256 train, 85 val, 86 test images of varied size.
-dataset = 'SIRSTv1'
-size = 256
+_base_ = '../dataloaders.py'
 
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='SeededSampler', shuffle=True),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(
-        type='InfraredDataset', dataset=dataset, split='train', data_root=None, size=size, pipeline=[]
-    ),
-)
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='SeededSampler', shuffle=False, round_up=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(type='InfraredDataset', dataset=dataset, split='val', data_root=None, size=size),
-)
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=0,
-    sampler=dict(type='SeededSampler', shuffle=False, round_up=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(type='InfraredDataset', dataset=dataset, split='test', data_root=None, size=size),
-)
-val_evaluator = dict(type='TargetMetric', protocols=['basicirstd'])
-test_evaluator = dict(type='TargetMetric', protocols=['basicirstd', 'drpca', 'rpcanet'])
+dataset = 'SIRSTv1'
+train_dataloader = dict(dataset=dict(dataset=dataset))
+val_dataloader = dict(dataset=dict(dataset=dataset))
+test_dataloader = dict(dataset=dict(dataset=dataset))
