@@ -9,9 +9,8 @@ version (LAPACK's SVD for the patch-image methods, one SVD per Fourier slice for
 on the same frames in the same run. A version that took more than --limit seconds at one size is left out at
 larger ones. 'difference' is the largest one between the two score maps in [0, 1].
 
-Scoring: score maps at 256 x 256, masks by nearest neighbour, preset 'drpca', as the reference rows. Colour
-images become grey by rounded luma. A '!' marks figures that differ from a reference by more than 0.3 points
-(Fa: 3 %). The reference rows are for SIRST V1.
+Scoring: score maps at 256 x 256, masks by nearest neighbour, preset 'drpca', as the reference rows. A '!' marks
+figures that differ from a reference by more than 0.3 points (Fa: 3 %). The reference rows are for SIRST V1.
 """
 
 from __future__ import annotations
@@ -33,7 +32,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from PIL import Image
 from scipy import linalg, ndimage, sparse
 from scipy.sparse import linalg as sparse_linalg
 
@@ -44,7 +42,7 @@ import drpca.baselines.pstnn as pstnn
 from drpca.baselines import Baseline, map_images
 from drpca.cli.common import guarded
 from drpca.datasets import Split, open_split
-from drpca.datasets.io import read_image, resize_image, resize_mask
+from drpca.datasets.io import resize_image, resize_mask
 from drpca.errors import unknown_name
 from drpca.evaluation import Evaluator
 from drpca.registry import BASELINES
@@ -246,19 +244,11 @@ TIMING_COLUMNS = (('fast_ms', 1), ('plain_ms', 1), ('ratio', 1))
 TIMING_HEAD = '| method | size | ms | straightforward ms | ratio | difference |\n|---|---|---|---|---|---|'
 
 
-def read_luma(split: Split, name: str) -> np.ndarray:
-    """(H, W) uint8 by rounded luma; 16-bit frames as the data package reads them."""
-    with Image.open(split.image_path(name)) as file:
-        if file.mode in ('L', 'P', 'RGB', 'RGBA', 'LA'):
-            return np.asarray(file.convert('L'))
-    return read_image(split.image_path(name))
-
-
 def score_method(baseline: Baseline, split: Split, workers: int = 1) -> tuple[list[float], float]:
     """IoU, F1, Pd in per cent and Fa in 1e-6 under preset 'drpca' at 256 x 256, and seconds per image."""
     evaluator = Evaluator(['drpca'])
     start = time.perf_counter()
-    maps = map_images(baseline, (read_luma(split, name) for name in split.names), workers)
+    maps = map_images(baseline, (split.read_image(name, baseline.grey) for name in split.names), workers)
     for name, scores in zip(split.names, maps):
         at_scoring_size = np.clip(resize_image(scores, (SIDE, SIDE)), 0, 1)
         evaluator.update(at_scoring_size, resize_mask(split.read_mask(name), (SIDE, SIDE)), name)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from drpca.datasets.io import resize_image, to_unit
+from drpca.datasets.io import GreyRule, resize_image, to_unit
 from drpca.errors import UserError, unknown_name
 
 
@@ -97,7 +97,8 @@ class Baseline:
 
     Args:
         preset: 'paper': as the authors of the method describe it, at the image's own size. 'leaderboard': the
-            parameters and quirks behind the traditional rows of the DRPCA-Net leaderboard.
+            parameters and quirks behind the traditional rows of the DRPCA-Net leaderboard; colour files
+            become grey by rounded luma.
         **overrides: Parameters that differ from the preset. ``input_size`` is the (height, width) to which
             the caller brings an image first, or None for its own size.
 
@@ -148,6 +149,11 @@ class Baseline:
         if not ok:
             raise UserError(f'{type(self).__name__}: expected {expected} for {name}, got {value!r}.')
         return value
+
+    @property
+    def grey(self) -> GreyRule:
+        """How colour files are to be read for this preset; see :func:`drpca.datasets.io.read_image`."""
+        return 'luma' if self.preset == 'leaderboard' else 'opencv'
 
     @property
     def parameters(self) -> dict[str, Any]:

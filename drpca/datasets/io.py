@@ -25,6 +25,7 @@ IMAGE_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.jpg', '.jpeg')
 
 MaskRule = Literal['positive', 'published']
 SixteenBit = Literal['minmax', 'full']
+GreyRule = Literal['opencv', 'luma']
 
 S = TypeVar('S')
 T = TypeVar('T')
@@ -62,23 +63,33 @@ def _check(path: Path) -> None:
         ) from error
 
 
-def read_image(path: str | Path) -> np.ndarray:
+def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
     """Reads a picture as grey values.
 
-    Grey, RGB, RGBA and palette pictures become grey by OpenCV's ``IMREAD_GRAYSCALE`` (ITU-R 601 luma, as the
-    published loaders do); alpha and an orientation tag are ignored; 16-bit pictures stay 16-bit.
+    Grey, RGB, RGBA and palette pictures become grey by ITU-R 601 luma; alpha and an orientation tag are
+    ignored; 16-bit pictures stay 16-bit.
 
     Args:
         path: PNG, BMP, TIFF or JPEG file.
+        grey: How 8-bit colours become grey; grey files are the same under both. 'opencv': as OpenCV's
+            ``IMREAD_GRAYSCALE`` rounds, as the published loaders of the networks do. 'luma': rounded to the
+            nearest value, as behind the reference rows of the classical methods.
 
     Returns:
         (H, W) array, uint8 or uint16.
 
     Raises:
-        UserError: The file is missing, empty, truncated, damaged, no image, or not of 8 or 16 bits.
+        UserError: The file is missing, empty, truncated, damaged, no image, or not of 8 or 16 bits; or an
+            unknown ``grey``.
     """
+    if grey not in ('opencv', 'luma'):
+        raise UserError(f"Unknown grey rule {grey!r}: expected 'opencv' or 'luma'.")
     path = Path(path)
     _check(path)
+    if grey == 'luma':
+        with Image.open(path) as file:
+            if file.mode in ('P', 'RGB', 'RGBA', 'LA'):
+                return np.asarray(file.convert('L'))
     values = cv2.imdecode(np.fromfile(path, np.uint8), _FLAGS)
     if values is None:
         raise UserError(f'Cannot read image {path}: truncated or damaged; fetch it again.')

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from drpca.datasets.catalog import KNOWN_DATASETS, canonical_name
-from drpca.datasets.io import MaskRule, read_image, read_mask
+from drpca.datasets.io import GreyRule, MaskRule, read_image, read_mask
 from drpca.datasets.layouts import Part, Tree, read_tree, simplify
 from drpca.errors import UserError
 
@@ -55,9 +55,9 @@ class Split:
         """Mask file of ``name``."""
         return self._pair(name)[1]
 
-    def read_image(self, name: str) -> np.ndarray:
+    def read_image(self, name: str, grey: GreyRule = 'opencv') -> np.ndarray:
         """(H, W) uint8 or uint16 grey values; see :func:`drpca.datasets.io.read_image`."""
-        return read_image(self.image_path(name))
+        return read_image(self.image_path(name), grey)
 
     def read_mask(self, name: str, rule: MaskRule = 'positive') -> np.ndarray:
         """(H, W) bool; see :func:`drpca.datasets.io.read_mask`."""

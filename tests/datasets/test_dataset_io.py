@@ -49,6 +49,20 @@ def test_colour_becomes_luma_and_alpha_is_ignored(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / 'grey.png'), GREY)
 
 
+def test_rounded_luma_on_request(tmp_path):
+    colours = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
+    Image.fromarray(colours).save(tmp_path / 'rgb.png')
+    Image.fromarray(colours[..., 0]).save(tmp_path / 'grey.png')
+    exact = colours @ np.array([0.299, 0.587, 0.114])
+    rounded = read_image(tmp_path / 'rgb.png', grey='luma')
+    assert rounded.dtype == np.uint8
+    assert np.abs(rounded - exact).max() < 0.51  # its weights have 16 bits
+    assert np.abs(read_image(tmp_path / 'rgb.png') - exact).max() > 0.6
+    np.testing.assert_array_equal(read_image(tmp_path / 'grey.png', grey='luma'), colours[..., 0])
+    with pytest.raises(UserError, match="Unknown grey rule 'lightness'"):
+        read_image(tmp_path / 'rgb.png', grey='lightness')
+
+
 @pytest.mark.parametrize('options', [{}, {'transparency': 3}])
 def test_palette_gives_colours_not_indices(tmp_path, options):
     palette = Image.fromarray(RGB).quantize(64)
