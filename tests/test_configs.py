@@ -8,11 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 
-from drpca.engine.config import config_for, find_config, list_configs, list_models, load_config
+from drpca.engine.config import (
+    config_folder,
+    config_for,
+    find_config,
+    list_configs,
+    list_models,
+    load_config,
+)
 from drpca.errors import UserError
 from drpca.registry import BASELINES, MODELS, TRANSFORMS
 
-TRAINABLE = {name: path for name, path in list_configs().items() if path.parent.name != 'classical'}
+ABLATIONS = {name: path for name, path in list_configs().items() if path.parent.name == 'ablations'}
+TRAINABLE = {
+    name: path for name, path in list_configs().items() if path.parent.name not in ('classical', 'ablations')
+}
 CLASSICAL = {name: path for name, path in list_configs().items() if path.parent.name == 'classical'}
 UNFOLDED = ('rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet')
 COMPARATORS = (
@@ -22,11 +32,12 @@ COMPARATORS = (
 DATASETS = ('sirstv1', 'sirstv2', 'nudt_sirst', 'irstd_1k', 'sirst_aug', 'synthetic')
 
 
-@pytest.mark.parametrize('name', sorted(TRAINABLE))
+@pytest.mark.parametrize('name', [*sorted(TRAINABLE), *sorted(ABLATIONS)])
 def test_config_builds(name: str) -> None:
-    path = TRAINABLE[name]
-    grammar = rf'{path.parent.name}_({"|".join(DATASETS)})(_[a-z]+)?'
-    assert re.fullmatch(grammar, name), 'names are <model>_<data set>[_variant]'
+    path = list_configs()[name]
+    if name in TRAINABLE:
+        grammar = rf'{path.parent.name}_({"|".join(DATASETS)})(_[a-z]+)?'
+        assert re.fullmatch(grammar, name), 'names are <model>_<data set>[_variant]'
     config = load_config(path)
     with torch.device('meta'):
         model = MODELS.build(config.model)
@@ -37,6 +48,17 @@ def test_config_builds(name: str) -> None:
         assert schedule.get('end', config.train_cfg.max_epochs) <= config.train_cfg.max_epochs
 
 
+def test_names_are_unique() -> None:
+    """A config is found, and its runs are kept, by its name alone."""
+    names = [path.stem for path in config_folder().glob('[!_]*/*.py')]
+    assert sorted(names) == sorted(set(names))
+
+
+def test_every_ablation_is_listed() -> None:
+    text = (config_folder() / 'ablations' / 'README.md').read_text()
+    assert sorted(re.findall(r'^\| `(\w+)`', text, re.MULTILINE)) == sorted(ABLATIONS)
+
+
 @pytest.mark.parametrize('name', sorted(CLASSICAL))
 def test_classical_config_builds(name: str) -> None:
     assert hasattr(BASELINES.build(load_config(CLASSICAL[name]).model), 'scores')
@@ -45,6 +67,7 @@ def test_classical_config_builds(name: str) -> None:
 def test_every_network_has_a_config_for_every_data_set() -> None:
     wanted = [f'{model}_{data}' for model in (*UNFOLDED, *COMPARATORS) for data in DATASETS]
     wanted += [f'{model}_{data}_basicirstd' for model in COMPARATORS for data in DATASETS]
+    wanted += [f'{model}_{data}_best' for model in UNFOLDED for data in DATASETS]
     assert sorted(set(wanted) - set(TRAINABLE)) == []
     assert set(list_models()) == {*UNFOLDED, *COMPARATORS}
 
@@ -93,6 +116,31 @@ def test_published_recipes() -> None:
     assert rpcanet.param_scheduler[0].end == 800
     assert lrrnet.train_dataloader.dataset['size'] == lrrnet.inference_size == 512
     assert load_config(find_config('drpcanet_sirstv1')).train_dataloader.batch_size == 8
+
+
+@pytest.mark.parametrize('model', UNFOLDED)
+@pytest.mark.parametrize('dataset', DATASETS)
+def test_recommended_recipe(model: str, dataset: str) -> None:
+    """Size, evaluation and network are the published recipe's, so that figures can be compared."""
+    best, published = (load_config(find_config(f'{model}_{dataset}{suffix}')) for suffix in ('_best', ''))
+    side = 512 if model == 'lrrnet' else 256
+    assert best.inference_size == published.inference_size == side
+    assert best.train_dataloader.dataset['size'] == best.test_dataloader.dataset['size'] == side
+    assert best.train_dataloader.dataset.dataset == published.test_dataloader.dataset.dataset
+    assert (best.train_dataloader.batch_size, best.train_cfg.max_epochs) == (8, 400)
+    crop = next(step for step in best.train_dataloader.dataset.pipeline if step.type == 'RandomCrop')
+    assert crop.size == 256
+    assert best.optim_wrapper.optimizer.type == 'AdamW'
+    assert [schedule.type for schedule in best.param_scheduler] == ['LinearLR', 'CosineAnnealingLR']
+    assert [hook.type for hook in best.custom_hooks][-2:] == ['DecompositionGridHook', 'EMAHook']
+    switched = {'carry_noise': True, 'signed_subtraction': True}
+    added = {key: value for key, value in best.model.network.items() if key not in published.model.network}
+    changed = {
+        key: best.model.network[key]
+        for key, value in published.model.network.items()
+        if best.model.network[key] != value
+    }
+    assert (added | changed).items() <= switched.items()
 
 
 @pytest.mark.parametrize(

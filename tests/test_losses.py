@@ -213,6 +213,140 @@ def test_centre_heatmap() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-10)
 
 
+def test_l1_is_the_mean_score_and_has_the_gradient_that_the_published_count_lacks() -> None:
+    logits = LOGITS.clone().requires_grad_()
+    assert not (logits > 0).double().mean().requires_grad, "the published term's graph ends here"
+    loss = build('L1Loss', weight=0.2)({'target': logits}, IMAGE, MASK)
+    assert loss.item() == pytest.approx(0.2 * P.mean())
+    loss.backward()
+    np.testing.assert_allclose(logits.grad.numpy(), 0.2 * P * (1 - P) / P.size, rtol=1e-9)
+    sharp = value('L1Loss', 1e6 * LOGITS)
+    assert sharp == pytest.approx((X > 0).mean()), 'where scores are 0 or 1 it is the published count'
+
+
+class TestLowRank:
+    @staticmethod
+    def of(background: Tensor) -> float:
+        image = torch.zeros_like(background)
+        return build('LowRankLoss', weight=1.0)({'background': background}, image, image).item()
+
+    def test_against_numpy(self) -> None:
+        background = torch.randn(3, 1, 12, 20, generator=GENERATOR, dtype=torch.float64)
+        ratios = [np.linalg.norm(b, 'nuc') / np.linalg.norm(b) for b in background[:, 0].numpy()]
+        assert self.of(background) == pytest.approx(np.mean(ratios) / np.sqrt(12), rel=1e-12)
+
+    def test_range_and_scale(self) -> None:
+        row, column = torch.rand(16, generator=GENERATOR), torch.rand(9, generator=GENERATOR)
+        rank_one = torch.outer(row, column)[None, None]
+        assert self.of(rank_one) == pytest.approx(1 / 3, rel=1e-5)
+        assert self.of(100 * rank_one) == pytest.approx(1 / 3, rel=1e-5), 'a smaller B is not a lower rank'
+        assert self.of(torch.eye(16)[None, None]) == pytest.approx(1, rel=1e-5)
+        assert self.of(torch.rand(1, 1, 64, 64, generator=GENERATOR)) < 1
+
+    def test_nothing_has_a_finite_gradient(self) -> None:
+        background = torch.zeros(1, 1, 8, 8, requires_grad=True)
+        build('LowRankLoss')({'background': background}, torch.zeros(1, 1, 8, 8), EMPTY).backward()
+        assert background.grad.isfinite().all()
+
+    def test_it_lowers_the_rank(self) -> None:
+        """A rank-2 image in noise: with the penalty the fit drops the noise, without it keeps it."""
+
+        def fit(weight: float) -> np.ndarray:
+            generator = torch.Generator().manual_seed(0)
+            clean = torch.rand(24, 2, generator=generator) @ torch.rand(2, 24, generator=generator)
+            image = (clean + 0.05 * torch.randn(24, 24, generator=generator))[None, None]
+            background = image.clone().requires_grad_()
+            optimiser = torch.optim.SGD([background], lr=20.0)
+            penalty = build('LowRankLoss', weight=weight)
+            for _ in range(200):
+                optimiser.zero_grad()
+                loss = (background - image).square().mean() + penalty(
+                    {'background': background}, image, EMPTY
+                )
+                loss.backward()
+                optimiser.step()
+            values = np.linalg.svd(background.detach()[0, 0].numpy(), compute_uv=False)
+            assert values[0] > 5, 'the background is still there'
+            return values / values[0]
+
+        assert (fit(0.0) > 0.01).sum() > 10
+        assert (fit(0.1) > 0.01).sum() == 2
+
+
+class TestWeights:
+    @staticmethod
+    def scheduled(**options: Any) -> losses.Loss:
+        return build('L1Loss', weight={'type': 'ScheduledWeight', 'start': 1.0, 'end': 3.0, **options})
+
+    @pytest.mark.parametrize(
+        ('options', 'expected'),
+        [
+            ({'epochs': 4}, [1, 1.5, 2, 2.5, 3, 3, 3]),
+            ({'epochs': 2, 'begin': 3}, [1, 1, 1, 1, 2, 3, 3]),
+            ({'epochs': 4, 'shape': 'cosine'}, [1, 2 - 0.5**0.5, 2, 2 + 0.5**0.5, 3, 3, 3]),
+            ({}, [1 + epoch / 3 for epoch in range(7)]),
+            ({'begin': 4}, [1, 1, 1, 1, 1, 2, 3]),
+        ],
+    )
+    def test_scheduled(self, options: dict[str, Any], expected: list[float]) -> None:
+        loss = self.scheduled(**options)
+        for epoch, weight in enumerate(expected):
+            loss.set_epoch(epoch, last_epoch=6)
+            assert loss.weight.current().item() == pytest.approx(weight)
+            assert loss({'target': LOGITS}, IMAGE, MASK).item() == pytest.approx(weight * P.mean())
+
+    def test_without_epochs_the_schedule_is_over(self) -> None:
+        assert self.scheduled(epochs=9)({'target': LOGITS}, IMAGE, MASK).item() == pytest.approx(3 * P.mean())
+
+    def test_a_term_with_a_schedule_of_its_own_passes_the_epoch_on(self) -> None:
+        weight = {'type': 'ScheduledWeight', 'start': 0.0, 'end': 1.0, 'epochs': 2}
+        loss = build('SLSIoULoss', weight=weight, warm_epoch=0)
+        loss.set_epoch(1)
+        assert (loss.warm, loss.weight.current().item()) == (False, 0.5)
+
+    def test_learned_weights_start_where_told_and_reach_the_optimum(self) -> None:
+        """Of e^(−s)·L + s: s = log L, and both terms then weigh the same."""
+        weight = {'type': 'LearnedWeight', 'start': 0.1}
+        terms = [build('L1Loss', weight=weight), build('FidelityLoss', weight=weight, on='target')]
+        sizes = [value('L1Loss'), value('FidelityLoss', weight=1.0)]
+        for term, size in zip(terms, sizes):
+            assert term.weight.current().item() == pytest.approx(0.1)
+            first = term({term.on[0]: LOGITS}, IMAGE, MASK)
+            assert first.item() == pytest.approx(0.1 * size - np.log(0.1))
+        optimiser = torch.optim.Adam([p for term in terms for p in term.parameters()], lr=0.05)
+        for _ in range(400):
+            optimiser.zero_grad()
+            sum(term({'target': LOGITS}, IMAGE, MASK) for term in terms).backward()
+            optimiser.step()
+        for term, size in zip(terms, sizes):
+            assert term.weight.log_variance.item() == pytest.approx(np.log(size), abs=1e-3)
+            assert term.weight.current().item() * size == pytest.approx(1, abs=1e-3)
+
+    @pytest.mark.parametrize(
+        ('weight', 'message'),
+        [
+            ({'type': 'LearnedWeight', 'start': 0.0}, 'start must be above 0, got 0.0'),
+            ({'type': 'ScheduledWeight', 'start': 0, 'end': 1, 'epochs': 0}, 'epochs must be at least 1'),
+            ({'type': 'ScheduledWeight', 'start': 0, 'end': 1, 'shape': 'step'}, "'linear' or 'cosine'"),
+        ],
+    )
+    def test_bad_options(self, weight: dict[str, Any], message: str) -> None:
+        with pytest.raises(UserError, match=message):
+            build('BCELoss', weight=weight)
+
+
+def test_an_output_of_several_stages_is_averaged_over_them() -> None:
+    loss = build('BCELoss', on=['stages', 'aux1'])
+    both = loss({'stages': [LOGITS, -LOGITS], 'aux1': 2 * LOGITS}, IMAGE, MASK).item()
+    single = [value('BCELoss', output) for output in (LOGITS, -LOGITS, 2 * LOGITS)]
+    assert both == pytest.approx(sum(single) / 3)
+
+
+def test_losses_say_what_they_act_on() -> None:
+    assert build('BCELoss', on=['target', 'stages']).inputs == {'target', 'stages'}
+    assert build('SLSIoULoss', warm_on='stages').inputs == {'target', 'stages'}
+
+
 def test_bad_options_say_what_fits() -> None:
     with pytest.raises(UserError, match="'mean' or 'sum', got 'max'"):
         build('BCELoss', over='max')

@@ -9,7 +9,7 @@ custom_hooks = [
     dict(type='SeedHook'),
     dict(type='LossEpochHook'),
     dict(type='TrainingLogHook', interval=20),
-    dict(type='DecompositionGridHook', num_images=4),
+    dict(type='DecompositionGridHook', num_images=4, interval=20),
 ]
 visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='mmengine.TensorboardVisBackend')])
 

@@ -18,7 +18,8 @@ from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, command_parser, guar
 from drpca.datasets import find_datasets, open_split
 from drpca.datasets.layouts import simplify
 from drpca.engine.config import config_for, find_config, load_config
-from drpca.engine.hooks import TrainingDiverged
+from drpca.engine.faults import TrainingFailed
+from drpca.engine.hooks import LAST
 from drpca.engine.loop import Interrupted
 from drpca.engine.train import train
 from drpca.errors import EXIT_USAGE, UserError
@@ -28,6 +29,7 @@ EXAMPLES = """\
   python run_configs.py rpcanet_sirstv1                  one config, by name or by path
   python run_configs.py --model lrrnet --dataset NUDT-SIRST --seeds 0 1 2
   python run_configs.py rpcanet_sirstv1 --resume         go on where the run stopped
+  python run_configs.py drpcanet_sirstv1 --final --fast  train + val images, all epochs, fast settings
   python run_configs.py rpcanet_sirstv1 --epochs 50 --cfg-options optim_wrapper.optimizer.lr=5e-4
   torchrun --nproc_per_node 2 run_configs.py drpcanet_sirstv1 --launcher pytorch
 """
@@ -36,8 +38,9 @@ EXAMPLES = """\
 def build_parser() -> argparse.ArgumentParser:
     parser = command_parser(
         'run_configs.py',
-        'Train networks. Each run keeps last.pth, best.pth (by IoU on the validation split), log.jsonl, TensorBoard '
-        'events and summary.json in WORK_DIR/<config>/seed_<n>, and scores the test split once at its end.',
+        'Train networks. Each run keeps last.pth, best.pth (by IoU on the validation split; with --final final.pth, '
+        'the weights after the last epoch), log.jsonl, TensorBoard events and summary.json in '
+        'WORK_DIR/<config>/seed_<n>, and scores the test split once at its end.',
         EXAMPLES,
     )
     parser.add_argument(
@@ -63,7 +66,34 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--load-from', metavar='FILE', help='start from these weights (fine-tuning)')
     parser.add_argument('--epochs', type=int, metavar='N', help='length of the training; schedules follow')
+    parser.add_argument(
+        '--final',
+        action='store_true',
+        help='train on the training and validation splits for all epochs and score the last weights',
+    )
+    parser.add_argument(
+        '--log-test-every',
+        type=int,
+        metavar='N',
+        help='log the test figures every N epochs, for the published best-on-test convention; selects nothing',
+    )
+    parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='data on the device, bfloat16, NHWC, fused optimiser; on a GPU also compiled',
+    )
     parser.add_argument('--batch-size', type=int, metavar='N', help='images per step and process')
+    parser.add_argument(
+        '--accumulate',
+        type=int,
+        metavar='N',
+        help='update the weights every N batches, by their mean gradient',
+    )
+    parser.add_argument(
+        '--checkpoint-stages',
+        action='store_true',
+        help='run stages again in the backward pass: same gradients, far less memory, a third more time',
+    )
     parser.add_argument('--workers', type=int, metavar='N', help='loader processes')
     parser.add_argument('--amp', choices=['bf16', 'fp16'], help='mixed precision (fp16: GPU only)')
     parser.add_argument(
@@ -134,8 +164,12 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
         for model in args.model or ['drpcanet']:
             for dataset in datasets:
                 path = config_for(model, dataset)
-                chosen.append((path, dataset, f'{path.parent.name}_{simplify(dataset)}'))
-    return [Run(path, dataset, name, seed) for path, dataset, name in chosen for seed in args.seeds]
+                own = simplify(path.stem) == simplify(f'{path.parent.name}{dataset}')
+                chosen.append(
+                    (path, dataset, path.stem if own else f'{path.parent.name}_{simplify(dataset)}')
+                )
+    ending = '_final' if args.final else ''
+    return [Run(path, dataset, name + ending, seed) for path, dataset, name in chosen for seed in args.seeds]
 
 
 def _present_datasets(data_root: str | None) -> list[str]:
@@ -157,32 +191,47 @@ def build_config(run: Run, args: argparse.Namespace) -> Config:
         'train_cfg.max_epochs': args.epochs,
         'train_dataloader.batch_size': args.batch_size,
         'train_dataloader.num_workers': args.workers,
+        'optim_wrapper.accumulative_counts': args.accumulate,
         'optim_wrapper.clip_grad': None if args.clip_grad is None else {'max_norm': args.clip_grad},
         'default_hooks.checkpoint.patience': args.patience,
         'model.compiled': True if args.compile else None,
+        'checkpoint_stages': True if args.checkpoint_stages else None,
+        'selection': 'final' if args.final else None,
         'load_from': args.load_from,
     }
     options = {key: value for key, value in options.items() if value is not None}
     if args.workers == 0:
         options['train_dataloader.persistent_workers'] = False
-    for key in ('epochs', 'batch_size'):
+    for key in ('epochs', 'batch_size', 'accumulate', 'log_test_every'):
         if getattr(args, key) is not None and getattr(args, key) < 1:
             raise UserError(f'--{key.replace("_", "-")} must be at least 1, got {getattr(args, key)}.')
     if args.amp == 'fp16':
         if not torch.cuda.is_available():
             raise UserError('--amp fp16 needs a GPU; on a CPU use --amp bf16.')
-        options['optim_wrapper.type'] = 'AmpOptimWrapper'
+        options |= {'optim_wrapper.type': 'AmpOptimWrapper', 'model.precision': 'float32'}
     elif args.amp == 'bf16':
         options['model.precision'] = 'bfloat16'
-    config = load_config(run.config, run.dataset, args.data_root, {**options, **args.cfg_options})
+    fast = ('cuda' if torch.cuda.is_available() else 'cpu') if args.fast else None
+    config = load_config(run.config, run.dataset, args.data_root, {**options, **args.cfg_options}, fast)
     if 'train_dataloader' not in config:
         raise UserError(
             f'{run.config} has no training part (train_dataloader); run_configs.py trains networks.'
         )
     if args.ema is not None:
+        # One step of the average per update of the weights.
         config.custom_hooks.append(
-            {'type': 'EMAHook', 'momentum': args.ema, 'update_buffers': True, 'priority': 'NORMAL'}
+            {
+                'type': 'EMAHook',
+                'momentum': args.ema,
+                'interval': args.accumulate or 1,
+                'update_buffers': True,
+                'priority': 'NORMAL',
+            }
         )
+    if args.log_test_every is not None:
+        for hook in config.custom_hooks:
+            if hook['type'] == 'TrainingLogHook':
+                hook['log_test_every'] = args.log_test_every
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if config.get(loader) and config[loader].get('num_workers') == 0:
             config[loader].persistent_workers = False
@@ -240,8 +289,10 @@ def main(argv: list[str] | None = None) -> int:
         except UserError as error:
             print(f'error: {title}: {error}', file=sys.stderr)
             codes.append(EXIT_USAGE)
-        except TrainingDiverged as error:
+        except TrainingFailed as error:
             print(f'error: {title}: {error}', file=sys.stderr)
+            if (run.work_dir(args.work_dir) / LAST).exists():
+                print(f'Go on with: {_resume_command(argv)}', file=sys.stderr)
             codes.append(EXIT_FAILED)
         except Exception:
             # A failure in one run does not stop the others; this one is ours to mend, so it shows whole.
@@ -251,9 +302,10 @@ def main(argv: list[str] | None = None) -> int:
             torch.cuda.empty_cache()
     if is_main_process():
         if not args.dry_run:
+            chosen = 'after the last epoch' if args.final else 'selected on the validation split'
             print(
-                '\nTest figures: weights selected on the validation split, test split scored once, threshold 0.5, '
-                'network size, preset basicirstd.'
+                f'\nTest figures: weights {chosen}, test split scored once, threshold 0.5, network size, preset '
+                'basicirstd.'
             )
         print(_table(rows))
         if any(row['state'] == 'done' for row in rows):

@@ -96,7 +96,7 @@ class InfraredDataset(Dataset):
         """
         position, seed = index if isinstance(index, tuple) else (index, None)
         position = range(len(self))[position]
-        image, gt_mask, (height, width) = self._get(position)
+        image, gt_mask, (height, width) = self.load(position)
         sample = {
             'image': to_unit(image, self.sixteen_bit),
             'gt_mask': gt_mask,
@@ -115,10 +115,11 @@ class InfraredDataset(Dataset):
         }
 
     def _donor(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        image, gt_mask, _ = self._get(int(rng.integers(len(self))))
+        image, gt_mask, _ = self.load(int(rng.integers(len(self))))
         return to_unit(image, self.sixteen_bit), gt_mask
 
-    def _get(self, position: int) -> _Loaded:
+    def load(self, position: int) -> _Loaded:
+        """Image and mask, resized but not augmented, and the (height, width) of the file."""
         return self._load(position) if self._cache is None else self._cache[position]
 
     def _load(self, position: int) -> _Loaded:

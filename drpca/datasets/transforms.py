@@ -130,8 +130,41 @@ class ScaleJitter:
             cv2.resize(np.ascontiguousarray(sample[key], np.float32), (width, height), interpolation=kind)
             for key in ('image', 'gt_mask')
         )
-        peak = (cover > 0) & (cover == ndimage.maximum_filter(cover, size=3))
-        return sample | {'image': image, 'gt_mask': (cover >= 0.5) | peak}
+        return sample | {'image': image, 'gt_mask': _mask_of(cover)}
+
+
+@TRANSFORMS.register_module()
+class RotationJitter:
+    """Turns about the centre by a random angle between ± ``degrees``; the image goes on mirrored at its border.
+
+    Bilinear; the size stays. Masks as in :class:`ScaleJitter`.
+    """
+
+    def __init__(self, degrees: float = 10.0) -> None:
+        _check_range('RotationJitter', degrees, 180.0)
+        self.degrees = degrees
+
+    def __call__(self, sample: Sample) -> Sample:
+        angle = sample['rng'].uniform(-self.degrees, self.degrees)
+        height, width = sample['image'].shape
+        turn = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
+        image, cover = (
+            cv2.warpAffine(
+                np.ascontiguousarray(sample[key], np.float32),
+                turn,
+                (width, height),
+                flags=cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_REFLECT,
+            )
+            for key in ('image', 'gt_mask')
+        )
+        return sample | {'image': image, 'gt_mask': _mask_of(cover)}
+
+
+def _mask_of(cover: np.ndarray) -> np.ndarray:
+    """Pixels at least half covered by target, and the best pixel of a target that covers none so far."""
+    peak = (cover > 0) & (cover == ndimage.maximum_filter(cover, size=3))
+    return (cover >= 0.5) | peak
 
 
 @TRANSFORMS.register_module()

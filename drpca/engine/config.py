@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
 
@@ -19,6 +20,7 @@ KNOWN_KEYS = {
     *inspect.signature(Runner.__init__).parameters,
     'find_unused_parameters', 'compile', 'sync_bn', 'model_wrapper_cfg', 'activation_checkpointing',
     'efficient_conv_bn_eval', 'inference_size', 'custom_imports', 'model', 'size',
+    'selection', 'checkpoint_stages', 'cuda_graphs',
 }  # fmt: skip
 
 
@@ -36,9 +38,7 @@ def list_configs() -> dict[str, Path]:
 
 def list_models() -> list[str]:
     """Folder names of the trainable models."""
-    return sorted(
-        {path.parent.name for name, path in list_configs().items() if path.parent.name != 'classical'}
-    )
+    return sorted({path.parent.name for path in list_configs().values()} - {'classical', 'ablations'})
 
 
 def find_config(name: str) -> Path:
@@ -75,6 +75,7 @@ def load_config(
     dataset: str | None = None,
     data_root: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
+    fast: str | None = None,
 ) -> Config:
     """Read a config file and apply a data set, a data root and options to it.
 
@@ -83,6 +84,7 @@ def load_config(
         dataset: Used in every dataloader instead of the config's own.
         data_root: Likewise.
         options: Dotted keys → values (``--cfg-options``), applied last.
+        fast: ``'cuda'`` or ``'cpu'``: apply the settings that make training fast there, before the options.
 
     Raises:
         UserError: The file does not load, or an option names a key that nothing reads.
@@ -99,10 +101,42 @@ def load_config(
                 config[loader].dataset.dataset = dataset
             if data_root is not None:
                 config[loader].dataset.data_root = str(data_root)
+    if fast is not None:
+        _speed_up(config, fast)
     _check_options(config, options or {})
     config.merge_from_dict(dict(options or {}))
+    _apply_selection(config)
     _fill_schedules(config)
     return config
+
+
+def _speed_up(config: Config, device: str) -> None:
+    """Merge ``_base_/recipes/fast_<device>.py``, as far as this config and this processor can use it."""
+    settings = Config.fromfile(config_folder() / '_base_' / 'recipes' / f'fast_{device}.py')
+    # Without such instructions bfloat16 is slower than float32; releases of torch that cannot tell: float32.
+    if device == 'cpu' and not getattr(torch.cpu, '_is_avx512_bf16_supported', bool)():
+        settings.model.pop('precision')
+    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if not config.get(loader):
+            settings.pop(loader)
+        elif loader != 'train_dataloader' and config[loader].dataset.get('size', 256) is None:
+            settings.pop(loader)  # images of their native sizes come one by one
+    optimizer = (config.get('optim_wrapper') or {}).get('optimizer') or {}
+    if optimizer.get('type') not in ('Adam', 'AdamW'):
+        settings.pop('optim_wrapper')
+    config.merge_from_dict(settings.to_dict())
+
+
+def _apply_selection(config: Config) -> None:
+    """``selection='final'`` trains on all that is not for testing and leaves nothing to select on."""
+    selection = config.get('selection', 'val')
+    if selection not in ('val', 'final'):
+        raise unknown_name('selection', str(selection), ('val', 'final'))
+    if selection == 'final':
+        if ((config.get('default_hooks') or {}).get('checkpoint') or {}).get('patience') is not None:
+            raise UserError('--final trains a fixed number of epochs: leave out --patience.')
+        config.train_dataloader.dataset.split = 'trainval'
+        config.val_dataloader = config.val_cfg = config.val_evaluator = None
 
 
 def _check_options(config: Config, options: Mapping[str, Any]) -> None:

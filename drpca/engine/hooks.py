@@ -1,4 +1,4 @@
-"""Hooks over MMEngine's Runner: seeds, log, checkpoints, model selection, pictures."""
+"""Hooks over MMEngine's Runner: seeds, log, checkpoints, model selection."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from mmengine.model import is_model_wrapper
 from tqdm import tqdm
 
 from drpca.engine.checkpoint import save_atomically
+from drpca.engine.faults import TrainingDiverged
+from drpca.errors import UserError
 from drpca.registry import HOOKS
 
-LAST, BEST, LOG = 'last.pth', 'best.pth', 'log.jsonl'
-
-
-class TrainingDiverged(Exception):
-    """The loss became NaN or infinite."""
+LAST, BEST, FINAL, LOG = 'last.pth', 'best.pth', 'final.pth', 'log.jsonl'
+# What other code calls best on the test split; here it is written down and selects nothing.
+PUBLISHED = 'test_best_published_convention'
 
 
 def _random_state() -> dict[str, Any]:
@@ -80,12 +80,18 @@ class TrainingLogHook(Hook):
 
     Args:
         interval: Iterations between two readings; 1 on a CPU, where reading is free.
+        log_test_every: Score the test split too, every so many epochs, for the published convention that takes
+            the best test figure of all epochs. It is logged as ``test_best_published_convention`` and never
+            selects weights.
     """
 
     priority = 'BELOW_NORMAL'
 
-    def __init__(self, interval: int = 20) -> None:
+    def __init__(self, interval: int = 20, log_test_every: int | None = None) -> None:
         self.interval = interval
+        self.log_test_every = log_test_every
+        self._test_metrics: dict[str, float] = {}
+        self._best_on_test = -math.inf
         self._pending: list[tuple[torch.Tensor, Sequence[str]]] = []
         self._sums: dict[str, torch.Tensor] = {}
         self._count = 0
@@ -153,8 +159,15 @@ class TrainingLogHook(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         self.metrics = dict(metrics or {})
 
+    def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        self._test_metrics = dict(metrics or {})
+
     def after_epoch(self, runner: Any) -> None:
         """One line for people, one for programs, one point per curve."""
+        self._test_metrics = {}
+        if self.log_test_every and runner.epoch % self.log_test_every == 0:
+            runner.test_loop.run()
+            self._best_on_test = max(self._best_on_test, self._test_metrics['IoU'])
         means = {key: float(value) / max(self._count, 1) for key, value in self._sums.items()}
         record: dict[str, Any] = {
             'epoch': runner.epoch,
@@ -164,6 +177,9 @@ class TrainingLogHook(Hook):
             **{f'val/{key}': float(value) for key, value in self.metrics.items()},
             'seconds': round(self._seconds, 3),
         }
+        if self._test_metrics:
+            record |= {f'test/{key}': float(value) for key, value in self._test_metrics.items()}
+            record[PUBLISHED] = self._best_on_test
         if torch.cuda.is_available():
             record['memory_MB'] = torch.cuda.max_memory_allocated() >> 20
         self._sums, self._count = {}, 0
@@ -187,6 +203,7 @@ class TrainingLogHook(Hook):
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         self._check(runner)
+        checkpoint['best_on_test'] = self._best_on_test
         if self._count:
             checkpoint['epoch_so_far'] = {
                 'count': self._count,
@@ -196,10 +213,13 @@ class TrainingLogHook(Hook):
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         self._resumed = checkpoint.get('epoch_so_far')
+        self._best_on_test = checkpoint.get('best_on_test', -math.inf)
         path, epoch = Path(runner.work_dir) / LOG, checkpoint.get('meta', {}).get('epoch', 0)
         if is_main_process() and path.exists():  # epochs after the checkpoint will come again
-            lines = [line for line in path.read_text().splitlines() if json.loads(line)['epoch'] <= epoch]
-            path.write_text(''.join(f'{line}\n' for line in lines))
+            lines = [line for line in path.read_text().splitlines() if _epoch_of(line) <= epoch]
+            shorter = path.with_name(f'{LOG}.partial')
+            shorter.write_text(''.join(f'{line}\n' for line in lines))
+            shorter.replace(path)
 
     def after_train(self, runner: Any) -> None:
         if self._bar is not None:
@@ -208,11 +228,20 @@ class TrainingLogHook(Hook):
     on_interrupt = after_train
 
 
+def _epoch_of(line: str) -> float:
+    """The epoch of a line of the log; infinite for one that was cut off when the disk was full."""
+    try:
+        return json.loads(line)['epoch']
+    except ValueError:
+        return math.inf
+
+
 @HOOKS.register_module()
 class SelectionHook(Hook):
-    """Keeps ``last.pth`` (everything a resumed run needs) and ``best.pth`` (weights, by a validation figure).
+    """Keeps ``last.pth`` (everything a resumed run needs) and the weights of the run's result.
 
-    Both are written atomically. Selection uses the validation split only; the test split plays no part.
+    These are ``best.pth``, by a validation figure, or, in a run without validation, ``final.pth`` after the
+    last epoch; averaged weights where there are some. All are written atomically. The test split plays no part.
 
     Args:
         interval: Epochs between two writes of ``last.pth``; the last epoch is always written.
@@ -237,7 +266,11 @@ class SelectionHook(Hook):
         self.monitor = monitor
         self.patience = patience
         self.min_delta = min_delta
+        self._config_text = ''
         self.state: dict[str, Any] = {'best': None, 'best_epoch': None, 'reference': None, 'waited': 0}
+
+    def before_train(self, runner: Any) -> None:
+        self._config_text = runner.cfg.pretty_text  # formatting it takes longer than saving
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         value = float((metrics or {})[self.monitor])
@@ -265,6 +298,8 @@ class SelectionHook(Hook):
 
     def after_epoch(self, runner: Any) -> None:
         finished = runner.epoch == runner.max_epochs or runner.train_loop.stop_training
+        if finished and runner.val_loop is None:
+            self._save(runner, FINAL, full=False)
         if finished or runner.epoch % self.interval == 0:
             self._save(runner, LAST)
 
@@ -279,8 +314,9 @@ class SelectionHook(Hook):
             'epoch': runner.epoch,
             'iter': runner.iter if iteration is None else iteration,
             'seed': runner.seed,
+            'epoch_length': len(runner.train_dataloader),
             'dataset_meta': runner.train_dataloader.dataset.metainfo,
-            'cfg': runner.cfg.pretty_text,
+            'cfg': self._config_text,
             'selection': dict(self.state),
         }
         checkpoint: dict[str, Any] = {'meta': meta, 'state_dict': model.state_dict()}
@@ -292,55 +328,27 @@ class SelectionHook(Hook):
             # MMEngine's log buffers pickle functions, which a weights-only reader refuses; our log is a file.
             checkpoint['message_hub'] = {'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}}
             checkpoint['stopped'] = runner.train_loop.stop_training
+            if not runner.optim_wrapper.should_update():  # gradients are being accumulated
+                checkpoint['gradients'] = {
+                    name: p.grad for name, p in model.named_parameters() if p.grad is not None
+                }
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         if not full:  # weights alone: what averaging adds for resuming stays in last.pth
             checkpoint = {key: checkpoint[key] for key in ('meta', 'state_dict')}
         save_atomically(checkpoint, Path(runner.work_dir) / filename)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
-        self.state.update(checkpoint.get('meta', {}).get('selection', {}))
+        meta = checkpoint.get('meta', {})
+        length = len(runner.train_dataloader)
+        if meta.get('epoch_length', length) != length:
+            raise UserError(
+                f'The run was begun with {meta["epoch_length"]} batches per epoch and would go on with {length}: '
+                'resume it with the same data, batch size and number of processes, or start another with --load-from.'
+            )
+        self.state.update(meta.get('selection', {}))
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        for name, gradient in checkpoint.get('gradients', {}).items():
+            parameter = model.get_parameter(name)
+            parameter.grad = gradient.to(parameter.device)
         if checkpoint.get('stopped'):
             runner.train_loop.stop_training = True
-
-
-@HOOKS.register_module()
-class DecompositionGridHook(Hook):
-    """Shows D, B, T, score and mask of a few validation images in TensorBoard after each validation.
-
-    Args:
-        num_images: Images shown, the first of the validation split that hold a target.
-    """
-
-    def __init__(self, num_images: int = 4) -> None:
-        self.num_images = num_images
-        self._samples: list[dict[str, Any]] = []
-
-    def before_train(self, runner: Any) -> None:
-        if runner.val_loop is None or not is_main_process():
-            return
-        dataset = runner.val_dataloader.dataset
-        for index in range(len(dataset)):
-            if len(self._samples) == self.num_images:
-                return
-            sample = dataset[index]
-            if sample['gt_mask'].any():
-                self._samples.append(sample)
-
-    @torch.no_grad()
-    def before_val_epoch(self, runner: Any) -> None:
-        from drpca.visualization.panels import decomposition_panel
-
-        if not self._samples or not is_main_process():
-            return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        was_training = model.training
-        model.eval()
-        device = next(model.parameters()).device
-        rows = [
-            decomposition_panel(model, sample['image'].to(device), sample['gt_mask'])
-            for sample in self._samples
-        ]
-        model.train(was_training)
-        width = max(row.shape[1] for row in rows)
-        rows = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows]
-        runner.visualizer.add_image('val/decomposition', np.concatenate(rows), step=runner.epoch)

@@ -12,7 +12,7 @@ from drpca.registry import HOOKS
 
 @HOOKS.register_module()
 class LossEpochHook(Hook):
-    """Calls ``set_epoch(epoch)``, counted from 0, of every loss that has it, before each epoch.
+    """Tells every loss which epoch begins, counted from 0, and which one is the last.
 
     A resumed run hears of its own epoch, so nothing needs to be stored in checkpoints.
     """
@@ -20,5 +20,4 @@ class LossEpochHook(Hook):
     def before_train_epoch(self, runner: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for term in model.losses.values():
-            if hasattr(term, 'set_epoch'):
-                term.set_epoch(runner.epoch)
+            term.set_epoch(runner.epoch, runner.max_epochs - 1)

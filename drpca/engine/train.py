@@ -7,12 +7,14 @@ import logging
 import os
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
@@ -21,7 +23,9 @@ from drpca.datasets import find_datasets, open_split
 from drpca.datasets.leaks import find_leaks
 from drpca.engine.checkpoint import load_weights, read_checkpoint
 from drpca.engine.config import explain_build_error
-from drpca.engine.hooks import BEST, LAST, LOG
+from drpca.engine.device_data import DeviceLoader
+from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
+from drpca.engine.hooks import BEST, FINAL, LAST, LOG
 from drpca.errors import UserError
 from drpca.registry import RUNNERS
 
@@ -32,7 +36,19 @@ _IDENTITY = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
 
 @RUNNERS.register_module()
 class DetectionRunner(Runner):
-    """MMEngine's Runner, loading checkpoints strictly."""
+    """MMEngine's Runner, loading checkpoints strictly, and images from the device where a loader says so."""
+
+    @staticmethod
+    def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
+        """A loader whose config has ``on_device=True`` becomes a :class:`DeviceLoader`."""
+        if not isinstance(dataloader, dict):
+            return dataloader
+        options = dict(dataloader)
+        on_device = options.pop('on_device', False)
+        if on_device:
+            options.update(num_workers=0, persistent_workers=False)
+        loader = Runner.build_dataloader(options, seed, diff_rank_seed)
+        return DeviceLoader(loader, get_device()) if on_device else loader
 
     def load_checkpoint(
         self, filename: str, map_location: Any = 'cpu', strict: bool = True, **options: Any
@@ -81,7 +97,28 @@ def build_runner(config: Config) -> DetectionRunner:
             f'The {len(runner.train_dataloader.dataset)} training images do not fill one batch of '
             f'{config.train_dataloader.batch_size}, and this config drops incomplete ones: lower --batch-size.'
         )
+    _save_memory_and_time(runner)
     return runner
+
+
+def _save_memory_and_time(runner: DetectionRunner) -> None:
+    """The options of a config that change neither the model nor its gradients."""
+    config, network = runner.cfg, _bare(runner).network
+    if config.get('cuda_graphs'):
+        if not torch.cuda.is_available():
+            raise UserError('cuda_graphs=True needs a GPU; leave it out, or use --compile.')
+        if config.optim_wrapper.get('accumulative_counts', 1) > 1:
+            raise UserError('cuda_graphs=True does not go with --accumulate: a graph reuses its gradients.')
+        _bare(runner).compile_network(mode='reduce-overhead')
+    if config.get('checkpoint_stages'):
+        if not can_checkpoint(network):
+            compiled = network._compiled_call_impl is not None
+            reason = 'is compiled and plans its memory itself' if compiled else 'has no stages to run again'
+            raise UserError(
+                f'--checkpoint-stages: {type(network).__name__} {reason}. To save memory use a smaller --batch-size '
+                'with --accumulate.'
+            )
+        network.checkpoint_stages = True
 
 
 def _quieten() -> None:
@@ -94,7 +131,7 @@ def _check_work_dir(config: Config, resume: bool) -> Path | None:
     """The checkpoint to resume from; refuses to write over a run that is there."""
     last = Path(config.work_dir) / LAST
     if not resume:
-        present = [name for name in (LAST, BEST, LOG) if (Path(config.work_dir) / name).exists()]
+        present = [name for name in (LAST, BEST, FINAL, LOG) if (Path(config.work_dir) / name).exists()]
         if present:
             raise UserError(
                 f'{config.work_dir} already holds a run ({", ".join(present)}). Continue it with --resume, or '
@@ -118,18 +155,23 @@ def _check_same_experiment(config: Config, checkpoint: dict[str, Any], path: Pat
 
 
 def train(config: Config, resume: bool = False) -> dict[str, Any]:
-    """Train as the config says and score the test split once with the selected weights.
+    """Train as the config says and score the test split once with the resulting weights.
+
+    These are selected on the validation split, or, with ``selection='final'`` in the config, the (averaged)
+    weights after the last epoch.
 
     Args:
         config: With ``work_dir`` and ``randomness.seed`` set.
         resume: Go on from ``last.pth`` in the work directory, where there is one.
 
     Returns:
-        Summary: ``best`` (validation figure), ``best_epoch``, ``epochs``, ``seconds``, ``parameters``,
-        ``test`` (figures by name; None without a test split), ``checkpoint``.
+        Summary: ``selection`` (``'val'`` or ``'final'``), ``best`` (validation figure) and ``best_epoch`` (None
+        without validation), ``epochs``, ``seconds``, ``parameters``, ``test`` (figures by name; None without a
+        test split), ``checkpoint``.
 
     Raises:
-        UserError: Bad config, data or checkpoint; a work directory that is taken; a full disk.
+        UserError: Bad config, data or checkpoint; a work directory that is taken.
+        TrainingFailed: The run could not go on: memory or disk full, a file gone, a loader process dead.
         TrainingDiverged: The loss became NaN or infinite.
         Interrupted: Stopped by Ctrl-C after saving.
     """
@@ -145,34 +187,57 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
     _warn_of_leaks(runner)
     if initial_weights and resume_from is None:
         load_weights(_bare(runner).network, initial_weights)
-    try:
-        runner.train()
-    except (TypeError, KeyError) as error:
-        raise explain_build_error(error) or error from None
+    _run(runner, runner.train)
 
     barrier()  # the main process has written its files
-    best = work_dir / BEST if (work_dir / BEST).exists() else work_dir / LAST
-    meta = read_checkpoint(best)['meta']
+    result = next(path for path in (work_dir / name for name in (BEST, FINAL, LAST)) if path.exists())
+    selection = read_checkpoint(result)['meta']['selection']
     summary: dict[str, Any] = {
         'config': Path(config.filename or '').stem,
         'seed': runner.seed,
         'epochs': runner.epoch,
-        'best_epoch': meta['selection']['best_epoch'],
-        'best': meta['selection']['best'],
+        'selection': 'val' if result.name == BEST else 'final',
+        'best_epoch': selection['best_epoch'],
+        'best': selection['best'],
         'parameters': sum(value.numel() for value in _bare(runner).network.parameters()),
         'seconds': round(time.perf_counter() - started, 1),
-        'checkpoint': str(best),
+        'checkpoint': str(result),
         'test': None,
     }
     if config.get('test_dataloader') is not None:
-        load_weights(_bare(runner).network, best)
+        load_weights(_bare(runner).network, result)
         runner._has_loaded = True
-        # The selected weights are averaged ones already; the hook would swap in those of the last epoch.
+        # The resulting weights are averaged ones already; the hook would swap in those of the last epoch.
         runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, EMAHook)]
-        summary['test'] = {key: float(value) for key, value in runner.test().items()}
+        summary['test'] = {key: float(value) for key, value in _run(runner, runner.test).items()}
     if is_main_process():
         (work_dir / SUMMARY).write_text(json.dumps(summary, indent=1) + '\n')
     return summary
+
+
+def _run(runner: DetectionRunner, function: Callable[[], Any]) -> Any:
+    """Call ``runner.train`` or ``runner.test``; what goes wrong on the way comes back as one line.
+
+    Raises:
+        UserError: Bad input that showed before the first iteration was done.
+        TrainingFailed: Anything else that is known to happen.
+    """
+    try:
+        return function()
+    except (TypeError, KeyError) as error:
+        raise explain_build_error(error) or error from None
+    except torch.cuda.OutOfMemoryError:
+        cause = None  # found out below: the exception holds on to the memory
+    except (UserError, RuntimeError, OSError) as error:
+        cause = describe(error)
+        if cause is None:
+            raise
+        if isinstance(error, UserError) and runner.iter == 0:
+            raise UserError(cause) from None
+    cause = explain_out_of_memory(runner) if cause is None else cause
+    last = Path(runner.work_dir) / LAST
+    saved = f'The last checkpoint, {last}, is intact.' if last.exists() else 'Nothing had been saved yet.'
+    raise TrainingFailed(f'{cause} {saved}')
 
 
 def _bare(runner: Runner) -> Any:

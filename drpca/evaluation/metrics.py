@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.evaluator import BaseMetric
 
 from drpca.errors import UserError
@@ -279,6 +280,14 @@ def _as_array(value: Any, name: str) -> np.ndarray:
     return array
 
 
+def _fetch(values: Sequence[Any]) -> Sequence[Any]:
+    """Tensors of one shape come from a GPU in one piece: each copy waits for it."""
+    on_gpu = all(isinstance(value, torch.Tensor) and value.is_cuda for value in values)
+    if on_gpu and len({value.shape for value in values}) == 1:
+        return list(torch.stack(list(values)).cpu())
+    return values
+
+
 @METRICS.register_module()
 class TargetMetric(BaseMetric):
     """Figures of a validation or test run in MMEngine.
@@ -314,11 +323,11 @@ class TargetMetric(BaseMetric):
         Raises:
             UserError: As :meth:`Evaluator.update`.
         """
-        for sample in data_samples:
+        maps = zip(*(_fetch([sample[key] for sample in data_samples]) for key in ('scores', 'gt_mask')))
+        for sample, (scores, gt_mask) in zip(data_samples, maps):
             name = str(sample.get('name', f'image {len(self.results)}'))
             evaluator = Evaluator(self.protocols)
-            scores, gt_mask = _as_array(sample['scores'], name), _as_array(sample['gt_mask'], name)
-            self.results.append(evaluator.update(scores, gt_mask, name))
+            self.results.append(evaluator.update(_as_array(scores, name), _as_array(gt_mask, name), name))
 
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Figures of all images of all processes."""

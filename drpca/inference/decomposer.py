@@ -14,10 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drpca.datasets.io import resize_image, to_unit
 from drpca.errors import UserError
-from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper
-from drpca.models.unfolding import ABSENT, StageState
+from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper, unit
+from drpca.models.unfolding import ABSENT
 
 SCALARS = ('epsilon', 'gamma', 'sigma')
 """Names of the learned scalars: step sizes ε of T and σ of N, and the weight γ of the old T in DRPCA-Net."""
@@ -64,11 +63,11 @@ class Decomposer(Protocol):
     """What the tools that look inside need of a detector."""
 
     def decompose(self, frame: np.ndarray) -> FrameDecomposition:
-        """(H, W) uint8 or uint16 → its decomposition."""
+        """(H, W) uint8, uint16 or float in [0, 1] → its decomposition."""
         ...
 
     def scores(self, frame: np.ndarray) -> np.ndarray:
-        """(H, W) uint8 or uint16 → (H', W') float32 in [0, 1]."""
+        """(H, W) uint8, uint16 or float in [0, 1] → (H', W') float32 in [0, 1]."""
         ...
 
 
@@ -84,41 +83,31 @@ class NetworkDecomposer:
 
     def __init__(self, mapper: NetworkMapper) -> None:
         self.mapper = mapper
-        network = mapper.model.network
-        if not hasattr(network, 'decompose'):
+        if not mapper.has_stages:
             raise UserError(
-                f'{type(network).__name__} has no decomposition into background and target; use a network that '
-                'has: RPCANet, RPCANetPlus, DRPCANet, LRRNet or RPCANetPlusPlus.'
+                f'{type(mapper.model.network).__name__} has no decomposition into background and target; use a '
+                'network that has: RPCANet, RPCANetPlus, DRPCANet, LRRNet or RPCANetPlusPlus.'
             )
 
     @torch.inference_mode()
     def decompose(self, frame: np.ndarray) -> FrameDecomposition:
-        mapper, model = self.mapper, self.mapper.model
-        if mapper.size is not None:
-            frame = resize_image(frame, (mapper.size, mapper.size))
-        image = to_unit(frame)
-        tensor = torch.from_numpy(image)[None, None].to(mapper.device)
-        states: list[StageState] = []
-
-        def variables(prepared: Tensor) -> tuple[Tensor, ...]:
-            states.extend(model.network.decompose(prepared))
-            return tuple(value for state in states for value in state if value is not ABSENT)
-
-        with recorded_scalars(model.network) as scalars:
-            arrays = iter([value[0, 0].float().cpu().numpy() for value in model._run(variables, tensor)])
+        image = self.mapper.prepare(frame)
+        tensor = torch.from_numpy(image)[None, None].to(self.mapper.device)
+        with recorded_scalars(self.mapper.model.network) as scalars:
+            states = self.mapper.model.decompose(tensor)
         stages = []
         for number, state in enumerate(states):
-            own = [next(arrays) for value in state if value is not ABSENT]
-            reconstruction, background, target, *noise = own
-            stages.append(
-                StageRecord(
-                    reconstruction, background, target, noise[0] if noise else None, scalars.get(number, {})
-                )
-            )
+            reconstruction, background, target = (_array(value) for value in state[:3])
+            noise = None if state.noise is ABSENT else _array(state.noise)
+            stages.append(StageRecord(reconstruction, background, target, noise, scalars.get(number, {})))
         return FrameDecomposition(image, stages)
 
     def scores(self, frame: np.ndarray) -> np.ndarray:
         return _scores(self.mapper, frame)
+
+
+def _array(value: Tensor) -> np.ndarray:
+    return value[0, 0].float().cpu().numpy()
 
 
 class BaselineDecomposer:
@@ -131,7 +120,7 @@ class BaselineDecomposer:
         frame = self.mapper.baseline.prepare(frame)
         parts = self.mapper.baseline.decompose(frame)
         stage = StageRecord(parts.reconstruction, parts.background, parts.target, parts.noise)
-        return FrameDecomposition(to_unit(frame), [stage])
+        return FrameDecomposition(unit(frame), [stage])
 
     def scores(self, frame: np.ndarray) -> np.ndarray:
         return _scores(self.mapper, frame)
@@ -145,13 +134,14 @@ def make_decomposer(mapper: ScoreMapper) -> Decomposer:
     """The decomposer of a detector made by :func:`drpca.inference.mappers.build_mapper`.
 
     Raises:
-        UserError: The network has no decomposition. A classical filter says so at the first frame.
+        UserError: The network has no decomposition, or was exported. A classical filter says so at the first
+            frame.
     """
     if isinstance(mapper, NetworkMapper):
         return NetworkDecomposer(mapper)
     if isinstance(mapper, BaselineMapper):
         return BaselineDecomposer(mapper)
-    raise TypeError(f'Expected a NetworkMapper or a BaselineMapper, got {type(mapper).__name__}.')
+    raise UserError('An exported network shows nothing of its inside: give its weight file instead.')
 
 
 @contextmanager

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drpca.errors import UserError
+from drpca.losses.weights import ChangingWeight
+from drpca.registry import MODELS
 
-Outputs = dict[str, Tensor]
+Outputs = Mapping[str, Tensor | Sequence[Tensor]]
 
 
 def pool_mask(gt_mask: Tensor, output: Tensor) -> Tensor:
@@ -32,8 +34,11 @@ class Loss(nn.Module):
     A term computes in float32 at least: sums over 65,536 pixels need it.
 
     Args:
-        weight: Factor of the term.
-        on: The output it acts on, or several of them.
+        weight: Factor of the term: a number, or the config of one that changes
+            (:class:`~drpca.losses.weights.ScheduledWeight`, :class:`~drpca.losses.weights.LearnedWeight`).
+        on: The output it acts on, or several of them. Beside the outputs of the network there are ``'stages'``,
+            the target logits after every stage (deep supervision), and ``'background'``, B after the last
+            stage; see :class:`drpca.models.detector.DetectionModel`.
         over: What becomes of the values of several outputs: their ``'mean'`` or their ``'sum'``.
 
     Raises:
@@ -42,18 +47,28 @@ class Loss(nn.Module):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | dict[str, Any] = 1.0,
         on: str | Sequence[str] = 'target',
         over: Literal['mean', 'sum'] = 'mean',
     ) -> None:
         super().__init__()
         if over not in ('mean', 'sum'):
             raise UserError(f"over: expected 'mean' or 'sum', got {over!r}.")
-        self.weight = weight
+        self.weight: ChangingWeight | float = MODELS.build(weight) if isinstance(weight, dict) else weight
         self.on = (on,) if isinstance(on, str) else tuple(on)
         if not self.on:
             raise UserError('on: expected the name of at least one output, got none.')
         self.over = over
+
+    @property
+    def inputs(self) -> set[str]:
+        """Names of all outputs it ever acts on."""
+        return set(self.on)
+
+    def set_epoch(self, epoch: int, last_epoch: int | None = None) -> None:
+        """Say which epoch, counted from 0, begins, and which one is the last (``LossEpochHook`` does)."""
+        if isinstance(self.weight, ChangingWeight):
+            self.weight.set_epoch(epoch, last_epoch)
 
     def value(self, output: Tensor, image: Tensor, gt_mask: Tensor) -> Tensor:
         """The term of one output, without its weight.
@@ -71,7 +86,15 @@ class Loss(nn.Module):
         Raises:
             UserError: The network has no output of that name.
         """
-        return self.weight * self.combine(self.on, outputs, image, gt_mask)
+        return self.weighted(self.combine(self.on, outputs, image, gt_mask))
+
+    def weighted(self, term: Tensor) -> Tensor:
+        """The term times its weight."""
+        return self.weight(term) if isinstance(self.weight, ChangingWeight) else self.weight * term
+
+    def changing_weight(self) -> Tensor | None:
+        """The weight now, without gradient; None where it is one number for ever."""
+        return self.weight.current() if isinstance(self.weight, ChangingWeight) else None
 
     def combine(self, names: Sequence[str], outputs: Outputs, image: Tensor, gt_mask: Tensor) -> Tensor:
         """Mean or sum of :meth:`value` over outputs."""
@@ -81,9 +104,11 @@ class Loss(nn.Module):
                 f'{type(self).__name__} acts on {", ".join(unknown)}, but the network returns '
                 f'{", ".join(outputs)}: correct `on` in the config of the loss.'
             )
+        chosen = [outputs[name] for name in names]
         values = [
             self.value(output.to(image.dtype), image, pool_mask(gt_mask, output))
-            for output in (outputs[name] for name in names)
+            for several in chosen
+            for output in ([several] if isinstance(several, Tensor) else several)
         ]
         total = sum(values[1:], start=values[0])
         return total / len(values) if self.over == 'mean' else total

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -31,7 +33,7 @@ class EdgeLoss(Loss):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | dict[str, Any] = 1.0,
         on: str = 'edge',
         bce_weight: float = 10.0,
         smooth: float = 1.0,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from drpca.losses.base import Loss
+from drpca.losses.base import Loss, Outputs
 from drpca.registry import MODELS
 
 
@@ -61,7 +61,7 @@ class SLSIoULoss(Loss):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | dict[str, Any] = 1.0,
         on: str | Sequence[str] = 'target',
         over: Literal['mean', 'sum'] = 'mean',
         warm_epoch: int = 5,
@@ -74,8 +74,12 @@ class SLSIoULoss(Loss):
         )
         self.warm = False
 
-    def set_epoch(self, epoch: int) -> None:
-        """Say which epoch, counted from 0, begins."""
+    @property
+    def inputs(self) -> set[str]:
+        return {*self.on, *self.warm_on}
+
+    def set_epoch(self, epoch: int, last_epoch: int | None = None) -> None:
+        super().set_epoch(epoch, last_epoch)
         self.warm = epoch <= self.warm_epoch
 
     def value(self, output: Tensor, image: Tensor, gt_mask: Tensor) -> Tensor:
@@ -89,6 +93,6 @@ class SLSIoULoss(Loss):
         a = (sums.amin(dim=0) + d) / (sums.amax(dim=0) + d)
         return 1 - (a * iou).mean() + location_loss(scores, gt_mask)
 
-    def forward(self, outputs: dict[str, Tensor], image: Tensor, gt_mask: Tensor) -> Tensor:
+    def forward(self, outputs: Outputs, image: Tensor, gt_mask: Tensor) -> Tensor:
         names = self.warm_on if self.warm else self.on
-        return self.weight * self.combine(names, outputs, image, gt_mask)
+        return self.weighted(self.combine(names, outputs, image, gt_mask))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from drpca.registry import MODELS
 class FidelityLoss(Loss):
     """Mean squared error between the reconstruction Dᴷ and the image D."""
 
-    def __init__(self, weight: float = 0.1, on: str = 'reconstruction') -> None:
+    def __init__(self, weight: float | dict[str, Any] = 0.1, on: str = 'reconstruction') -> None:
         super().__init__(weight, on)
 
     def value(self, output: Tensor, image: Tensor, gt_mask: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ class FocalLoss(Loss):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | dict[str, Any] = 1.0,
         on: str | Sequence[str] = 'target',
         over: Literal['mean', 'sum'] = 'mean',
         alpha: float = 2.0,

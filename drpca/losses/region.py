@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -44,7 +44,7 @@ class _RegionLoss(Loss):
 
     def __init__(
         self,
-        weight: float = 1.0,
+        weight: float | dict[str, Any] = 1.0,
         on: str | Sequence[str] = 'target',
         over: Literal['mean', 'sum'] = 'mean',
         smooth: float = 1.0,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,10 +12,15 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from drpca.errors import UserError
 from drpca.registry import MODELS
 
 from .comparator_layers import unused_parameter_names
 from .initialisation import initialise_weights
+from .unfolding import ABSENT, StageState
+
+if TYPE_CHECKING:
+    from drpca.losses.base import Outputs
 
 
 @MODELS.register_module()
@@ -28,8 +33,13 @@ class DetectionModel(BaseModel):
     Modes of ``forward``:
         ``'tensor'``: dict of the network's outputs, each (B, 1, H, W), or a fraction of H and W where the
         network returns side outputs at lower resolution.
-        ``'loss'``: dict of weighted loss terms.
+        ``'loss'``: dict of weighted loss terms ``loss_<name>``, and of the weights that change,
+        ``weight_<name>``, which are logged and not added.
         ``'predict'``: one dict per image: ``name``, ``scores`` (H, W) in [0, 1], ``gt_mask`` (H, W) bool.
+
+    Losses may also ask for ``'stages'``, the target logits after each stage, and ``'background'``, B after the
+    last stage, of a network that decomposes. Training then goes through :meth:`decompose`; the network's
+    outputs are the same, and nothing changes where no loss asks.
 
     An image goes through these steps before it enters the network, all of them part of the config: division
     by its maximum (``scale_to_max``), (x − mean)/std, repetition to ``in_channels`` channels, zeros at the
@@ -74,7 +84,14 @@ class DetectionModel(BaseModel):
             initialise_weights(self.network, initialisation)
         for name in unused_parameter_names(self.network) & dict(self.network.named_parameters()).keys():
             self.network.get_parameter(name).requires_grad_(False)
-        self.losses = nn.ModuleDict({name: MODELS.build(term) for name, term in (losses or {}).items()})
+        terms = {name: MODELS.build(term) for name, term in (losses or {}).items()}
+        self.losses: Any = nn.ModuleDict(terms)
+        self.decomposes = any(term.inputs & {'stages', 'background'} for term in terms.values())
+        if self.decomposes and not hasattr(self.network, 'decompose'):
+            raise UserError(
+                f"{type(self.network).__name__} has no decomposition, which a loss on 'stages' or 'background' "
+                'needs: use a network that has one, or correct `on` in the config of the loss.'
+            )
         self.in_channels = getattr(self.network, 'in_channels', 1) if in_channels is None else in_channels
         self.scale_to_max = scale_to_max
         self.pad_multiple = pad_multiple
@@ -87,8 +104,15 @@ class DetectionModel(BaseModel):
             self.register_buffer(name, tensor, persistent=False)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self._stage_states: Callable[[Tensor], list[StageState]] | None = None
         if compiled:
-            self.network.compile()
+            self.compile_network()
+
+    def compile_network(self, **options: Any) -> None:
+        """Run the network through ``torch.compile`` with these options, also where training decomposes."""
+        self.network.compile(**options)
+        if self.decomposes:
+            self._stage_states = torch.compile(self.network.decompose, **options)
 
     def _prepare(self, image: Tensor) -> Tensor:
         """Normalised, repeated to the network's channels and padded at the bottom and the right."""
@@ -108,8 +132,12 @@ class DetectionModel(BaseModel):
         )
         return F.pad(image, pad) if any(pad) else image
 
-    def _run(self, function: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, ...]:
+    def apply_to(self, function: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, ...]:
         """Call the network, or a part of it, on a prepared image in the configured precision.
+
+        Args:
+            function: Takes the image as the network wants it and returns a sequence of (B, C, H', W').
+            image: (B, 1, H, W) in [0, 1].
 
         Returns:
             What it returned, without what belongs to the padding: of an output at 1/n of the resolution,
@@ -126,16 +154,52 @@ class DetectionModel(BaseModel):
 
     def outputs(self, image: Tensor) -> dict[str, Tensor]:
         """(B, 1, H, W) in [0, 1] → the network's outputs by name, each (B, 1, H, W) or a fraction of it."""
-        outputs = dict(zip(self.network.outputs, self._run(self.network, image)))
-        if self.normalises and 'reconstruction' in outputs:
-            outputs['reconstruction'] = outputs['reconstruction'] * self.std + self.mean
+        outputs = dict(zip(self.network.outputs, self.apply_to(self.network, image)))
+        if 'reconstruction' in outputs:
+            outputs['reconstruction'] = self._in_image_units(outputs['reconstruction'])
         return outputs
+
+    def _in_image_units(self, reconstruction: Tensor) -> Tensor:
+        return reconstruction * self.std + self.mean if self.normalises else reconstruction
+
+    def decompose(self, image: Tensor) -> list[StageState]:
+        """The decomposition after every stage; only for a network that has ``decompose``.
+
+        Args:
+            image: (B, 1, H, W) in [0, 1].
+
+        Returns:
+            Variables of (B, 1, H, W); the reconstruction is in image units, as in :meth:`outputs`.
+        """
+        present: list[list[bool]] = []
+
+        def variables(prepared: Tensor) -> list[Tensor]:
+            states = (self._stage_states or self.network.decompose)(prepared)
+            present.extend([value is not ABSENT for value in state] for state in states)
+            return [value for state in states for value in state if value is not ABSENT]
+
+        values = iter(self.apply_to(variables, image))
+        states = [StageState(*(next(values) if there else ABSENT for there in state)) for state in present]
+        return [state._replace(reconstruction=self._in_image_units(state.reconstruction)) for state in states]
+
+    def _supervised(self, image: Tensor) -> Outputs:
+        """What the losses act on."""
+        if not self.decomposes:
+            return self.outputs(image)
+        states = self.decompose(image)
+        last = states[-1]
+        return {
+            'reconstruction': last.reconstruction,
+            'target': last.target,
+            'background': last.background,
+            'stages': [state.target for state in states],
+        }
 
     def detect(self, image: Tensor) -> Tensor:
         """(B, 1, H, W) in [0, 1] → target logits (B, 1, H, W), float32, without unneeded outputs."""
         if not hasattr(self.network, 'detect'):
             return self.outputs(image)['target'].float()
-        (logits,) = self._run(lambda prepared: (self.network.detect(prepared),), image)
+        (logits,) = self.apply_to(lambda prepared: (self.network.detect(prepared),), image)
         return logits.float()
 
     def forward(  # type: ignore[override]
@@ -149,8 +213,14 @@ class DetectionModel(BaseModel):
         if mode == 'tensor':
             return self.outputs(image)
         if mode == 'loss':
-            outputs = self.outputs(image)
-            return {f'loss_{key}': term(outputs, image, gt_mask) for key, term in self.losses.items()}
+            outputs = self._supervised(image)
+            values = {f'loss_{key}': term(outputs, image, gt_mask) for key, term in self.losses.items()}
+            # MMEngine adds up everything with 'loss' in its name, so that must not be in these.
+            weights = {
+                f'weight_{key.replace("loss", "")}': term.changing_weight()
+                for key, term in self.losses.items()
+            }
+            return values | {key: weight for key, weight in weights.items() if weight is not None}
         if mode == 'predict':
             scores = torch.sigmoid(self.detect(image))[:, 0]
             masks = torch.zeros_like(scores) if gt_mask is None else gt_mask[:, 0]

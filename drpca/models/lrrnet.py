@@ -40,10 +40,21 @@ class SelfAttention(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """shortcut(x) + s·conv(dropout(ReLU(GN(conv(ReLU(GN(x))))))), s learned per channel; then attention."""
+    """shortcut(x) + s·conv(dropout(ReLU(GN(conv(ReLU(GN(x))))))), s learned per channel; then attention.
 
-    def __init__(self, in_channels: int, channels: int, dropout: float, attention: bool = False) -> None:
+    ``signed`` leaves out the first ReLU.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        dropout: float,
+        attention: bool = False,
+        signed: bool = False,
+    ) -> None:
         super().__init__()
+        self.first_activation = nn.Identity() if signed else nn.ReLU()
         self.norm_1 = nn.GroupNorm(GROUPS, in_channels)
         self.conv_1 = conv(in_channels, channels, 3)
         self.norm_2 = nn.GroupNorm(GROUPS, channels)
@@ -55,7 +66,7 @@ class ResidualBlock(nn.Module):
         self.attention = SelfAttention(channels) if attention else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv_1(F.relu(self.norm_1(x)))
+        y = self.conv_1(self.first_activation(self.norm_1(x)))
         y = self.conv_2(F.relu(self.norm_2(y)))
         return self.attention(self.residual_connection(x) + self.scale * y)
 
@@ -96,6 +107,9 @@ class LRRNet(nn.Module):
         channel_mults: Width of each level as a multiple of C.
         num_res_blocks: Residual blocks per encoder level; the decoder has one more.
         dropout: Probability in every residual block.
+        signed_subtraction: Hand u − x to the convolutions with its sign. As published, the first thing that
+            happens to the difference is a ReLU, so that wherever the background's features exceed those of
+            the image, how far is lost, which its authors call too aggressive. The parameters are the same.
     """
 
     outputs = ('reconstruction', 'target')
@@ -108,6 +122,7 @@ class LRRNet(nn.Module):
         channel_mults: tuple[int, ...] = (1, 2, 4, 8),
         num_res_blocks: int = 2,
         dropout: float = 0.2,
+        signed_subtraction: bool = False,
     ) -> None:
         super().__init__()
         self.stride = 2 ** (len(channel_mults) - 1)
@@ -138,7 +153,7 @@ class LRRNet(nn.Module):
             if level > 0:
                 self.ups.append(Upsample(width))
 
-        self.out_resblock = ResidualBlock(width, width, dropout)
+        self.out_resblock = ResidualBlock(width, width, dropout, signed=signed_subtraction)
         self.out_norm = nn.GroupNorm(GROUPS, width)
         self.out_conv = conv(width, 1, 3)
         self.out_norm1 = nn.GroupNorm(GROUPS, width)

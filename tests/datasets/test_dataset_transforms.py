@@ -17,6 +17,7 @@ OWN = [
     {'type': 'RandomRotate90'},
     {'type': 'RandomCrop', 'size': 12},
     {'type': 'ScaleJitter', 'low': 0.5, 'high': 2.0},
+    {'type': 'RotationJitter', 'degrees': 180.0},
     {'type': 'NoiseJitter'},
     {'type': 'GainJitter'},
     {'type': 'TargetCopyPaste', 'prob': 1.0},
@@ -135,6 +136,43 @@ def test_scale_keeps_every_target(seed):
     assert ndimage.label(result['gt_mask'], np.ones((3, 3)))[1] == 3
 
 
+@pytest.mark.parametrize('seed', range(20))
+def test_rotation_keeps_every_target_and_its_area(seed):
+    given_sample = sample(seed, shape=(60, 80), targets=((24, 30), (34, 50)))
+    given_sample['gt_mask'][30, 40] = True
+    given_sample['gt_mask'][36:40, 30:34] = True
+    result = transforms.RotationJitter(25)(given_sample)
+    labels, count = ndimage.label(result['gt_mask'], np.ones((3, 3)))
+    assert count == 4
+    assert max(np.bincount(labels.ravel())[1:]) == pytest.approx(16, abs=4)
+
+
+def test_rotation_turns_about_the_centre_by_the_angle_drawn():
+    """A bright dot on the axis of a dark image moves by the angle along its circle."""
+
+    class Rng:
+        def uniform(self, low, high):
+            assert (low, high) == (-30, 30)
+            return 30.0
+
+    image, gt_mask = np.zeros((41, 41), np.float32), np.zeros((41, 41), bool)
+    image[19:22, 31:34], gt_mask[19:22, 31:34] = 1, True
+    result = transforms.RotationJitter(30)({'image': image, 'gt_mask': gt_mask, 'rng': Rng()})
+    expected = 20 - 12 * np.sin(np.pi / 6), 20 + 12 * np.cos(np.pi / 6)
+    assert ndimage.center_of_mass(result['image']) == pytest.approx(expected, abs=0.05)
+    assert ndimage.center_of_mass(result['gt_mask']) == pytest.approx(expected, abs=0.3)
+
+
+def test_rotation_by_nothing_and_beyond_the_border():
+    given_sample = sample()
+    still = transforms.RotationJitter(0)(given_sample)
+    for key in ('image', 'gt_mask'):
+        np.testing.assert_array_equal(still[key], given_sample[key])
+    flat = {'image': np.full((30, 40), 0.5, np.float32), 'gt_mask': np.zeros((30, 40), bool)}
+    turned = transforms.RotationJitter(45)(flat | {'rng': np.random.default_rng(1)})
+    np.testing.assert_allclose(turned['image'], 0.5, atol=1e-6)
+
+
 def test_noise_and_gain_stay_within_their_range():
     flat = {'image': np.full((200, 200), 0.5, np.float32), 'gt_mask': np.zeros((200, 200), bool)}
     for seed in range(20):
@@ -179,6 +217,7 @@ def test_copy_paste_from_another_sample_and_where_nothing_fits():
         ('RandomCrop', {'size': 0}, 'size: expected'),
         ('RandomCrop', {'size': 8, 'pad': 'edge'}, "'reflect' or 'zero'"),
         ('ScaleJitter', {'low': 2, 'high': 1}, 'ScaleJitter: expected'),
+        ('RotationJitter', {'degrees': 181}, 'RotationJitter: expected'),
         ('NoiseJitter', {'low': -1}, 'NoiseJitter: expected'),
         ('GainJitter', {'gain': 2}, 'GainJitter gain: expected'),
         ('TargetCopyPaste', {'prob': 7}, 'prob is a probability'),

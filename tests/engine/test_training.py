@@ -284,15 +284,7 @@ def test_two_processes_train_every_network(data_root: Path, tmp_path: Path) -> N
     args = arguments(data_root, tmp_path, '--launcher', 'pytorch', '--batch-size', '1', '--epochs', '1')
     args[1:2] = networks
     args.remove('model.network.num_stages=1')
-    launcher = [
-        sys.executable,
-        '-m',
-        'torch.distributed.run',
-        '--nproc_per_node',
-        '2',
-        '--master_port',
-        '29517',
-    ]
+    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--standalone']
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(
         [*launcher, *command(args)[1:]], env=environment, capture_output=True, text=True, timeout=400

@@ -1,0 +1,283 @@
+"""Ways to train that change the protocol, the memory or the speed, but not what a run is worth."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmengine import model as mmengine_model
+from mmengine import optim as mmengine_optim
+from torch import nn
+
+from drpca.cli import train as train_command
+from drpca.datasets.synthetic import generate_dataset
+from drpca.engine.config import find_config, load_config
+from drpca.engine.optimisation import ExponentialMovingAverage, OptimWrapper
+from drpca.errors import UserError
+from drpca.models.detector import DetectionModel
+from drpca.registry import MODELS
+from tests.support import ROOT
+
+
+@pytest.fixture(scope='module')
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('data')
+    generate_dataset(root, num_train=16, num_test=4, size=64)
+    return root
+
+
+def arguments(data_root: Path, work: Path, *more: str, options: tuple[str, ...] = ()) -> list[str]:
+    return [
+        *('rpcanet_plus_synthetic', '--data-root', str(data_root), '--work-dir', str(work)),
+        *('--epochs', '2', '--batch-size', '2', '--workers', '0', *more),
+        *('--cfg-options', 'model.network.num_stages=1', 'train_cfg.val_interval=1'),
+        *(f'{part}_dataloader.dataset.size={size}' for part, size in (('train', 48), ('test', 32))),
+        *options,
+    ]  # fmt: skip
+
+
+def folder(work: Path, name: str = 'rpcanet_plus_synthetic') -> Path:
+    return work / name / 'seed_0'
+
+
+def load(path: Path) -> dict[str, Any]:
+    return torch.load(path, weights_only=True)
+
+
+def log(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (path / 'log.jsonl').read_text().splitlines()]
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(
+        torch.equal(value, second[key]) for key, value in first.items()
+    )
+
+
+def test_final_mode_trains_on_trainval_and_scores_the_averaged_last_weights(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    scored: list[dict[str, torch.Tensor]] = []
+    forward = DetectionModel.forward
+
+    def remember(self: DetectionModel, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get('mode') == 'predict':
+            scored.append({key: value.clone() for key, value in self.state_dict().items()})
+        return forward(self, *args, **kwargs)
+
+    monkeypatch.setattr(DetectionModel, 'forward', remember)
+    assert train_command.main(arguments(data_root, tmp_path, '--final', '--ema', '0.1')) == 0
+    run = folder(tmp_path, 'rpcanet_plus_synthetic_final')
+    assert not (run / 'best.pth').exists()
+    final, last = load(run / 'final.pth'), load(run / 'last.pth')
+    assert final.keys() == {'meta', 'state_dict'}
+    assert equal(final['state_dict'], last['state_dict'])
+    raw = {key[7:]: value for key, value in last['ema_state_dict'].items() if key.startswith('module.')}
+    assert not equal(final['state_dict'], raw), 'the average differs from the last weights'
+    assert len(scored) == 1, 'one batch of the test split, once'
+    assert equal(scored[0], final['state_dict'])
+    assert last['meta']['iter'] == 2 * 8, 'all 16 training images'
+    assert not any(key.startswith('val/') for line in log(run) for key in line)
+    summary = json.loads((run / 'summary.json').read_text())
+    assert summary['selection'] == 'final'
+    assert summary['best'] is summary['best_epoch'] is None
+    assert summary['checkpoint'] == str(run / 'final.pth')
+    assert 0 <= summary['test']['Fa'] <= 1
+    assert 'weights after the last epoch' in capsys.readouterr().out
+
+
+def test_final_mode_resumes(data_root: Path, tmp_path: Path) -> None:
+    args = arguments(data_root, tmp_path, '--final')
+    assert train_command.main(args) == 0
+    first = load(folder(tmp_path, 'rpcanet_plus_synthetic_final') / 'final.pth')
+    assert train_command.main(['--resume', *args]) == 0
+    assert equal(
+        first['state_dict'],
+        load(folder(tmp_path, 'rpcanet_plus_synthetic_final') / 'final.pth')['state_dict'],
+    )
+
+
+def test_final_mode_has_nothing_to_be_patient_for() -> None:
+    options = {'selection': 'final', 'default_hooks.checkpoint.patience': 3}
+    with pytest.raises(UserError, match='leave out --patience'):
+        load_config(find_config('rpcanet_synthetic'), options=options)
+    with pytest.raises(UserError, match=r"Unknown selection 'test'.*Known: final, val"):
+        load_config(find_config('rpcanet_synthetic'), options={'selection': 'test'})
+
+
+def test_the_published_convention_is_logged_and_selects_nothing(data_root: Path, tmp_path: Path) -> None:
+    assert train_command.main(arguments(data_root, tmp_path / 'plain', '--ema', '0.1')) == 0
+    args = arguments(data_root, tmp_path / 'logged', '--ema', '0.1', '--log-test-every', '1')
+    assert train_command.main(args) == 0
+    plain, logged = folder(tmp_path / 'plain'), folder(tmp_path / 'logged')
+    for name in ('best.pth', 'last.pth'):
+        assert equal(load(plain / name)['state_dict'], load(logged / name)['state_dict'])
+    lines = log(logged)
+    figures = [line['test/IoU'] for line in lines]
+    assert len(figures) == 2
+    best = [line['test_best_published_convention'] for line in lines]
+    assert best == [figures[0], max(figures)]
+    summaries = [json.loads((run / 'summary.json').read_text()) for run in (plain, logged)]
+    assert summaries[0]['selection'] == summaries[1]['selection'] == 'val'
+    assert summaries[0]['test'] == summaries[1]['test']
+    assert not any('test' in key for line in log(plain) for key in line)
+
+
+# Trains and kills itself in the fifth step.
+KILLED = """
+import os, signal, sys
+from drpca.models.detector import DetectionModel
+train_step, steps = DetectionModel.train_step, []
+def step(self, *args, **kwargs):
+    steps.append(1)
+    if len(steps) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train_step(self, *args, **kwargs)
+DetectionModel.train_step = step
+from drpca.cli.train import main
+main({args!r})
+"""
+
+
+@pytest.mark.parametrize(
+    ('more', 'options'),
+    [
+        (('--fast',), ('model.precision=float32',)),
+        (('--accumulate', '3', '--ema', '0.1', '--clip-grad', '1', '--checkpoint-stages'), ()),
+    ],
+    ids=['on_device', 'accumulate'],
+)
+def test_killed_and_resumed_is_bit_identical(
+    data_root: Path, tmp_path: Path, more: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    """With augmentation, and between two updates of accumulated gradients."""
+    config = tmp_path / 'rpcanet_plus_mine.py'
+    config.write_text(
+        f'_base_ = {str(find_config("rpcanet_plus_synthetic"))!r}\n'
+        "steps = [dict(type='RandomCrop', size=32), dict(type='RandomFlip'), dict(type='GainJitter')]\n"
+        'train_dataloader = dict(dataset=dict(pipeline=steps))\n'
+    )
+    options = (*options, 'default_hooks.checkpoint.interval_iters=2')
+    args, whole = (arguments(data_root, tmp_path / part, *more, options=options) for part in ('cut', 'whole'))
+    args[0] = whole[0] = str(config)
+    environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads()), 'PYTHONPATH': str(ROOT)}
+    program = KILLED.format(args=args)
+    done = subprocess.run([sys.executable, '-c', program], env=environment, capture_output=True, timeout=240)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    cut, uncut = (folder(tmp_path / part, config.stem) for part in ('cut', 'whole'))
+    last = load(cut / 'last.pth')
+    assert last['meta']['iter'] == 4
+    assert ('gradients' in last) == ('--accumulate' in more)
+    assert train_command.main(whole) == train_command.main(['--resume', *args]) == 0
+    assert equal(load(uncut / 'last.pth')['state_dict'], load(cut / 'last.pth')['state_dict'])
+    losses = [[line['loss'] for line in log(run)] for run in (cut, uncut)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
+def test_fast_float32_is_the_same_mathematics(data_root: Path, tmp_path: Path) -> None:
+    """Data on the device, NHWC and the fused optimiser: the losses of the plain run, but for rounding."""
+    assert train_command.main(arguments(data_root, tmp_path / 'plain')) == 0
+    args = arguments(data_root, tmp_path / 'fast', '--fast', options=('model.precision=float32',))
+    assert train_command.main(args) == 0
+    plain, fast = (log(folder(tmp_path / part)) for part in ('plain', 'fast'))
+    assert [line['loss'] for line in fast] == pytest.approx([line['loss'] for line in plain], rel=1e-5)
+
+
+@pytest.mark.parametrize('network', ['RPCANet', 'RPCANetPlus', 'DRPCANet'])
+@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
+def test_stages_run_again_give_the_same_gradients_and_statistics(network: str, precision: str) -> None:
+    torch.manual_seed(0)
+    plain = MODELS.build({'type': network, 'num_stages': 2}).train()
+    again = copy.deepcopy(plain)
+    again.checkpoint_stages = True
+    image = torch.rand(2, 1, 16, 16)
+    kept = []
+    for model in (plain, again):
+        size = [0]
+
+        def keep(tensor: torch.Tensor, size: list[int] = size) -> torch.Tensor:
+            size[0] += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            with torch.autocast('cpu', torch.bfloat16, enabled=precision == 'bfloat16'):
+                reconstruction, target = model(image)
+            loss = reconstruction.float().square().mean() + torch.sigmoid(target.float()).mean()
+        loss.backward()
+        kept.append(size[0])
+    assert kept[1] < kept[0] / 50, 'nothing inside the stages is kept'
+    gradients = [{name: p.grad for name, p in model.named_parameters()} for model in (plain, again)]
+    assert equal(*gradients)
+    assert equal(*(dict(model.named_buffers()) for model in (plain, again)))
+    assert any(value.any() for name, value in plain.named_buffers() if name.endswith('running_mean'))
+
+
+def test_checkpointing_is_refused_where_it_would_do_nothing(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    args = [a for a in arguments(data_root, tmp_path, '--checkpoint-stages') if 'num_stages' not in a]
+    for model, more, reason in (
+        ('lrrnet_synthetic', [], 'LRRNet has no stages to run again'),
+        ('rpcanet_plusplus_synthetic', [], 'RPCANetPlusPlus has no stages to run again'),
+        ('rpcanet_synthetic', ['--compile'], 'RPCANet is compiled'),
+    ):
+        assert train_command.main([model, *more, *args[1:]]) == 2
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU has graphs')
+def test_cuda_graphs_need_a_gpu(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train_command.main(arguments(data_root, tmp_path, options=('cuda_graphs=True',))) == 2
+    assert 'cuda_graphs=True needs a GPU' in capsys.readouterr().err
+
+
+def test_accumulated_batches_make_the_step_of_a_large_one() -> None:
+    """For a loss that is a mean over images and a network without BatchNorm, exactly."""
+    torch.manual_seed(0)
+    data, wanted = torch.rand(6, 3), torch.rand(6, 1)
+    models = [nn.Linear(3, 1) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    for model, parts in zip(models, (1, 3)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        wrapper = OptimWrapper(optimizer, accumulative_counts=parts, clip_grad={'max_norm': 0.1})
+        wrapper.initialize_count_status(model, 0, parts)
+        for x, y in zip(data.chunk(parts), wanted.chunk(parts)):
+            wrapper.update_params((model(x) - y).square().mean())
+    torch.testing.assert_close(models[0].weight, models[1].weight)
+
+
+def test_clipping_and_averaging_are_those_of_mmengine() -> None:
+    torch.manual_seed(0)
+    data = torch.rand(8, 3)
+    results = []
+    for wrapper_type, average_type in (
+        (mmengine_optim.OptimWrapper, mmengine_model.ExponentialMovingAverage),
+        (OptimWrapper, ExponentialMovingAverage),
+    ):
+        torch.manual_seed(1)
+        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+        wrapper = wrapper_type(torch.optim.SGD(model.parameters(), lr=0.5), clip_grad={'max_norm': 0.2})
+        average = average_type(model, momentum=0.3, interval=2, update_buffers=True)
+        for _ in range(5):
+            wrapper.update_params(model(data).square().mean())
+            average.update_parameters(model)
+        results.append({**model.state_dict(), **average.state_dict()})
+    assert equal(*results)
+
+
+def test_fast_settings_fit_every_config() -> None:
+    for name in ('drpcanet_sirstv1', 'lrrnet_sirstv1_cpu', 'isnet_synthetic', 'acm_sirstv1_basicirstd'):
+        for device in ('cuda', 'cpu'):
+            config = load_config(find_config(name), fast=device)
+            assert config.train_dataloader.on_device
+            assert bool(config.val_dataloader.get('on_device')) == (not name.endswith('basicirstd'))
+            assert config.optim_wrapper.optimizer.get('fused', False) == (name != 'isnet_synthetic')
+            assert config.model.get('compiled', False) == (device == 'cuda')
