@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 import yaml
 
 from drpca.cli import infer, score
+from drpca.cli.leaderboard import build_parser
 from drpca.engine.config import config_folder, find_config, list_models, load_config
+from drpca.evaluation.metafiles import CLASSICAL, with_result_tables
 from drpca.evaluation.protocols import known_protocols
 from drpca.registry import MODELS
 from tests.support import shared_path
@@ -44,12 +47,28 @@ def test_metafile_is_complete(model: str) -> None:
     assert set(card['Results']) == {'Published', 'Measured'}
     for row in card['Results']['Published']:
         assert {'Source', 'Dataset', 'IoU'} <= set(row)
-    for row in card['Results']['Measured']:
-        assert {'Checkpoint', 'Dataset', 'Split', 'Protocol', 'Size', 'IoU'} <= set(row)
-        assert find_config(row['Config']).parent.name == model
-    for row in [*card['Results']['Published'], *card['Results']['Measured']]:
         assert row.get('Protocol', 'rpcanet') in known_protocols()
-        assert all(isinstance(row[key], float) and 0 < row[key] < 1 for key in FIGURES if key in row), row
+        assert_ratios(row)
+
+
+def assert_ratios(row: dict[str, Any]) -> None:
+    figures = {key: row[key] for key in FIGURES if key in row}
+    assert 'IoU' in figures
+    assert all(isinstance(value, float) and 0 < value <= 1 for value in figures.values()), row
+
+
+@pytest.mark.parametrize('model', [*MODEL_NAMES, CLASSICAL])
+def test_measured_rows_are_complete(model: str) -> None:
+    for row in metafile(model)['Results']['Measured']:
+        assert {'Config', 'Dataset', 'Split', 'Command', 'Figures'} <= set(row)
+        assert find_config(row['Config']).parent.name == model
+        assert (model == CLASSICAL) + ('Checkpoint' in row) + ('Seeds' in row) == 1, 'what the figures are of'
+        assert row['Command'].startswith('python tools/leaderboard.py ')
+        assert build_parser().parse_args(shlex.split(row['Command'])[2:]).dataset == [row['Dataset']]
+        for line in row['Figures']:
+            assert line['Protocol'] in known_protocols()
+            assert line['Size'] == 'native' or isinstance(line['Size'], int)
+            assert_ratios(line)
 
 
 @pytest.mark.parametrize('model', MODEL_NAMES)
@@ -62,40 +81,41 @@ def test_readme_agrees_with_metafile(model: str) -> None:
     assert f'{card["Parameters"]:,} parameters' in flat
     if card['Leaderboard'] is not None:
         assert f'{card["Leaderboard"]:.3f} M' in flat
-    for row in [*card['Results']['Published'], *card['Results']['Measured']]:
-        for key in FIGURES:
-            if key in row:
-                assert f'| {row[key] * (1e6 if key == "Fa" else 100):.2f} |' in flat, (row, key)
     for line in text.splitlines():
         if line.startswith(('python run_configs.py', 'python inference.py')):
             find_config(line.split()[2])
 
 
+@pytest.mark.parametrize('model', [*MODEL_NAMES, CLASSICAL])
+def test_readme_tables_are_those_of_the_metafile(model: str) -> None:
+    text = (config_folder() / model / 'README.md').read_text()
+    assert with_result_tables(text, metafile(model), model) == text, (
+        'make them again: python tools/leaderboard.py … --update-metafiles'
+    )
+
+
 def measured() -> list[Any]:
-    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for model in MODEL_NAMES:
-        for row in metafile(model)['Results']['Measured']:
-            key = tuple(str(row[k]) for k in ('Config', 'Checkpoint', 'Dataset', 'Split', 'Size'))
-            groups.setdefault(key, []).append(row)
-    return [pytest.param(rows, id=f'{key[0]}-{key[3]}') for key, rows in groups.items()]
+    rows = [
+        row for model in MODEL_NAMES for row in metafile(model)['Results']['Measured'] if 'Checkpoint' in row
+    ]
+    return [pytest.param(row, id=f'{row["Config"]}-{row.get("Input", "own")}') for row in rows]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('rows', measured())
-def test_measured_figures_come_out_again(rows: list[dict[str, Any]], tmp_path: Path) -> None:
+@pytest.mark.parametrize('row', measured())
+def test_measured_figures_come_out_again(row: dict[str, Any], tmp_path: Path) -> None:
     """Published weights on real images, through the two commands: within 0.1 point and 0.1e-6."""
-    row = rows[0]
     checkpoint, data_root = shared_path('checkpoints', row['Checkpoint']), shared_path('datasets')
     data = ['--data-root', str(data_root)]
     source = ['--checkpoint', str(checkpoint), '--dataset', row['Dataset'], '--split', row['Split']]
-    assert infer.main([row['Config'], *source, *data, '--out', str(tmp_path)]) == 0
+    size = ['--size', str(row['Input'])] if 'Input' in row else []
+    assert infer.main([row['Config'], *source, *data, *size, '--out', str(tmp_path)]) == 0
     report = tmp_path / 'scores.json'
-    protocols = ['--protocol', *(row['Protocol'] for row in rows), '--size', str(row['Size'])]
-    results = ['--results', str(tmp_path / row['Dataset'])]
-    assert score.main([*results, *protocols, *data, '--json', str(report)]) == 0
+    results = ['--results', str(tmp_path / row['Dataset']), *size]
+    presets = ['--protocol', *(line['Protocol'] for line in row['Figures'])]
+    assert score.main([*results, *presets, *data, '--json', str(report)]) == 0
     figures = json.loads(report.read_text())
-    for row in rows:
+    for line in row['Figures']:
         for key in FIGURES:
-            if key in row:
-                tolerance = 1e-7 if key == 'Fa' else 1e-3
-                assert figures[row['Protocol']][key] == pytest.approx(row[key], abs=tolerance), (row, key)
+            tolerance = 1e-7 if key == 'Fa' else 1e-3
+            assert figures[line['Protocol']][key] == pytest.approx(line[key], abs=tolerance), (row, key)

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from drpca.evaluation.plain_tables import markdown_table, text_table
 from drpca.evaluation.protocols import Protocol
 from drpca.evaluation.scoring import Score
 from drpca.evaluation.targets import TargetRow
@@ -56,15 +57,8 @@ def _cells(score: Score) -> list[list[str]]:
 
 def as_text(score: Score) -> str:
     """The table of one results folder, as printed; an 'opdc' protocol adds a line with its errors."""
-    rows = _cells(score)
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    left = len(DEFINITION)
-    lines = [
-        '  '.join(
-            cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths))
-        )
-        for row in rows
-    ]
+    header, *rows = _cells(score)
+    lines = [text_table(header, rows, len(DEFINITION))]
     for protocol in score.protocols:
         figures = score.figures[protocol.name]
         if 'hIoU' in figures:
@@ -88,9 +82,7 @@ def as_markdown(scores: Sequence[Score]) -> str:
     blocks = []
     for score in scores:
         header, *rows = _cells(score)
-        align = ['---'] * len(DEFINITION) + ['---:'] * len(FIGURES)
-        lines = ['| ' + ' | '.join(cells) + ' |' for cells in (header, align, *rows)]
-        blocks.append(f'**{title(score)}**\n\n' + '\n'.join(lines) + '\n')
+        blocks.append(f'**{title(score)}**\n\n{markdown_table(header, rows, len(DEFINITION))}')
     return '\n'.join(blocks)
 
 

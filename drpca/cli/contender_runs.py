@@ -1,0 +1,238 @@
+"""The runs behind the leaderboard: training what is missing, making score maps, scoring them."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import traceback
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+import drpca
+from drpca.cli import infer
+from drpca.cli import train as train_command
+from drpca.cli.common import EXIT_INTERRUPTED
+from drpca.cli.contenders import Contender, config_of
+from drpca.datasets import Split, open_split
+from drpca.engine.checkpoint import file_hash, read_checkpoint
+from drpca.engine.faults import TrainingFailed
+from drpca.engine.hooks import BEST, LAST, LOG, PUBLISHED
+from drpca.engine.loop import Interrupted
+from drpca.engine.train import SUMMARY, train
+from drpca.errors import UserError
+from drpca.evaluation.leaderboard import Cost, Run
+from drpca.evaluation.protocols import Protocol
+from drpca.evaluation.results import ResultsFolder
+from drpca.evaluation.scoring import score_folder
+from drpca.registry import BASELINES
+
+
+def run_state(folder: Path) -> str:
+    """'done' (has a summary), 'resume' (has a checkpoint to go on from) or 'train'."""
+    if (folder / SUMMARY).is_file():
+        return 'done'
+    return 'resume' if (folder / LAST).is_file() else 'train'
+
+
+def epochs_logged(folder: Path) -> int:
+    """Epochs that a run has behind it."""
+    file = folder / LOG
+    return len(file.read_text().splitlines()) if file.is_file() else 0
+
+
+def _log(folder: Path) -> list[dict[str, Any]]:
+    file = folder / LOG
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
+def complete_runs(contender: Contender, may_train: bool) -> list[Run]:
+    """Trains what is missing, resumes what is half done, and describes all runs.
+
+    A run that fails is marked as such; the others go on.
+
+    Raises:
+        Interrupted: Stopped by Ctrl-C; what was done is saved.
+    """
+    return [_complete(contender, run, may_train) for run in contender.runs]
+
+
+def _complete(contender: Contender, run: train_command.Run, may_train: bool) -> Run:
+    folder = run.work_dir(contender.training.work_dir)
+    state = run_state(folder)
+    try:
+        if state != 'done':
+            if not may_train:
+                what = 'not trained' if state == 'train' else f'stopped after epoch {epochs_logged(folder)}'
+                return Run(run.seed, 'missing', f'{folder}: {what}')
+            print(f'{state} {run.name} seed {run.seed} -> {folder}', flush=True)
+            train(train_command.build_config(run, contender.training), resume=state == 'resume')
+        return _describe(contender, run.seed, folder)
+    except (UserError, TrainingFailed) as error:
+        return Run(run.seed, 'failed', str(error))
+    except Interrupted:
+        raise
+    except Exception as error:
+        traceback.print_exc()  # ours to mend, so it shows whole; the other runs go on
+        return Run(run.seed, 'failed', f'{type(error).__name__}: {error}')
+    finally:
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _describe(contender: Contender, seed: int, folder: Path) -> Run:
+    """A run that is done, from its files.
+
+    Raises:
+        UserError: A file is missing or damaged, or the run was made with other options than those given now.
+    """
+    try:
+        summary = json.loads((folder / SUMMARY).read_text())
+        log = _log(folder)
+    except (OSError, ValueError) as error:
+        raise UserError(f'Cannot read the run in {folder}: {error}.') from None
+    checkpoint = folder / Path(summary.get('checkpoint', BEST)).name
+    _check_options(contender, checkpoint)
+    return Run(
+        seed,
+        checkpoint=str(checkpoint),
+        checkpoint_sha256=file_hash(checkpoint),
+        selection=summary.get('selection', 'val'),
+        epochs=summary.get('epochs'),
+        seconds=round(sum(line['seconds'] for line in log), 1) if log else summary.get('seconds'),
+        best_on_test=next((line[PUBLISHED] for line in reversed(log) if PUBLISHED in line), None),
+    )
+
+
+def _check_options(contender: Contender, checkpoint: Path) -> None:
+    """Refuses to show a run of 400 epochs under ``--epochs 50``."""
+    asked = dict(contender.training.cfg_options)
+    if contender.training.epochs is not None:
+        asked['train_cfg.max_epochs'] = contender.training.epochs
+    saved = read_checkpoint(checkpoint)['meta'].get('cfg')
+    if not asked or saved is None:
+        return
+    config = Config.fromstring(saved, file_format='.py')
+    for key, value in asked.items():
+        node: Any = config._cfg_dict
+        for part in key.split('.'):
+            node = node[int(part)] if isinstance(node, list) else (node or {}).get(part)
+        if node != value:
+            raise UserError(
+                f'{checkpoint.parent} was trained with {key} = {node!r}, not {value!r}: choose another --work-dir, '
+                'or leave that option out.'
+            )
+
+
+@dataclass(frozen=True)
+class Task:
+    """Score maps to be made, unless they are there, and scored.
+
+    Attributes:
+        folder: Where ``inference.py`` puts them; the name holds the hash of what makes them.
+        arguments: For ``inference.py``.
+        dataset: Data set, with ``split`` and ``data_root``.
+        split: Split.
+        data_root: Data root, None for the usual one.
+        protocols: Presets.
+    """
+
+    folder: Path
+    arguments: tuple[str, ...]
+    dataset: str
+    split: str
+    data_root: str | None
+    protocols: tuple[Protocol, ...]
+
+    @property
+    def images(self) -> Split:
+        """The images."""
+        return open_split(self.dataset, self.split, self.data_root)
+
+    @property
+    def maps(self) -> Path:
+        """The results folder."""
+        return self.folder / self.images.dataset
+
+    def is_done(self) -> bool:
+        """All maps are there."""
+        there = {path.stem for path in (self.maps / 'mat').glob('*.mat')}
+        return there == set(self.images.names)
+
+
+def task_of(contender: Contender, run: Run, args: argparse.Namespace, protocols: Sequence[Protocol]) -> Task:
+    """How the score maps of a run are made, and where they are kept.
+
+    The folder's name ends in a hash of weights or parameters, size, options, split and version, so that maps
+    of other weights are never taken for these.
+    """
+    identity: dict[str, Any] = {
+        'size': args.size, 'split': args.split, 'dataset': contender.dataset, 'version': drpca.__version__,
+    }  # fmt: skip
+    arguments = ['--dataset', contender.dataset, '--split', args.split, '--format', 'mat']
+    label = contender.config.stem
+    if contender.kind != 'trained':  # a trained network has its config in its checkpoint
+        config = config_of(contender)
+        identity |= {'model': config.model, 'inference_size': config.get('inference_size')}
+        arguments = [str(contender.config), *arguments]
+    if contender.kind == 'classical':
+        baseline = BASELINES.build(config.model)
+        identity |= {'method': repr(baseline), 'grey': baseline.grey}
+    else:
+        assert run.checkpoint is not None
+        arguments += ['--checkpoint', run.checkpoint, *(['--device', args.device] if args.device else [])]
+        identity['sha256'] = run.checkpoint_sha256
+        label += '_published' if contender.weights else f'_seed_{run.seed}'
+        if contender.weights and args.cfg_options:
+            arguments += ['--cfg-options', *args.cfg_options]
+    arguments += [] if args.size is None else ['--size', str(args.size)]
+    arguments += ['--data-root', str(args.data_root)] if args.data_root else []
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    folder = Path(args.maps) / f'{label}-{args.size or "own"}-{digest}'
+    arguments += ['--out', str(folder)]
+    return Task(folder, tuple(arguments), contender.dataset, args.split, args.data_root, tuple(protocols))
+
+
+def score(task: Task) -> tuple[dict[str, dict[str, float]], str]:
+    """Makes the maps of a task with ``inference.py`` unless they are there, and scores them.
+
+    Returns:
+        Figures by preset, and a message: '' or why there are none.
+    """
+    try:
+        if not task.is_done():
+            said = StringIO()
+            with redirect_stderr(said), redirect_stdout(StringIO()):
+                code = infer.main(list(task.arguments))
+            if code == EXIT_INTERRUPTED:
+                raise KeyboardInterrupt
+            if code:
+                lines = said.getvalue().strip().splitlines() or ['inference.py failed']
+                raise UserError(lines[-1].removeprefix('error: '))
+        folder = ResultsFolder(task.maps)
+        return score_folder(folder, task.protocols, task.dataset, task.split, task.data_root).figures, ''
+    except UserError as error:
+        return {}, str(error)
+    except Exception as error:
+        traceback.print_exc()  # ours to mend, so it shows whole; the other methods go on
+        return {}, f'{type(error).__name__}: {error}'
+
+
+def unscored_runs(contender: Contender) -> list[Run]:
+    """The one run of a method that is not trained."""
+    if contender.weights is None:
+        return [Run()]
+    return [Run(checkpoint=str(contender.weights), checkpoint_sha256=file_hash(contender.weights))]
+
+
+def with_seconds(cost: Cost, runs: Sequence[Run]) -> Cost:
+    """The cost with the mean training time of the runs that are done."""
+    seconds = [run.seconds for run in runs if run.state == 'done' and run.seconds is not None]
+    return replace(cost, training_seconds=round(sum(seconds) / len(seconds), 1) if seconds else None)

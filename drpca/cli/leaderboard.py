@@ -1,0 +1,437 @@
+"""``tools/leaderboard.py``: trains what is missing, scores everything, and writes the table."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import torch
+
+from drpca.cli import contender_runs as R
+from drpca.cli import contenders as C
+from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, command_parser, guarded, size_argument
+from drpca.cli.detectors import positive, spread, versions
+from drpca.cli.latency import keep_latency, measure_latency
+from drpca.cli.score import chosen_protocols, write_file
+from drpca.datasets import Split, open_split
+from drpca.engine.loop import Interrupted
+from drpca.errors import UserError, unknown_name
+from drpca.evaluation.leaderboard import (
+    RELATIVE_HEADER,
+    Cost,
+    Published,
+    Row,
+    Run,
+    aggregate,
+    from_json,
+    relative_rows,
+    to_json,
+)
+from drpca.evaluation.leaderboard_page import LEFT, block, insert_block, main_cells, main_preset, page
+from drpca.evaluation.metafiles import measured_rows, published_figures, update_metafiles
+from drpca.evaluation.plain_tables import text_table
+from drpca.evaluation.protocols import Protocol, known_protocols
+from drpca.visualization.grid import GridRow, draw_grid, save_grid
+
+_DESCRIPTION = """\
+Compare methods in one table: networks trained here, published weights and classical methods.
+
+METHOD is a config (rpcanet_sirstv1), a model (rpcanet), or a classical method (tophat, ipi_paper). Every network is
+trained once per seed in WORK_DIR/<config>/seed_<n>, as run_configs.py does, with weights selected on the validation
+split; what is there already is kept, and what was interrupted goes on, so the same command can be given again at any
+time. The test split is scored with inference.py and cal_from_mask.py's presets; score maps are kept in MAPS."""
+
+_EXAMPLES = """\
+  python tools/leaderboard.py --dataset SIRSTv1 --seeds 0 1 2 --json table.json --markdown table.md
+      the four unfolded networks, three seeds each, and the twelve classical methods
+  python tools/leaderboard.py rpcanet drpcanet ipi --dataset SIRSTv1 NUDT-SIRST --dry-run
+      what there is and what would be done
+  python tools/leaderboard.py --weights rpcanet_sirstv1=RPCANet_SIRST.pkl --classical --dataset SIRSTv1
+      published weights beside the classical methods; trains nothing
+  python tools/leaderboard.py --from table.json --json table.json --markdown table.md
+      measure the latency again, on a quiet machine; everything else stays
+  python tools/leaderboard.py rpcanet tophat --dataset SIRSTv1 --grid grid.png --images Misc_1 Misc_10
+      and a picture that compares their score maps
+
+the --json file
+  protocols {preset: its definition}; rows, a list of
+    method, model, config, kind (trained, weights, classical), dataset, split, command, seeds, selection, …
+    cost {parameters, used_parameters, gflop, training_seconds, latency_ms, threads}
+    figures {preset: {size, mean {IoU, nIoU, F1, Pd, Fa, AUC, hIoU}, std}}, ratios, std over seeds
+    runs [{seed, state (done, failed, missing), message, checkpoint, epochs, seconds, figures, …}]
+  drpca/evaluation/leaderboard.py describes every entry
+
+exit status
+  0    done
+  1    a run failed; the table marks it
+  2    wrong usage or input; one line on standard error says what to do
+  130  interrupted; give the same command again to go on"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line of ``tools/leaderboard.py``."""
+    parser = command_parser('leaderboard.py', _DESCRIPTION, _EXAMPLES)
+    what = parser.add_argument_group('what is compared')
+    what.add_argument(
+        'methods', nargs='*', metavar='METHOD',
+        help='default: the four unfolded networks and the classical methods',
+    )  # fmt: skip
+    what.add_argument('--dataset', nargs='+', default=[], metavar='D', help='data sets')
+    what.add_argument('--classical', action='store_true', help='all classical methods too, or alone')
+    what.add_argument(
+        '--weights', nargs='+', default=[], metavar='CONFIG=FILE',
+        help='published weight files too, or alone; each on the data set of its config',
+    )  # fmt: skip
+    what.add_argument('--split', default='test', metavar='S', help='split to score (default: %(default)s)')
+    what.add_argument(
+        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
+    )
+    what.add_argument(
+        '--from', dest='source', type=Path, metavar='FILE',
+        help='take the rows from this --json file: nothing is trained or scored',
+    )  # fmt: skip
+    training = parser.add_argument_group('training')
+    training.add_argument(
+        '--seeds', nargs='+', type=int, default=[0], metavar='N', help='one training per seed (default: 0)'
+    )
+    training.add_argument(
+        '--epochs', type=int, metavar='N', help="length of the training (default: the config's)"
+    )
+    training.add_argument(
+        '--final', action='store_true', help='train on trainval and score the last weights, without selection'
+    )
+    training.add_argument('--fast', action='store_true', help='fast settings, see run_configs.py --help')
+    training.add_argument(
+        '--log-test-every', type=positive, metavar='N',
+        help='log the test figures every N epochs, for the published best-on-test convention; selects nothing',
+    )  # fmt: skip
+    training.add_argument(
+        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override keys of the networks\' configs'
+    )  # fmt: skip
+    training.add_argument(
+        '--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)'
+    )
+    training.add_argument('--no-train', action='store_true', help='score what is trained, mark what is not')
+    scoring = parser.add_argument_group('scoring')
+    scoring.add_argument(
+        '--protocol', nargs='+', default=known_protocols(), metavar='NAME',
+        help='presets (default: all); the main table is of drpca, or else of the first',
+    )  # fmt: skip
+    scoring.add_argument(
+        '--size', type=size_argument, metavar='N|native',
+        help='resize the frames of networks to N × N, or keep their own size, and score every preset at it '
+        "(default: frames as the config says, each preset at its customary size)",
+    )  # fmt: skip
+    scoring.add_argument(
+        '--maps',
+        default='results/leaderboard',
+        metavar='DIR',
+        help='keeps the score maps (default: %(default)s)',
+    )
+    scoring.add_argument(
+        '--device', metavar='DEV', help='cpu, cuda, … for score maps (default: a GPU if there is one)'
+    )
+    scoring.add_argument(
+        '--jobs',
+        type=int,
+        default=1,
+        metavar='N',
+        help='score N methods at once, one thread each (default: 1)',
+    )
+    scoring.add_argument(
+        '--no-latency', action='store_true',
+        help='measure no latency on the CPU; take it from an earlier --json file of that name, if there is one',
+    )  # fmt: skip
+    out = parser.add_argument_group('output')
+    out.add_argument(
+        '--relative-to', metavar='METHOD', help='also show the difference of every row to this one'
+    )
+    out.add_argument('--json', type=Path, metavar='FILE', help='everything, as plain ratios')
+    out.add_argument('--markdown', type=Path, metavar='FILE', help='a page with all tables')
+    out.add_argument(
+        '--update-metafiles',
+        action='store_true',
+        help='enter the figures in configs/*/metafile.yml and README.md',
+    )
+    out.add_argument(
+        '--readme', type=Path, metavar='FILE',
+        help='put the main tables of the metafiles between the markers in this file',
+    )  # fmt: skip
+    out.add_argument(
+        '--grid', type=Path, metavar='FILE', help='a picture of the score maps, a column per method'
+    )
+    out.add_argument(
+        '--images', nargs='+', default=[], metavar='NAME', help='its rows (default: four images with targets)'
+    )
+    parser.add_argument('--dry-run', action='store_true', help='list what there is and what would be done')
+    return parser
+
+
+def plan(found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequence[Protocol]) -> str:
+    """What there is and what would be done, a line per training or scoring."""
+    lines = []
+    for contender in found:
+        for run, folder in zip(contender.runs, contender.work_dirs):
+            state = R.run_state(folder)
+            done = R.epochs_logged(folder)
+            what = {'done': 'there', 'resume': f'resume after epoch {done}', 'train': 'to do'}[state]
+            maps = '-'
+            if state == 'done':
+                described = R.complete_runs(dataclasses.replace(contender, runs=(run,)), False)[0]
+                what = described.message or what
+                maps = (
+                    _maps_state(contender, described, args, protocols) if described.state == 'done' else '-'
+                )
+            lines.append([contender.name, contender.dataset, str(run.seed), what, maps])
+        for described in () if contender.runs else R.unscored_runs(contender):
+            maps = _maps_state(contender, described, args, protocols)
+            lines.append([contender.name, contender.dataset, '-', '-', maps])
+    return text_table(['method', 'data set', 'seed', 'training', 'score maps'], lines, left=5)
+
+
+def _maps_state(
+    contender: C.Contender, run: Run, args: argparse.Namespace, protocols: Sequence[Protocol]
+) -> str:
+    return 'there' if R.task_of(contender, run, args, protocols).is_done() else 'to do'
+
+
+def build_rows(
+    found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequence[Protocol]
+) -> list[Row]:
+    """Trains, makes score maps and scores.
+
+    Raises:
+        Interrupted: Ctrl-C in a training.
+        KeyboardInterrupt: Ctrl-C elsewhere.
+    """
+    runs = {
+        index: R.complete_runs(contender, not args.no_train) if contender.runs else R.unscored_runs(contender)
+        for index, contender in enumerate(found)
+    }
+    tasks = {
+        (index, number): R.task_of(found[index], run, args, protocols)
+        for index, described in runs.items()
+        for number, run in enumerate(described)
+        if run.state == 'done'
+    }
+    for (index, number), task, (figures, message) in zip(
+        tasks, tasks.values(), _score_all(list(tasks.values()), args)
+    ):
+        run = runs[index][number]
+        state = 'failed' if message else 'done'
+        runs[index][number] = dataclasses.replace(
+            run, state=state, message=message, figures=figures, maps=None if message else str(task.maps)
+        )
+    return [_row(contender, runs[index], args, protocols) for index, contender in enumerate(found)]
+
+
+def _score_all(tasks: list[R.Task], args: argparse.Namespace) -> Any:
+    """Figures and message of each task, in order, with a line on standard error per task."""
+    if args.jobs == 1:
+        results: Any = map(R.score, tasks)
+        pool = None
+    else:
+        context = multiprocessing.get_context('spawn')
+        pool = ProcessPoolExecutor(args.jobs, mp_context=context, initializer=_use_one_thread)
+        results = pool.map(R.score, tasks)
+    try:
+        for number, (task, result) in enumerate(zip(tasks, results), start=1):
+            print(f'[{number}/{len(tasks)}] {task.folder.name}: {result[1] or "scored"}', file=sys.stderr)
+            yield result
+    finally:
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
+
+
+def _use_one_thread() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+def _row(
+    contender: C.Contender, runs: list[Run], args: argparse.Namespace, protocols: Sequence[Protocol]
+) -> Row:
+    cost = Cost()
+    method = contender.name
+    try:
+        config = C.config_of(contender)
+        method, cost = C.method_name(contender, config), C.cost_of(config)
+    except UserError as error:
+        runs = [dataclasses.replace(run, state='failed', message=str(error), figures={}) for run in runs]
+    done = [run for run in runs if run.state == 'done']
+    return Row(
+        method=method,
+        model=contender.model,
+        config=contender.name,
+        kind=contender.kind,
+        dataset=contender.dataset,
+        split=args.split,
+        command=C.command_of(contender, args),
+        input_size=args.size,
+        options=contender.options,
+        weights=None if contender.weights is None else contender.weights.name,
+        seeds=tuple(run.seed for run in done if run.seed is not None),
+        selection=next((run.selection for run in done if run.selection), None),
+        cost=R.with_seconds(cost, runs),
+        figures=aggregate(runs, protocols),
+        runs=tuple(runs),
+    )
+
+
+def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
+    """Rows and presets of a ``--json`` file.
+
+    Raises:
+        UserError: There is none, or it is something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as error:
+        raise UserError(f'Cannot read {path}: {error}; name a file that --json wrote.') from None
+    rows, protocols = from_json(content, path)
+    if not rows:
+        raise UserError(f'{path} holds no rows; name a file that --json wrote.')
+    return rows, protocols
+
+
+LATENCY_FRAMES = 8
+
+
+def _latencies(rows: list[Row], args: argparse.Namespace) -> list[Row]:
+    if args.no_latency:
+        earlier = load_table(args.json)[0] if args.json and args.json.is_file() and not args.source else rows
+        return keep_latency(rows, earlier)
+    split = open_split(rows[0].dataset, rows[0].split, args.data_root)
+    names = spread(split.names, LATENCY_FRAMES)
+    print(f'latency: {len(names)} images, {torch.get_num_threads()} threads', file=sys.stderr)
+    return measure_latency(rows, [split.read_image(name) for name in names])
+
+
+def draw(rows: Sequence[Row], args: argparse.Namespace, protocol: Protocol) -> None:
+    """Writes the picture grid of the first data set: a column per row of the table, of its first seed.
+
+    Raises:
+        UserError: No such image, or no score maps.
+    """
+    split = open_split(rows[0].dataset, rows[0].split, args.data_root)
+    shown = [
+        (row, next(Path(run.maps) for run in row.runs if run.maps))
+        for row in rows
+        if row.dataset == rows[0].dataset and any(run.maps for run in row.runs)
+    ]
+    if not shown:
+        raise UserError('--grid: no method has score maps.')
+    grid_rows = [
+        GridRow.read(split, name, [maps for _, maps in shown]) for name in _grid_images(split, args.images)
+    ]
+    repeated = [row.method for row, _ in shown]
+    titles = [row.method if repeated.count(row.method) == 1 else row.config for row, _ in shown]
+    save_grid(draw_grid(grid_rows, titles, protocol), args.grid)
+    print(f'wrote {args.grid}', file=sys.stderr)
+
+
+def _grid_images(split: Split, names: Sequence[str]) -> list[str]:
+    for name in names:
+        if name not in split.names:
+            raise unknown_name(f'image of {split.dataset} {split.split}', name, split.names)
+    return list(names) or spread([name for name in split.names if split.read_mask(name).any()], 4)
+
+
+def _write(
+    rows: list[Row],
+    published: list[Published],
+    args: argparse.Namespace,
+    protocols: list[Protocol],
+    command: str,
+) -> None:
+    if args.json:
+        content = to_json(rows, protocols, {'command': command, 'versions': versions()})
+        write_file(args.json, json.dumps(content, indent=1) + '\n')
+    if args.markdown:
+        write_file(args.markdown, page(rows, published, protocols, args.relative_to))
+    if args.update_metafiles:
+        for path in update_metafiles(rows):
+            print(f'updated {path}', file=sys.stderr)
+        for row in rows:
+            if not row.model:
+                print(f'note: {row.config} has no metafile: not entered', file=sys.stderr)
+    if args.readme:
+        link = (
+            None
+            if args.markdown is None
+            else Path(os.path.relpath(args.markdown, args.readme.parent)).as_posix()
+        )
+        try:
+            text = args.readme.read_text(encoding='utf-8')
+        except OSError as error:
+            raise UserError(f'Cannot read {args.readme}: {error.strerror}.') from None
+        tables = block(measured_rows(), published_figures(), link)
+        write_file(args.readme, insert_block(text, tables, args.readme))
+
+
+def _check(args: argparse.Namespace) -> None:
+    if args.source is None and not args.dataset:
+        raise UserError('On which data sets? Give --dataset, for example --dataset SIRSTv1.')
+    if args.source is not None and (args.methods or args.weights or args.classical or args.dataset):
+        raise UserError(
+            '--from takes methods and data sets from the file: leave out METHOD, --dataset and the like.'
+        )
+    if args.update_metafiles and (args.epochs or args.cfg_options):
+        raise UserError(
+            '--update-metafiles enters figures of the configs as they are: leave out --epochs and --cfg-options, or '
+            'write a config of its own.'
+        )
+    if args.jobs < 1:
+        raise UserError(f'--jobs must be at least 1, got {args.jobs}.')
+    if args.images and not args.grid:
+        raise UserError('--images names the rows of the picture: give --grid FILE too.')
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    args = build_parser().parse_args(argv)
+    _check(args)
+    if args.source is not None:
+        rows, protocols = load_table(args.source)
+    else:
+        protocols = chosen_protocols(args)
+        found = C.contenders(args)
+        for contender in found:
+            open_split(contender.dataset, args.split, args.data_root)
+        if args.dry_run:
+            print(plan(found, args, protocols))
+            return 0
+        try:
+            rows = build_rows(found, args, protocols)
+        except Interrupted:
+            print('Saved. Go on with the same command.', file=sys.stderr)
+            return EXIT_INTERRUPTED
+    rows = _latencies(rows, args)
+    published = published_figures()
+    main_name = main_preset(protocols)
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        group = [row for row in rows if row.dataset == dataset]
+        header, cells = main_cells(group, published, main_name)
+        plain = [[cell.replace('`', '').replace('**', '') for cell in line] for line in cells]
+        print(f'\n{dataset} {group[0].split}, preset {main_name}\n{text_table(header, plain, LEFT)}\n')
+        if args.relative_to:
+            print(text_table(RELATIVE_HEADER, relative_rows(group, args.relative_to, main_name), left=2))
+    command = ' '.join(['python tools/leaderboard.py', *(sys.argv[1:] if argv is None else argv)])
+    _write(rows, published, args, protocols, command)
+    if args.grid:
+        draw(rows, args, next(p for p in protocols if p.name == main_name))
+    failed = [(row, run) for row in rows for run in row.runs if run.state == 'failed']
+    for row, run in failed:
+        seed = '' if run.seed is None else f' seed {run.seed}'
+        print(f'failed: {row.config} on {row.dataset}{seed}: {run.message}', file=sys.stderr)
+    return EXIT_FAILED if failed else 0
