@@ -18,6 +18,11 @@ COMMANDS = {
         'drpca.cli.cross_dataset',
         'one checkpoint on several data sets (tools/cross_dataset.py)',
     ),
+    'leaderboard': ('drpca.cli.leaderboard', 'methods x seeds in one table (tools/leaderboard.py)'),
+    'export': ('drpca.cli.export', 'ONNX, OpenVINO, torch.export (tools/export.py)'),
+    'benchmark': ('drpca.cli.benchmark', 'speed of networks (tools/benchmark.py)'),
+    'benchmark-training': ('drpca.cli.benchmark_training', 'speed of training (tools/benchmark_training.py)'),
+    'app': ('drpca.app.command', 'a page to try detectors on'),
 }
 
 

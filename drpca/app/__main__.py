@@ -1,0 +1,7 @@
+"""``python -m drpca.app``."""
+
+import sys
+
+from drpca.app.command import main
+
+sys.exit(main())

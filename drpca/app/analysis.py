@@ -1,0 +1,113 @@
+"""One detector on one frame. Everything is at the size the detector works at."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from drpca.app.choices import Loaded
+from drpca.datasets.io import resize_mask
+from drpca.errors import UserError
+from drpca.inference.decomposer import FrameDecomposition, StageRecord, make_decomposer
+from drpca.inference.detector import Detection, Detector
+from drpca.inference.mappers import TILE, BaselineMapper
+from drpca.inference.targets import find_targets
+
+MAX_CLASSICAL_PIXELS = 640 * 640
+"""Largest frame for classical methods at its own size; some take minutes beyond."""
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What a detector made of a frame.
+
+    Attributes:
+        name: Of the frame.
+        detector: Label of the detector.
+        model: Registered name of the network or method.
+        frame_size: (height, width) of the frame as it came.
+        image: (H, W) float32 in [0, 1], as the detector saw it.
+        scores: (H, W) float32 in [0, 1].
+        stages: B, T, N and D of every stage, (H, W) each; empty where there are none.
+        note: Why there are no stages, or ''.
+        gt_mask: (H, W) bool label, where there is one.
+        seconds: Time of the score map.
+    """
+
+    name: str
+    detector: str
+    model: str
+    frame_size: tuple[int, int]
+    image: np.ndarray
+    scores: np.ndarray
+    stages: list[StageRecord]
+    note: str
+    gt_mask: np.ndarray | None
+    seconds: float
+
+    @property
+    def decomposition(self) -> FrameDecomposition:
+        """The stages with the image."""
+        return FrameDecomposition(self.image, self.stages)
+
+    def detect(self, threshold: float) -> Detection:
+        """The detections at a threshold; the detector is not run again.
+
+        Args:
+            threshold: Scores above it are detections; in [0, 1).
+        """
+        mask = self.scores > threshold
+        return Detection(
+            self.name, self.image, self.scores, mask, find_targets(self.scores, self.image, mask)
+        )
+
+
+def analyse(loaded: Loaded, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None) -> Analysis:
+    """Run a detector on a frame.
+
+    Args:
+        loaded: The detector.
+        name: Of the frame.
+        frame: (H, W) uint8 or uint16.
+        gt_mask: (H, W) bool label.
+
+    Raises:
+        UserError: The frame is too small for the detector, or too large for a classical method.
+    """
+    mapper = loaded.mapper
+    if isinstance(mapper, BaselineMapper):
+        _refuse_large(mapper, loaded.model, frame)
+    started = time.perf_counter()
+    detection = Detector.from_mapper(mapper)((name, frame))[0]
+    seconds = time.perf_counter() - started
+    stages: list[StageRecord] = []
+    note = ''
+    if max(detection.image.shape) > TILE:
+        note = f'Stages are shown of images of up to {TILE} × {TILE} pixels; this one was scored in tiles.'
+    else:
+        try:
+            stages = make_decomposer(mapper).decompose(frame).stages
+        except UserError as error:
+            note = str(error)
+    return Analysis(
+        name=name,
+        detector=loaded.label,
+        model=loaded.model,
+        frame_size=(frame.shape[0], frame.shape[1]),
+        image=detection.image,
+        scores=detection.scores,
+        stages=stages,
+        note=note,
+        gt_mask=None if gt_mask is None else resize_mask(gt_mask, detection.scores.shape),
+        seconds=seconds,
+    )
+
+
+def _refuse_large(mapper: BaselineMapper, model: str, frame: np.ndarray) -> None:
+    if mapper.baseline.input_size is None and frame.size > MAX_CLASSICAL_PIXELS:
+        raise UserError(
+            f'{model} works at the own size of a frame, here up to 640 × 640 pixels; this one has '
+            f'{frame.shape[0]} × {frame.shape[1]}. Choose a network, or a smaller image.'
+        )

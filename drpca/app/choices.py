@@ -1,0 +1,174 @@
+"""The detectors to choose from, by names that say nothing about folders."""
+
+from __future__ import annotations
+
+import argparse
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+from mmengine.config import Config
+
+from drpca.baselines import Baseline
+from drpca.cli.infer import resolve
+from drpca.engine.config import find_config, list_configs, load_config
+from drpca.engine.hooks import BEST
+from drpca.errors import UserError, unknown_name
+from drpca.inference.mappers import BaselineMapper, NetworkMapper, build_mapper, is_baseline
+from drpca.registry import BASELINES
+
+RECIPE = 'recipe'
+NATIVE = 'native'
+SIZES = {RECIPE: 'size of the recipe', NATIVE: "frame's own size"}
+"""The size that the config's recipe resizes frames to, or each frame's own."""
+
+_KEPT = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A detector that can be loaded.
+
+    Attributes:
+        label: What the page calls it.
+        config: Name of its config; None where the checkpoint holds it.
+        checkpoint: Its weights; None for classical methods.
+    """
+
+    label: str
+    config: str | None
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A detector ready to run.
+
+    Attributes:
+        label: What the page calls it.
+        model: Registered name of the network or method.
+        mapper: It.
+    """
+
+    label: str
+    model: str
+    mapper: NetworkMapper | BaselineMapper
+
+    @property
+    def size_text(self) -> str:
+        """The size it works at, in words."""
+        fixed = (
+            self.mapper.baseline.input_size
+            if isinstance(self.mapper, BaselineMapper)
+            else self.mapper.frame_size
+        )
+        return "each frame's own size" if fixed is None else f'{fixed[0]} × {fixed[1]} pixels'
+
+
+def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[str, Choice]:
+    """Weight files of the command line, runs trained here, and classical methods, by their labels.
+
+    Args:
+        checkpoints: Folder with ``<run>/seed_<n>/best.pth``; may be missing.
+        weights: ``CONFIG=FILE`` each.
+
+    Raises:
+        UserError: A text of another form, an unknown config, or no such file.
+    """
+    choices = [_given(text) for text in weights]
+    for path in sorted(Path(checkpoints).glob(f'*/seed_*/{BEST}')):
+        seed = path.parent.name.removeprefix('seed_')
+        choices.append(Choice(f'{path.parent.parent.name}, seed {seed}', None, path))
+    labelled: dict[str, Choice] = {}
+    for choice in [*choices, *_classical()]:
+        label, count = choice.label, 1
+        while label in labelled:
+            count += 1
+            label = f'{choice.label} ({count})'
+        labelled[label] = Choice(label, choice.config, choice.checkpoint)
+    return labelled
+
+
+def _given(text: str) -> Choice:
+    config, equals, file = text.partition('=')
+    path = Path(file)
+    if not (config and equals and file):
+        raise UserError(
+            f'--weights {text}: expected CONFIG=FILE, for example rpcanet_sirstv1=RPCANet_SIRST.pkl.'
+        )
+    if is_baseline(load_config(find_config(config))):
+        raise UserError(f'--weights {text}: {config} is a classical method and takes no weights.')
+    if not path.is_file():
+        raise UserError(f'--weights {text}: no file {path}; check the path.')
+    return Choice(f'{path.name} ({Path(config).stem})', config, path)
+
+
+def _classical() -> list[Choice]:
+    """Classical methods, those that separate B and T first."""
+    found = []
+    for name, path in list_configs().items():
+        if path.parent.name == 'classical':
+            model = load_config(path).model
+            is_filter = BASELINES.get(model.type).decompose is Baseline.decompose
+            kind = 'classical filter' if is_filter else 'classical RPCA'
+            label = f'{model.type}, {kind}, {model.get("preset", "leaderboard")} preset'
+            found.append((is_filter, label, Choice(label, name)))
+    return [choice for *_, choice in sorted(found, key=lambda entry: entry[:2])]
+
+
+class DetectorStore:
+    """Loads detectors and keeps the last few.
+
+    Args:
+        choices: By label.
+
+    Attributes:
+        lock: Held by whoever runs a detector: they run one at a time.
+    """
+
+    def __init__(self, choices: Mapping[str, Choice]) -> None:
+        self.choices = dict(choices)
+        self.lock = Lock()
+        self._loaded: OrderedDict[tuple[str, str], Loaded] = OrderedDict()
+
+    def get(self, label: str, size: str = RECIPE) -> Loaded:
+        """The detector of that label at a size of ``SIZES``; classical methods have the size of their preset.
+
+        Raises:
+            UserError: Unknown label or size, or weights that cannot be read or do not fit. Folders are left
+                out of the message.
+        """
+        if label not in self.choices:
+            raise unknown_name('detector', str(label), list(self.choices))
+        if size not in SIZES:
+            raise unknown_name('size', str(size), list(SIZES))
+        key = (label, size)
+        if key not in self._loaded:
+            self._loaded[key] = self._load(self.choices[label], size)
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > _KEPT:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
+
+    @staticmethod
+    def _load(choice: Choice, size: str) -> Loaded:
+        try:
+            config, checkpoint = _read(choice)
+            side = None if size == NATIVE else config.get('inference_size', 256)
+            mapper = build_mapper(config, checkpoint, side)
+        except UserError as error:
+            file = choice.checkpoint
+            raise UserError(str(error).replace(str(file), file.name) if file else str(error)) from None
+        model = config.model.type if checkpoint is None else config.model.network.type
+        return Loaded(choice.label, model, mapper)
+
+
+def _read(choice: Choice) -> tuple[Config, Path | None]:
+    checkpoint = None if choice.checkpoint is None else str(choice.checkpoint)
+    return resolve(
+        argparse.Namespace(
+            config=choice.config, checkpoint=checkpoint, dataset=None, data_root=None, cfg_options={}
+        )
+    )

@@ -1,0 +1,103 @@
+"""What the page shows, as PNG data URLs and SVG."""
+
+from __future__ import annotations
+
+import base64
+
+import cv2
+import numpy as np
+from scipy import ndimage
+
+from drpca.datasets.io import resize_image, to_unit
+from drpca.inference.detector import Detection
+from drpca.visualization.panels import to_grey
+
+MAX_SIDE = 1024
+"""Larger pictures are shrunk for the screen."""
+MAX_BOXES = 300
+"""So many targets are drawn and listed, those with the highest peaks; files hold all of them."""
+
+_MARGIN = 2  # pixels between a target and its box
+DETECTED = '#ff4d4f'
+LABELLED = '#52c41a'
+
+
+def png(picture: np.ndarray) -> bytes:
+    """(H, W) grey or (H, W, 3) RGB uint8 as a PNG file."""
+    if picture.ndim == 3:
+        picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    return cv2.imencode('.png', picture)[1].tobytes()
+
+
+def data_url(picture: np.ndarray, max_side: int = MAX_SIDE) -> str:
+    """A picture as a URL that holds it; larger ones than ``max_side`` are shrunk."""
+    scale = max_side / max(picture.shape[:2])
+    if scale < 1:
+        height, width = (max(1, round(scale * side)) for side in picture.shape[:2])
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return 'data:image/png;base64,' + base64.b64encode(png(picture)).decode()
+
+
+def variable_url(values: np.ndarray) -> str:
+    """A variable of any range, stretched over its own."""
+    return data_url(to_grey(values, stretch=True))
+
+
+def thumbnail_url(frame: np.ndarray) -> str:
+    """A frame of 8 or 16 bits, 96 pixels wide and high."""
+    return data_url(resize_image(to_grey(to_unit(frame)), (96, 96)))
+
+
+def range_text(values: np.ndarray) -> str:
+    """Smallest and largest value, in words."""
+    return f'{values.min():.3g} … {values.max():.3g}'
+
+
+def strongest(detection: Detection) -> list[int]:
+    """Positions in ``detection.targets`` of the ``MAX_BOXES`` highest peaks, in their order there."""
+    peaks = [target.peak for target in detection.targets]
+    return sorted(sorted(range(len(peaks)), key=lambda index: -peaks[index])[:MAX_BOXES])
+
+
+def count_targets(mask: np.ndarray) -> int:
+    """Connected components of a mask."""
+    return len(_boxes(mask))
+
+
+def _boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
+    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
+    return [(r.start, c.start, r.stop, c.stop) for r, c in ndimage.find_objects(labels)]
+
+
+def boxes_svg(detection: Detection, gt_mask: np.ndarray | None = None) -> str:
+    """Numbered boxes around the detections, dashed ones around the targets of the label.
+
+    Coordinates are those of the shown picture, which :func:`data_url` may have shrunk.
+    """
+    height, width = detection.scores.shape
+    scale = min(1.0, MAX_SIDE / max(height, width))
+    font = max(height, width) * scale / 20
+    parts = []
+    if gt_mask is not None:
+        for box in _boxes(gt_mask):
+            parts.append(_box(box, scale, LABELLED, 3 * _MARGIN, ' stroke-dasharray="4 3"'))
+    for index in strongest(detection):
+        box = detection.targets[index].box
+        parts.append(_box(box, scale, DETECTED, _MARGIN))
+        x = scale * (box[3] + _MARGIN) + font / 4
+        x = x if x < scale * width - font else scale * (box[1] - _MARGIN) - font * 1.2
+        y = min(max(scale * (box[0] + box[2]) / 2 + font / 3, font), scale * height - font / 4)
+        parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{font:.1f}" font-family="sans-serif" font-weight="bold" '
+            f'fill="{DETECTED}" stroke="black" stroke-width="{font / 6:.2f}" paint-order="stroke">{index + 1}</text>'
+        )
+    return ''.join(parts)
+
+
+def _box(box: tuple[int, int, int, int], scale: float, colour: str, margin: int, extra: str = '') -> str:
+    top, left, bottom, right = box
+    return (
+        f'<rect x="{scale * (left - margin):.1f}" y="{scale * (top - margin):.1f}" '
+        f'width="{scale * (right - left + 2 * margin):.1f}" height="{scale * (bottom - top + 2 * margin):.1f}" '
+        f'fill="none" stroke="{colour}" stroke-width="1.5" vector-effect="non-scaling-stroke"{extra}/>'
+    )

@@ -1,0 +1,71 @@
+"""Reading images that visitors send, with limits."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from drpca.datasets.io import IMAGE_SUFFIXES, read_image
+from drpca.errors import UserError
+from drpca.inference.frames import MIN_SIDE
+
+FORMATS = ('PNG', 'TIFF', 'BMP', 'JPEG')
+MAX_PIXELS = 4096 * 4096
+
+
+def clean_stem(file_name: str) -> str:
+    """The stem of a visitor's file name, of letters, digits, ``.``, ``_`` and ``-`` alone."""
+    stem = file_name.replace('\\', '/').rsplit('/', 1)[-1].rsplit('.', 1)[0]
+    return re.sub(r'[^\w.-]+', '_', stem).strip('._')[:60] or 'image'
+
+
+def read_upload(file_name: str, content: bytes, max_bytes: int) -> tuple[str, np.ndarray]:
+    """An image file as grey values. Its dimensions are looked at before it is decoded.
+
+    Args:
+        file_name: As the visitor calls it; used in messages and, cleaned, as the name of the frame.
+        content: The file.
+        max_bytes: Largest file.
+
+    Returns:
+        Name and (H, W) uint8 or uint16.
+
+    Raises:
+        UserError: Too large a file, too many or too few pixels, no image, another format, or damaged. The
+            message holds no path.
+    """
+    stem = clean_stem(file_name)
+    shown = file_name.replace('\\', '/').rsplit('/', 1)[-1][:80]
+    if len(content) > max_bytes:
+        raise UserError(
+            f'{shown} has {len(content) / 2**20:.1f} MB; files of up to {max_bytes / 2**20:g} MB are taken.'
+        )
+    too_many = f'pixels; images of up to {MAX_PIXELS:,} pixels (4096 × 4096) are taken. Cut or shrink it.'
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as header:
+            width, height = header.size
+            kind = str(header.format)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError(f'{shown} has far too many {too_many}') from None
+    except (OSError, SyntaxError, ValueError):
+        raise UserError(
+            f'{shown} is not an image that can be read: expected {", ".join(IMAGE_SUFFIXES)} of 8 or 16 bits.'
+        ) from None
+    if width * height > MAX_PIXELS:
+        raise UserError(f'{shown} has {width} × {height} {too_many}')
+    if min(width, height) < MIN_SIDE:
+        raise UserError(
+            f'{shown} has {width} × {height} pixels; at least {MIN_SIDE} × {MIN_SIDE} are needed.'
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f'upload.{kind.lower()}'
+        path.write_bytes(content)
+        try:
+            return stem, read_image(path)
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), shown)) from None

@@ -1,0 +1,35 @@
+"""Tiny detectors and frames for the tests of the page."""
+
+import functools
+
+import numpy as np
+import torch
+from mmengine.config import Config
+
+from drpca.registry import MODELS
+
+NETWORK = {'type': 'RPCANet', 'num_stages': 2, 'channels': 4}
+
+
+def frame(height=40, width=48, dtype=np.uint8):
+    """Noise with a bright 2 × 2 target at row 10 and column 20."""
+    rng = np.random.default_rng(0)
+    image = rng.integers(80, 100, (height, width))
+    image[10:12, 20:22] = 250
+    return (image * (1 if dtype == np.uint8 else 40)).astype(dtype)
+
+
+@functools.cache
+def weights(seed=0):
+    torch.manual_seed(seed)
+    return MODELS.build(dict(NETWORK)).state_dict()
+
+
+def save_run(folder, name='rpcanet_tiny', seed=0):
+    """A checkpoint as training leaves it, with its config inside."""
+    path = folder / name / f'seed_{seed}' / 'best.pth'
+    path.parent.mkdir(parents=True)
+    config = Config({'model': {'type': 'DetectionModel', 'network': NETWORK}, 'inference_size': 32})
+    state = {f'network.{key}': value for key, value in weights().items()}
+    torch.save({'meta': {'cfg': config.pretty_text}, 'state_dict': state}, path)
+    return path

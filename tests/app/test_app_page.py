@@ -1,0 +1,313 @@
+"""The page itself: a simulated visitor, and the server over HTTP."""
+
+import asyncio
+import http.client
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import zipfile
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from app_support import frame, save_run
+
+pytest.importorskip('nicegui', reason="the page needs the extra 'app'")
+
+from nicegui.elements.upload_files import SmallFileUpload
+from nicegui.testing import user_simulation
+
+from drpca.app import page as page_module
+from drpca.app.choices import NATIVE, DetectorStore, list_choices
+from drpca.app.page import Page
+from drpca.app.samples import Sample
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT = 2**20
+NETWORK = 'rpcanet_tiny, seed 0'
+FILTER = 'TopHat, classical filter, paper preset'
+
+
+def png(image):
+    return cv2.imencode('.png', image)[1].tobytes()
+
+
+class Visit:
+    """A visitor's page in the simulation."""
+
+    def __init__(self, user, page):
+        self.user, self.page = user, page
+
+    async def done(self):
+        """Waits for the detector and the drawing."""
+        for _ in range(600):
+            await asyncio.sleep(0.05)
+            if not self.page.spinner.visible and not self.page._drawing.locked():
+                await asyncio.sleep(0.05)
+                return
+        raise AssertionError('no result in 30 s')
+
+    async def send(self, name, content):
+        with self.user:
+            await self.page.upload.handle_uploads([SmallFileUpload(name, 'image/png', content)])
+        await asyncio.sleep(0.1)
+        await self.done()
+
+    async def set(self, element, value):
+        with self.user:
+            element.set_value(value)
+        await asyncio.sleep(0.1)
+        await self.done()
+
+    def texts(self):
+        """All that the page holds, as it is sent to the browser."""
+        with self.user:
+            return [repr(element._to_dict()) for element in self.user.client.elements.values()]
+
+
+@asynccontextmanager
+async def visit(folder):
+    save_run(folder)
+    store = DetectorStore(list_choices(folder))
+    label = np.zeros((40, 48), bool)
+    label[10:12, 20:22] = True
+    samples = [
+        Sample('first', 'synthetic', frame(), label),
+        Sample('second', 'synthetic', frame(64, 64), label),
+    ]
+    pages = []
+
+    def root():
+        pages.append(Page(store, samples, LIMIT))
+        pages[-1].build()
+
+    async with user_simulation(root) as user:
+        await user.open('/')
+        visitor = Visit(user, pages[-1])
+        await visitor.done()
+        yield visitor
+
+
+def visiting(test):
+    """Runs an asynchronous test in a visit."""
+
+    def run(tmp_path):
+        async def inner():
+            async with visit(tmp_path) as visitor:
+                await test(visitor, tmp_path)
+
+        asyncio.run(inner())
+
+    run.__name__, run.__doc__ = test.__name__, test.__doc__
+    return run
+
+
+@visiting
+async def test_a_result_is_there_at_once(visitor, folder):
+    page = visitor.page
+    assert page.status.text.startswith(f'{NETWORK} on first: 40 × 48 pixels')
+    assert page.stages.visible
+    assert page.stage_text.text.startswith('stage 2 of 2')
+    assert page.variables['background'].visible
+    assert not page.variables['noise'].visible, 'RPCANet has no noise'
+    assert page.score_map.picture.source.startswith('data:image/png;base64,')
+    assert page.count.text.endswith('label: 1')
+    assert not page.failure.visible
+
+
+@visiting
+async def test_stages_are_leafed_through(visitor, folder):
+    last = visitor.page.variables['target'].picture.source
+    await visitor.set(visitor.page.stage, 1)
+    assert visitor.page.stage_text.text.startswith('stage 1 of 2')
+    assert visitor.page.variables['target'].picture.source != last
+    assert not visitor.page.all_picture.source
+    await visitor.set(visitor.page.all_stages, True)
+    assert visitor.page.all_picture.source.startswith('data:image/png')
+
+
+@visiting
+async def test_detector_size_and_sample_are_chosen(visitor, folder):
+    page = visitor.page
+    assert page.analysis.scores.shape == (32, 32)
+    await visitor.set(page.size, NATIVE)
+    assert page.analysis.scores.shape == (40, 48)
+    visitor.user.find('sample-1').click()
+    await asyncio.sleep(0.1)
+    await visitor.done()
+    assert page.analysis.scores.shape == (64, 64)
+    await visitor.set(page.detector, FILTER)
+    assert page.status.text.startswith(f'{FILTER} on second')
+    assert not page.stages.visible
+    assert 'is a filter' in page.no_stages.text
+
+
+@visiting
+async def test_threshold_does_not_run_the_detector(visitor, folder):
+    page = visitor.page
+    await visitor.set(page.detector, FILTER)
+    scores, boxes, mask = page.analysis.scores, page.overlay.picture.content, page.mask.picture.source
+    await visitor.set(page.threshold, 0.05)
+    assert page.analysis.scores is scores
+    assert page.overlay.picture.content != boxes
+    assert page.mask.picture.source != mask
+    count = int(page.count.text.split()[0])
+    assert len(page.table.rows) == count == len(page.analysis.detect(0.05).targets) > 1
+    await visitor.set(page.threshold, 0.99)
+    (row,) = page.table.rows
+    assert (row['no.'], row['peak']) == (1, '1.000')
+
+
+@visiting
+async def test_download(visitor, folder):
+    await visitor.set(visitor.page.threshold, 0.25)
+    visitor.user.find('download').click()
+    response = await visitor.user.download.next(timeout=10)
+    archive = zipfile.ZipFile(io.BytesIO(response.content))
+    assert b'"threshold": 0.25' in archive.read('run.json')
+    assert 'stages/first.png' in archive.namelist()
+
+
+@visiting
+async def test_uploads(visitor, folder):
+    page = visitor.page
+    await visitor.send('my frame.png', png(frame(50, 60, np.uint16)))
+    assert page.status.text.startswith(f'{NETWORK} on my_frame: 50 × 60 pixels')
+    assert page.count.text.split(';') == [page.count.text], 'an upload has no label'
+    before = page.analysis
+    for name, content, message in (
+        ('text.png', b'no image', 'text.png is not an image'),
+        ('huge.png', png(np.zeros((4097, 4096), np.uint8)), '4096 × 4097 pixels'),
+        ('large.png', bytes(LIMIT + 1), 'files of up to 1 MB'),
+    ):
+        await visitor.send(name, content)
+        assert page.failure.visible
+        assert message in page.failure_text.text
+        assert page.analysis is before
+    await visitor.send('fine.png', png(frame()))
+    assert not page.failure.visible
+    assert page.analysis.name == 'fine'
+
+
+@visiting
+async def test_what_goes_wrong_is_told_without_paths(visitor, folder):
+    page = visitor.page
+    (folder / 'rpcanet_tiny/seed_0/best.pth').write_bytes(b'damaged')
+    await visitor.set(page.size, NATIVE)
+    assert page.failure_text.text.startswith('Cannot read checkpoint best.pth')
+    assert page.status.text.startswith(f'{NETWORK} on first'), 'what is shown is still named'
+    original = page_module.analyse
+    page_module.analyse = lambda *args: Path('/nowhere/secret').read_bytes()
+    try:
+        await visitor.set(page.detector, FILTER)
+    finally:
+        page_module.analyse = original
+    assert page.failure_text.text.startswith('Something went wrong')
+    texts = visitor.texts()
+    assert len(texts) > 50
+    for secret in (str(folder), str(ROOT), '/nowhere', 'Traceback', sys.prefix):
+        assert not any(secret in text for text in texts)
+
+
+def wait_for(port):
+    for _ in range(100):
+        try:
+            return socket.create_connection(('127.0.0.1', port)).close()
+        except ConnectionRefusedError:
+            time.sleep(0.1)
+    raise AssertionError('the server does not listen')
+
+
+@pytest.fixture(scope='module')
+def server(tmp_path_factory):
+    """The page in a process of its own; gives host and port."""
+    folder = tmp_path_factory.mktemp('server')
+    save_run(folder / 'checkpoints')
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        port = listener.getsockname()[1]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(('PYTEST', 'NICEGUI'))}
+    environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
+    command = [sys.executable, '-m', 'drpca.app', '--no-browser', '--port', str(port), '--max-upload-mb', '1']
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        line = process.stdout.readline()
+        assert line == f'The page is at http://127.0.0.1:{port} (Ctrl-C stops it)\n'
+        wait_for(port)
+        yield ('127.0.0.1', port)
+        assert process.poll() is None
+        assert not (folder / '.nicegui').exists(), 'nothing is left in the folder'
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def request(server, method, path, body=None, headers=None):
+    connection = http.client.HTTPConnection(*server, timeout=20)
+    try:
+        connection.request(method, path, body, headers or {})
+        response = connection.getresponse()
+        return response.status, response.read().decode('utf-8', 'replace'), str(response.headers)
+    finally:
+        connection.close()
+
+
+def form(content, name='one.png'):
+    body = (
+        f'--x\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n'
+        'Content-Type: image/png\r\n\r\n'
+    ).encode()
+    return body + content + b'\r\n--x--\r\n', {'Content-Type': 'multipart/form-data; boundary=x'}
+
+
+def test_page_over_http(server):
+    status, text, _ = request(server, 'GET', '/')
+    assert status == 200
+    assert 'rpcanet_tiny, seed 0' in text
+    loaded = re.findall(r'(?:src|href|from|url)\s*[=(]?\s*["\']?(https?:)?//[^"\')\s]+', text)
+    assert not loaded, 'nothing is fetched from elsewhere'
+
+
+def test_answers_hold_no_folder_of_the_server(server):
+    _, page, _ = request(server, 'GET', '/')
+    (upload,) = set(re.findall(r'/_nicegui/client/[\w-]+/upload/\d+', page))
+    answers = [
+        request(server, 'GET', '/'),
+        request(server, 'GET', '/no/such/page'),
+        request(server, 'GET', '/_nicegui/x/static/../../../etc/passwd'),
+        request(server, 'GET', '/docs'),
+        request(server, 'GET', '/openapi.json'),
+        request(server, 'POST', upload, *form(png(frame()))),
+        request(server, 'POST', upload, *form(b'no image')),
+        request(server, 'POST', upload, b'no form', {'Content-Type': 'multipart/form-data'}),
+        request(server, 'POST', '/', b''),
+    ]
+    assert answers[5][:2] == (200, '{"upload":"success"}')
+    for status, text, headers in answers:
+        for secret in (str(ROOT), str(Path.home()), sys.prefix, '/tmp/', 'Traceback', 'root:x'):
+            assert secret not in text + headers, (status, secret)
+
+
+def test_uploads_over_the_limit_are_refused_unread(server):
+    _, page, _ = request(server, 'GET', '/')
+    path = re.search(r'/_nicegui/client/[\w-]+/upload/\d+', page)[0]
+    headers = {'Content-Type': 'multipart/form-data; boundary=x', 'Content-Length': str(2 * 2**20)}
+    started = time.monotonic()
+    status, text, _ = request(server, 'POST', path, b'', headers)
+    assert (status, text) == (413, 'The file is too large.')
+    assert time.monotonic() - started < 5, 'answered without waiting for the body'
+    status, _, _ = request(server, 'POST', path, iter([b'a', b'b']), {'Transfer-Encoding': 'chunked'})
+    assert status == 411
+
+
+def test_other_host_names_are_refused(server):
+    assert request(server, 'GET', '/', headers={'Host': 'elsewhere.example'})[0] == 400
+    assert request(server, 'GET', '/', headers={'Host': f'localhost:{server[1]}'})[0] == 200
