@@ -6,130 +6,48 @@ import argparse
 import platform
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from tqdm import tqdm
 
 import drpca
-from drpca.cli.common import EXIT_FAILED, NATIVE, command_parser, guarded, size_argument
+from drpca.cli.common import EXIT_FAILED, NATIVE, guarded
+from drpca.cli.infer_options import build_parser
 from drpca.datasets import open_split
 from drpca.engine.checkpoint import file_hash, read_checkpoint
 from drpca.engine.config import find_config, load_config
-from drpca.engine.hooks import BEST
+from drpca.engine.hooks import BEST, FINAL
 from drpca.errors import UserError
-from drpca.inference.backends import BACKENDS, SUFFIXES, ExportedMapper, open_backend
-from drpca.inference.detector import Detector
-from drpca.inference.frames import MIN_SIDE, FrameSource, list_images
-from drpca.inference.mappers import TILE, FrameMapper, NetworkMapper, build_mapper, is_baseline
-from drpca.inference.optimise import PRECISIONS
-from drpca.inference.writers import FORMATS, ResultsWriter
-
-EXAMPLES = """\
-  python inference.py                                    newest best.pth under checkpoints, on its test split
-  python inference.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl
-  python inference.py rpcanet_sirstv1 --checkpoint W.pth --size native --out results/native
-  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input frames/ --out results/mine
-  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input flight.mp4 --size native --format csv --overlay
-  python inference.py configs/classical/tophat.py --dataset SIRSTv1
-"""
-
-
-def build_parser() -> argparse.ArgumentParser:
-    parser = command_parser(
-        'inference.py',
-        'Write score maps: OUT/<dataset>/img/NAME.png (0-255), OUT/<dataset>/mat/NAME.mat (key T, float32 in [0, 1]) '
-        'and OUT/<dataset>/run.json. Score them with cal_from_mask.py.',
-        EXAMPLES,
-    )
-    parser.add_argument(
-        'config', nargs='?', metavar='CONFIG', help='config file or name (default: the one in the checkpoint)'
-    )
-    parser.add_argument(
-        '--checkpoint',
-        metavar='FILE',
-        help='weights: published, ours, or a file of tools/export.py (default: newest best.pth under checkpoints)',
-    )
-    parser.add_argument(
-        '--input', metavar='PATH', help='an image, a video, or a folder of images, instead of a data set'
-    )
-    parser.add_argument(
-        '--out', default='results', metavar='DIR', help='results folder (default: %(default)s)'
-    )
-    parser.add_argument('--dataset', metavar='D', help="data set (default: the config's)")
-    parser.add_argument('--split', metavar='S', help='split (default: test)')
-    parser.add_argument(
-        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
-    )
-    parser.add_argument(
-        '--size', type=size_argument, metavar='N|native',
-        help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
-    )  # fmt: skip
-    parser.add_argument(
-        '--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)'
-    )
-    parser.add_argument(
-        '--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)'
-    )
-    parser.add_argument(
-        '--tile', type=tile_argument, default=TILE, metavar='N',
-        help='cut larger frames into overlapping N × N tiles; 0: never (default: %(default)s)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--precision',
-        choices=list(PRECISIONS),
-        default='fp32',
-        help='of the convolutions (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--backend', choices=['auto', *BACKENDS], default='auto',
-        help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
-    )  # fmt: skip
-    parser.add_argument(
-        '--format', nargs='+', choices=FORMATS, default=['png', 'mat'],
-        help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
-    )  # fmt: skip
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        default=0.5,
-        metavar='S',
-        help='scores above it are targets (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--overlay', action='store_true', help='write overlay/NAME.png: detections in the image'
-    )
-    parser.add_argument(
-        '--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage'
-    )
-    parser.add_argument('--overwrite', action='store_true', help="replace another run's maps")
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        default={},
-        metavar='KEY=VALUE',
-        help='override keys of the config',
-    )
-    return parser
+from drpca.inference.backends import SUFFIXES, ExportedMapper, open_backend
+from drpca.inference.decomposer import make_decomposer
+from drpca.inference.detector import Detection, Detector
+from drpca.inference.frames import FrameSource, list_images
+from drpca.inference.live import QUEUE, LiveStream
+from drpca.inference.mappers import FrameMapper, build_mapper, is_baseline
+from drpca.inference.temporal import TemporalFilter
+from drpca.inference.video import DEFAULT_RATE, AnnotatedVideo, is_camera
+from drpca.inference.writers import ResultsWriter
+from drpca.visualization.stages import stages_picture
 
 
 def newest_best(folder: str | Path = 'checkpoints') -> Path:
-    """The ``best.pth`` written last.
+    """The selected weights, ``best.pth`` or ``final.pth``, written last.
 
     Raises:
         UserError: There is none.
     """
-    found = sorted(Path(folder).glob(f'*/*/{BEST}'), key=lambda path: path.stat().st_mtime)
+    found = [path for name in (BEST, FINAL) for path in Path(folder).glob(f'*/*/{name}')]
     if not found:
         raise UserError(
             f'No trained weights under {folder}: train with run_configs.py, or give --checkpoint FILE.'
         )
-    return found[-1]
+    return max(found, key=lambda path: path.stat().st_mtime)
 
 
 def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
@@ -151,24 +69,104 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
     return config, checkpoint
 
 
-def input_source(path: str | Path, min_side: int) -> FrameSource:
-    """The frames of an image, a video or a folder of images.
+def open_detector(
+    args: argparse.Namespace, config: Config, checkpoint: Path | None, size: int | None
+) -> Detector:
+    """The detector that the options describe.
+
+    Raises:
+        UserError: Bad config, weights or option.
+    """
+    mapper: FrameMapper
+    if checkpoint is not None and checkpoint.suffix in SUFFIXES:
+        if args.precision != 'fp32':
+            raise UserError(f'{checkpoint} has its precision in it: leave out --precision.')
+        backend = open_backend(checkpoint, args.backend)
+        mapper = ExportedMapper(backend, size, tile=args.tile, batch_size=args.batch_size or 1)
+    else:
+        mapper = build_mapper(
+            config, checkpoint, size, args.device, args.batch_size, tile=args.tile, precision=args.precision
+        )
+    return Detector.from_mapper(mapper, args.threshold)
+
+
+def open_input(text: str, mapper: FrameMapper) -> FrameSource:
+    """The frames of an image, a video, a folder of images, a camera or a stream.
 
     Raises:
         UserError: No such path, no image in it, or two images of one name.
     """
-    if not Path(path).exists():
-        raise UserError(f'--input {path}: no such image, video or folder.')
-    return FrameSource(list_images(path) if Path(path).is_dir() else path, keep_going=True, min_side=min_side)
+    images: int | str | list[Path] = text
+    if not Path(text).exists() and text.isdigit():
+        images = int(text)
+    if not is_camera(images):
+        if not Path(text).exists():
+            raise UserError(f'--input {text}: no such image, video or folder.')
+        if Path(text).is_dir():
+            images = list_images(text)
+    return mapper.source(images, keep_going=True)
 
 
-def tile_argument(text: str) -> int | None:
-    """``0`` → None."""
-    if not text.isdigit() or 0 < int(text) < 64:
-        raise argparse.ArgumentTypeError(
-            f'expected a side of at least 64 pixels, or 0 for no tiles, got {text!r}'
+def open_frames(
+    args: argparse.Namespace, config: Config, mapper: FrameMapper
+) -> tuple[FrameSource, Path, dict[str, Any]]:
+    """The frames that the options name, the folder for their results, and their part of ``run.json``."""
+    if args.input:
+        source = open_input(args.input, mapper)
+        name = 'camera' if is_camera(source.images) else Path(args.input).resolve().stem
+        return source, Path(args.out) / name, {'dataset': None, 'split': None, 'input': args.input}
+    loader = config.get('test_dataloader')
+    dataset = args.dataset or (loader and loader.dataset.dataset)
+    if not dataset:
+        raise UserError('Which images? Give --dataset or --input.')
+    root = args.data_root or (loader and loader.dataset.get('data_root'))
+    split = open_split(dataset, args.split or 'test', root)
+    files = [(name, split.image_path(name)) for name in split.names]
+    source = mapper.source(files, keep_going=True)
+    described = {'dataset': split.dataset, 'split': split.split, 'input': None}
+    return source, Path(args.out) / split.dataset, described
+
+
+def open_filter(args: argparse.Namespace) -> tuple[TemporalFilter | None, dict[str, Any] | None]:
+    """The temporal filter that the options describe, and its options for ``run.json``.
+
+    Raises:
+        UserError: Bad options, or options of the filter without --confirm.
+    """
+    options: dict[str, Any] = {
+        name: value
+        for name in ('candidate_threshold', 'max_speed', 'gate', 'min_speed', 'stabilise')
+        if (value := getattr(args, name)) not in (None, False)
+    }
+    if args.confirm is None:
+        if options:
+            raise UserError(f'--{next(iter(options)).replace("_", "-")} needs --confirm M N.')
+        return None, None
+    options = {'candidate_threshold': args.threshold / 2, **options}
+    if options['candidate_threshold'] > args.threshold:
+        raise UserError(
+            f'Expected a --candidate-threshold up to --threshold ({args.threshold}), got '
+            f'{options["candidate_threshold"]}.'
         )
-    return int(text) or None
+    m, n = args.confirm
+    return TemporalFilter(m, n, **options), {'m': m, 'n': n, **options}
+
+
+def open_live(args: argparse.Namespace, detector: Detector, source: FrameSource) -> LiveStream | None:
+    """The live stream that the options ask for; a camera is live unless they say otherwise.
+
+    Raises:
+        UserError: Bad options, or --queue without --live.
+    """
+    when_full = args.live or ('drop' if is_camera(source.images) else None)
+    if when_full is None:
+        if args.queue is not None:
+            raise UserError('--queue needs --live.')
+        return None
+    queue = QUEUE if args.queue is None else args.queue
+    return detector.live(
+        source, queue=queue, when_full=when_full, rate=source.rate if when_full == 'drop' else None
+    )
 
 
 @guarded
@@ -181,49 +179,25 @@ def main(argv: list[str] | None = None) -> int:
     size = (
         config.get('inference_size', 256) if args.size is None else None if args.size == NATIVE else args.size
     )
+    temporal, temporal_options = open_filter(args)
+    detector = open_detector(args, config, checkpoint, size)
+    decomposer = make_decomposer(detector.mapper) if args.save_stages else None
+    source, folder, described = open_frames(args, config, detector.mapper)
+    live = open_live(args, detector, source)
+    video = None
+    if args.video_out:
+        video = AnnotatedVideo(args.video_out, source.rate or DEFAULT_RATE, args.overwrite)
     run: dict[str, Any] = {
         'config': config.model.get('type') if checkpoint is None else config.model.network.type,
         'model': dict(config.model) if checkpoint is None else dict(config.model.network),
         'checkpoint': None if checkpoint is None else str(checkpoint),
-    }
-    mapper: FrameMapper
-    if checkpoint is not None and checkpoint.suffix in SUFFIXES:
-        if args.precision != 'fp32':
-            raise UserError(f'{checkpoint} has its precision in it: leave out --precision.')
-        mapper = ExportedMapper(
-            open_backend(checkpoint, args.backend), size, tile=args.tile, batch_size=args.batch_size or 1
-        )
-    else:
-        mapper = build_mapper(
-            config, checkpoint, size, args.device, args.batch_size, tile=args.tile, precision=args.precision
-        )
-    detector = Detector.from_mapper(mapper, args.threshold)
-    run['checkpoint_sha256'] = None if checkpoint is None else file_hash(checkpoint)
-    staged = mapper if isinstance(mapper, NetworkMapper) and mapper.has_stages else None
-    if args.save_stages and staged is None:
-        raise UserError(f'{run["config"]} has no stages to save: leave out --save-stages.')
-
-    min_side = MIN_SIDE if size is None else 1
-    if args.input:
-        source = input_source(args.input, min_side)
-        folder = Path(args.out) / Path(args.input).resolve().stem
-        run |= {'dataset': None, 'split': None, 'input': str(args.input)}
-    else:
-        loader = config.get('test_dataloader')
-        dataset = args.dataset or (loader and loader.dataset.dataset)
-        if not dataset:
-            raise UserError('Which images? Give --dataset or --input.')
-        root = args.data_root or (loader and loader.dataset.get('data_root'))
-        split = open_split(dataset, args.split or 'test', root)
-        files = [(name, split.image_path(name)) for name in split.names]
-        source = FrameSource(files, keep_going=True, min_side=min_side)
-        folder = Path(args.out) / split.dataset
-        run |= {'dataset': split.dataset, 'split': split.split, 'input': None}
-    run |= {
+        'checkpoint_sha256': None if checkpoint is None else file_hash(checkpoint),
+        **described,
         'size': NATIVE if size is None else size,
         'tile': args.tile,
         'precision': args.precision,
         'threshold': args.threshold,
+        'temporal': temporal_options,
         'images': source.total,
         'versions': {
             'drpca': drpca.__version__, 'torch': torch.__version__, 'numpy': np.__version__,
@@ -232,19 +206,34 @@ def main(argv: list[str] | None = None) -> int:
     }  # fmt: skip
     writer = ResultsWriter(folder, run, args.overwrite, args.format, args.overlay, args.threshold)
     started = time.perf_counter()
-    done = 0
-    for detection in tqdm(
-        detector.stream(source), total=source.total, unit='img', disable=None, dynamic_ncols=True
-    ):
-        writer.write(detection)
-        if args.save_stages and staged is not None:
-            writer.write_stages(detection.name, staged.decompose(detection.image))
-        done += 1
-    writer.close()
+    done = without_stages = 0
+    detections: Iterable[Detection] = detector.stream(source) if live is None else live
+    if temporal is not None:
+        detections = temporal(detections)
+    try:
+        for detection in tqdm(detections, total=source.total, unit='img', disable=None, dynamic_ncols=True):
+            writer.write(detection)
+            if decomposer is not None and args.tile and max(detection.image.shape) > args.tile:
+                without_stages += 1
+            elif decomposer is not None:
+                stages = decomposer.decompose(detection.image)
+                writer.write_stages(detection.name, stages_picture(stages, detection.scores))
+            if video is not None:
+                video.write(detection.image, detection.targets, detection.name)
+            done += 1
+    finally:
+        writer.close()
+        if video is not None:
+            video.close()
     seconds = time.perf_counter() - started
     print(
         f'{done} maps in {folder} ({seconds:.1f} s, {done / max(seconds, 1e-9):.1f} images/s with reading and writing)'
     )
+    if live is not None and live.latencies:
+        median, high = 1e3 * np.percentile(live.latencies, (50, 95))
+        print(f'latency: median {median:.1f} ms, 95 % {high:.1f} ms; {live.dropped} frames dropped')
+    if without_stages:
+        print(f'{without_stages} frames are larger than --tile {args.tile}: no stages drawn', file=sys.stderr)
     for message in source.failed:
         print(f'error: {message}', file=sys.stderr)
     if source.failed:

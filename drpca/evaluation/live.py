@@ -41,7 +41,7 @@ def score_split(
 
     def frames() -> Iterator[Frame]:
         for name in names:
-            frame = split.read_image(name)
+            frame = split.read_image(name, mapper.grey)
             yield name, frame if change is None else change(frame, name)
 
     sizes = dict.fromkeys(protocol.size for protocol in protocols)

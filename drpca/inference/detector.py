@@ -16,6 +16,7 @@ from drpca.engine.config import find_config, load_config
 from drpca.errors import UserError
 from drpca.inference.backends import SUFFIXES, ExportedMapper, open_backend
 from drpca.inference.frames import Frame, FrameSource
+from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.mappers import (
     BaselineMapper,
     FrameMapper,
@@ -52,6 +53,9 @@ class Detection:
         scores: (H, W) float32 in [0, 1].
         mask: (H, W) bool, scores above the threshold.
         targets: One entry per 8-connected component of the mask.
+        index: Place of the frame in a live stream, counting those dropped; None elsewhere, like the next two.
+        time: Seconds from the start of a live stream to the frame's arrival.
+        latency: Seconds from the frame's arrival to this result.
     """
 
     name: str
@@ -59,6 +63,9 @@ class Detection:
     scores: np.ndarray
     mask: np.ndarray
     targets: list[Target]
+    index: int | None = None
+    time: float | None = None
+    latency: float | None = None
 
 
 class Detector:
@@ -67,6 +74,7 @@ class Detector:
     >>> detector = drpca.Detector('rpcanet_sirstv1', 'RPCANet_SIRST.pkl')
     >>> detections = detector('frames/')
     >>> for detection in detector.stream('flight.mp4'): ...
+    >>> for detection in detector.live(0, when_full='drop'): ...
 
     Args:
         model: A network or :class:`drpca.models.detector.DetectionModel` with weights; a registered network's
@@ -145,13 +153,37 @@ class Detector:
         return list(self.stream(images))
 
     def stream(self, frames: Any) -> Iterator[Detection]:
-        """The same one by one, holding one batch in memory: for videos, long sequences and cameras.
+        """The same one by one, holding one batch in memory: for videos and long sequences.
 
         Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
         """
-        source = frames if isinstance(frames, FrameSource) else FrameSource(frames)
-        for mapped in self.mapper.map_frames(source):
+        for mapped in self.mapper.map_frames(self._source(frames)):
             yield self._detection(mapped)
+
+    def live(
+        self,
+        frames: Any,
+        *,
+        queue: int = QUEUE,
+        when_full: str = 'block',
+        rate: float | None = None,
+    ) -> LiveStream:
+        """The same while a thread reads ahead, each frame by itself, with its latency.
+
+        Args:
+            frames: A video, the number of a camera, the URL of a stream, or anything :meth:`stream` takes.
+            queue: Frames that may wait.
+            when_full: ``'block'``: the source waits, nothing is lost. ``'drop'``: the frame that has waited
+                longest is dropped, and ``LiveStream.dropped`` counts it.
+            rate: Frames per second at which a recording is played; None: as fast as it is read.
+
+        Raises:
+            UserError: A bad option; while iterating, as :meth:`stream`.
+        """
+        return LiveStream(self, self._source(frames), queue, when_full, rate)
+
+    def _source(self, frames: Any) -> FrameSource:
+        return frames if isinstance(frames, FrameSource) else self.mapper.source(frames)
 
     def _detection(self, mapped: MappedFrame) -> Detection:
         mask = mapped.scores > self.threshold

@@ -1,9 +1,9 @@
-"""Frames from whatever holds them: arrays, tensors, image files, folders, videos, and iterables of these."""
+"""Frames from whatever holds them: arrays, tensors, image files, folders, videos, cameras, iterables of these."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 import torch
 
-from drpca.datasets.io import IMAGE_SUFFIXES, read_image
+from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, read_image
 from drpca.errors import UserError
+from drpca.inference.video import camera_frames, is_camera, is_video, video_facts, video_frames
 
 Frame = tuple[str, np.ndarray]
 
-VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
 MIN_SIDE = 8
 
 
@@ -43,43 +43,52 @@ class FrameSource:
     Args:
         images: A (H, W) array or tensor; several as (N, H, W) or (N, 1, H, W); a colour picture
             (H, W, 3 or 4), blue first as OpenCV reads it; the path of an image, a video or a folder of
-            images; or an iterable of these, in which ``(name, array or Path)`` names a frame. Values are
-            uint8, uint16 or float in [0, 1].
+            images; the number of a camera or the URL of a stream; or an iterable of arrays and paths, in which
+            ``(name, array or Path)`` names a frame. Values are uint8, uint16 or float in [0, 1].
         keep_going: Note what cannot be read in ``failed`` and go on with the next frame, instead of raising.
         min_side: Smallest height and width.
+        grey: How colour files become grey; see :func:`drpca.datasets.io.read_image`.
 
     Attributes:
         failed: One line for each frame or file that could not be read.
         total: How many frames there are, None if that shows only at the end.
+        rate: Frames per second of a video, None for anything else.
 
     Raises:
         UserError: While iterating: no such file, damaged, of another kind of values, or too small; a video
-            that ends before the number of frames it announces.
+            that ends before the number of frames it announces; a camera that gives no more frames.
     """
 
-    def __init__(self, images: Any, keep_going: bool = False, min_side: int = MIN_SIDE) -> None:
-        if isinstance(images, str | os.PathLike) and Path(images).is_dir():
+    def __init__(
+        self,
+        images: Any,
+        keep_going: bool = False,
+        min_side: int = MIN_SIDE,
+        grey: GreyRule = 'opencv',
+    ) -> None:
+        if isinstance(images, str | os.PathLike) and not is_camera(images) and Path(images).is_dir():
             images = list_images(Path(images))
         self.images = images
         self.keep_going = keep_going
         self.min_side = min_side
+        self.grey: GreyRule = grey
         self.failed: list[str] = []
-        self.total = self._count()
+        self.total: int | None = len(images) if isinstance(images, list) else None
+        self.rate: float | None = None
+        if isinstance(images, str | os.PathLike) and not is_camera(images):
+            self.total, self.rate = video_facts(images) if is_video(images) else (1, None)
         self._unnamed = 0
-
-    def _count(self) -> int | None:
-        if isinstance(self.images, str | os.PathLike):
-            is_video = Path(self.images).suffix.lower() in VIDEO_SUFFIXES
-            return _announced_frames(Path(self.images)) if is_video else 1
-        return len(self.images) if isinstance(self.images, list) else None
 
     def __iter__(self) -> Iterator[Frame]:
         self._unnamed = 0
         is_one = isinstance(self.images, str | os.PathLike | np.ndarray | torch.Tensor) or _is_named(
             self.images
         )
-        for item in [self.images] if is_one else self.images:
-            frames = self._frames(item)
+        if is_camera(self.images):
+            parts: Iterable[Iterator[Frame]] = [camera_frames(self.images)]
+        else:
+            parts = (self._frames(item) for item in ([self.images] if is_one else self.images))
+        for frames in parts:
             while True:
                 try:
                     name, frame = next(frames)
@@ -100,10 +109,10 @@ class FrameSource:
             if path.is_dir():
                 for file in list_images(path):
                     yield from self._frames(file)
-            elif path.suffix.lower() in VIDEO_SUFFIXES:
+            elif is_video(path):
                 yield from video_frames(path)
             else:
-                yield name or path.stem, read_image(path)
+                yield name or path.stem, read_image(path, self.grey)
         elif isinstance(item, np.ndarray | torch.Tensor):
             for frame in _split(np.asarray(item.detach().cpu() if isinstance(item, torch.Tensor) else item)):
                 self._unnamed += name is None
@@ -144,41 +153,3 @@ def _split(array: np.ndarray) -> Iterator[np.ndarray]:
         yield from array.reshape(-1, *array.shape[-2:])
     else:
         raise UserError(f'Expected (H, W), (N, H, W), (N, 1, H, W) or (H, W, 3), got shape {array.shape}.')
-
-
-def _announced_frames(path: Path) -> int | None:
-    video = cv2.VideoCapture(str(path))
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT)) if video.isOpened() else 0
-    video.release()
-    return count if count > 0 else None
-
-
-def video_frames(path: Path) -> Iterator[Frame]:
-    """The frames of a video as grey uint8 values, named ``STEM_000000``, ``STEM_000001``, …
-
-    Raises:
-        UserError: The file is missing or no video; or, after its last readable frame, it announced more.
-    """
-    if not path.is_file():
-        raise UserError(f'Cannot read video {path}: no such file.')
-    video = cv2.VideoCapture(str(path))
-    try:
-        if not video.isOpened():
-            raise UserError(f'Cannot read video {path}: not a video, or truncated; fetch it again.')
-        announced = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-        count = 0
-        while True:
-            ok, frame = video.read()
-            if not ok:
-                break
-            yield (
-                f'{path.stem}_{count:06d}',
-                frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY),
-            )
-            count += 1
-        if count < announced:
-            raise UserError(
-                f'Video {path} ends after frame {count} of {announced}: truncated or damaged; fetch it again.'
-            )
-    finally:
-        video.release()

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from drpca.datasets.io import resize_image, to_unit
+from drpca.datasets.io import GreyRule, resize_image, to_unit
 from drpca.engine.checkpoint import load_weights
 from drpca.engine.config import explain_build_error
 from drpca.errors import UserError
-from drpca.inference.frames import Frame
+from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
 from drpca.inference.optimise import optimise_model
 from drpca.inference.tiling import map_in_tiles
 from drpca.models.detector import DetectionModel
-from drpca.models.unfolding import ABSENT, StageState
 from drpca.registry import BASELINES, MODELS
 
 TILE = 1024
@@ -29,6 +28,9 @@ OVERLAP = 64
 
 class ScoreMapper(Protocol):
     """What ``inference.py`` needs of a detector."""
+
+    @property
+    def grey(self) -> GreyRule: ...
 
     def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """(name, (H, W) uint8, uint16 or float) → (name, (H', W') float32 in [0, 1]), in order."""
@@ -76,6 +78,20 @@ class FrameMapper(ABC):
         self.overlap = min(overlap, tile // 2) if tile else overlap
         self.batch_size = batch_size
 
+    @property
+    def min_side(self) -> int:
+        """Smallest height and width of a frame."""
+        return MIN_SIDE if self.frame_size is None else 1
+
+    @property
+    def grey(self) -> GreyRule:
+        """How colour files become grey."""
+        return 'opencv'
+
+    def source(self, images: Any, keep_going: bool = False) -> FrameSource:
+        """The frames of ``images``, read as this detector needs them; see :class:`FrameSource`."""
+        return FrameSource(images, keep_going, self.min_side, self.grey)
+
     @abstractmethod
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         """(H, W) float32 images in [0, 1] of equal size → (H, W) float32 score maps in [0, 1]."""
@@ -84,17 +100,20 @@ class FrameMapper(ABC):
         """Score maps with their images, in order. Equal sizes in a row share a batch."""
         batch: list[Frame] = []
         for name, frame in frames:
-            image = unit(frame if self.frame_size is None else self._resize(frame))
+            image = self.prepare(frame)
             is_large = self.tile is not None and max(image.shape) > self.tile
-            if batch and (is_large or len(batch) == self.batch_size or batch[0][1].shape != image.shape):
+            if batch and (is_large or batch[0][1].shape != image.shape):
                 yield from self._map_batch(batch)
                 batch = []
             if is_large:
                 assert self.tile is not None
                 scores = map_in_tiles(image, self.score_batch, self.tile, self.overlap, self.batch_size)
                 yield MappedFrame(name, image, scores)
-            else:
-                batch.append((name, image))
+                continue
+            batch.append((name, image))
+            if len(batch) == self.batch_size:
+                yield from self._map_batch(batch)
+                batch = []
         if batch:
             yield from self._map_batch(batch)
 
@@ -103,9 +122,12 @@ class FrameMapper(ABC):
         for mapped in self.map_frames(frames):
             yield mapped.name, mapped.scores
 
-    def _resize(self, frame: np.ndarray) -> np.ndarray:
-        assert self.frame_size is not None
-        return resize_image(frame.astype(np.float32) if frame.dtype.kind == 'f' else frame, self.frame_size)
+    def prepare(self, frame: np.ndarray) -> np.ndarray:
+        """(H, W) uint8, uint16 or float in [0, 1] → (H', W') float32 in [0, 1], as the detector sees it."""
+        if self.frame_size is not None:
+            frame = frame.astype(np.float32) if frame.dtype.kind == 'f' else frame
+            frame = resize_image(frame, self.frame_size)
+        return unit(frame)
 
     def _map_batch(self, batch: list[Frame]) -> Iterator[MappedFrame]:
         for (name, image), scores in zip(batch, self.score_batch([image for _, image in batch])):
@@ -161,25 +183,6 @@ class NetworkMapper(FrameMapper):
         """The network has a decomposition to look at."""
         return hasattr(self.model.network, 'decompose')
 
-    @torch.inference_mode()
-    def decompose(self, image: np.ndarray) -> list[StageState]:
-        """(H, W) float32 in [0, 1] → the decomposition after every stage, (1, 1, H, W) each."""
-        batch = torch.from_numpy(image)[None, None].to(self.device)
-        network: Any = self.model.network
-        height, width = image.shape
-        kept: list[list[bool]] = []
-
-        def variables(prepared: torch.Tensor) -> list[torch.Tensor]:
-            states = network.decompose(prepared)
-            kept.extend([value is not ABSENT for value in state] for state in states)
-            return [value for state in states for value in state if value is not ABSENT]
-
-        values = iter(self.model._run(variables, batch))
-        return [
-            StageState(*(next(values)[..., :height, :width] if present else ABSENT for present in state))
-            for state in kept
-        ]
-
 
 class BaselineMapper(FrameMapper):
     """Score maps of a classical method; frames are resized where its preset says so, and never cut."""
@@ -187,6 +190,14 @@ class BaselineMapper(FrameMapper):
     def __init__(self, baseline: Any) -> None:
         super().__init__(None)
         self.baseline = baseline
+
+    @property
+    def min_side(self) -> int:
+        return max(MIN_SIDE, self.baseline.min_size) if self.baseline.input_size is None else 1
+
+    @property
+    def grey(self) -> GreyRule:
+        return self.baseline.grey
 
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         return [self.baseline.scores(image) for image in images]

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from drpca.evaluation.targets import BACKGROUND_MARGIN
 
-_EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
+EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Target:
         snr: Local signal-to-noise ratio of the image, |μ_target − μ_background| / σ_background, the background
             being the window of 20 pixels around the box without any target (Gao et al., IEEE TIP 2013);
             infinite on a flat background, NaN without one.
+        track: Number of the track that confirmed it (:mod:`drpca.inference.temporal`), else None.
     """
 
     row: float
@@ -36,6 +37,7 @@ class Target:
     peak: float
     mean: float
     snr: float
+    track: int | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no infinity or NaN: those become None."""
@@ -53,7 +55,7 @@ def find_targets(scores: np.ndarray, image: np.ndarray, mask: np.ndarray) -> lis
         image: (H, W) grey values at the same size.
         mask: (H, W) bool, where the scores exceed the threshold.
     """
-    labels, _ = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
+    labels, _ = ndimage.label(mask, structure=EIGHT_NEIGHBOURS)
     return [
         _describe(scores, image, mask, labels, index + 1, box)
         for index, box in enumerate(ndimage.find_objects(labels))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from itertools import islice
+from collections.abc import Callable
+from itertools import islice, product
 
 import numpy as np
 
@@ -33,8 +33,9 @@ def map_in_tiles(
 ) -> np.ndarray:
     """The score map of a frame of any size.
 
-    A tile's weight falls to almost nothing at its edge, so that no edge shows in the blend. Two maps of the
-    frame's size are kept besides the tiles of one batch.
+    A tile's weight falls to almost nothing at its edge, so that no edge shows in the blend. Weights are a product
+    of rows and columns, and so is their sum over the grid of tiles: besides the tiles of one batch, one map of
+    the frame's size is kept.
 
     Args:
         image: (H, W).
@@ -48,19 +49,28 @@ def map_in_tiles(
     """
     if not 0 <= overlap <= tile // 2:
         raise UserError(f'Expected an overlap from 0 to half the tile ({tile // 2}), got {overlap}.')
-    height, width = min(tile, image.shape[0]), min(tile, image.shape[1])
-    corners: Iterator[tuple[int, int]] = (
-        (top, left)
-        for top in tile_starts(image.shape[0], tile, overlap)
-        for left in tile_starts(image.shape[1], tile, overlap)
+    (row_window, row_starts, row_sum), (column_window, column_starts, column_sum) = (
+        _weights(length, tile, overlap) for length in image.shape
     )
-    window = np.outer(ramp_window(height, overlap), ramp_window(width, overlap))
+    window = np.outer(row_window, column_window)
+    corners = product(row_starts, column_starts)
     total = np.zeros(image.shape, np.float32)
-    weight = np.zeros(image.shape, np.float32)
     while batch := list(islice(corners, batch_size)):
-        places = [(slice(top, top + height), slice(left, left + width)) for top, left in batch]
+        places = [
+            (slice(top, top + len(row_window)), slice(left, left + len(column_window))) for top, left in batch
+        ]
         for place, scores in zip(places, score([image[place] for place in places])):
             total[place] += window * scores
-            weight[place] += window
-    total /= weight
+    total /= row_sum[:, None]
+    total /= column_sum
     return np.clip(total, 0, 1, out=total)
+
+
+def _weights(length: int, tile: int, overlap: int) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Along one axis: the weights of a tile, the first pixels of all tiles, the sum of their weights (length,)."""
+    starts = tile_starts(length, tile, overlap)
+    window = ramp_window(min(tile, length), overlap)
+    total = np.zeros(length, np.float32)
+    for start in starts:
+        total[start : start + len(window)] += window
+    return window, starts, total

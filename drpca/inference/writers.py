@@ -16,18 +16,28 @@ from scipy.io import savemat
 
 from drpca.errors import UserError
 from drpca.inference.detector import Detection
-from drpca.models.unfolding import ABSENT, StageState
-from drpca.visualization.panels import caption, outline, side_by_side, to_grey
+from drpca.visualization.panels import outline
 
 RUN = 'run.json'
 # Two runs with the same values here write the same maps.
-IDENTITY = ('config', 'model', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile', 'precision')
+IDENTITY = (
+    'config',
+    'model',
+    'checkpoint_sha256',
+    'dataset',
+    'split',
+    'input',
+    'size',
+    'tile',
+    'precision',
+    'temporal',
+)
 FORMATS = ('png', 'mat', 'json', 'csv', 'coco')
 PARTS = ('img', 'mat', 'json', 'overlay', 'stages')
 
 CSV = 'targets.csv'
 COCO = 'coco.json'
-COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr')
+COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track')
 
 
 class ResultsWriter:
@@ -157,7 +167,8 @@ class ResultsWriter:
                         target.mean,
                         target.snr,
                     )
-                    rows.writerow([detection.name, *(round(value, 6) for value in values)])
+                    track = '' if target.track is None else target.track
+                    rows.writerow([detection.name, *(round(value, 6) for value in values), track])
 
         self._save(CSV, append)
 
@@ -173,6 +184,7 @@ class ResultsWriter:
             self._coco['annotations'].append({
                 'id': len(self._coco['annotations']) + 1, 'image_id': image_id, 'category_id': 1, 'iscrowd': 0,
                 'bbox': [left, top, right - left, bottom - top], 'area': target.area, 'score': target.peak,
+                **({} if target.track is None else {'track_id': target.track}),
                 'segmentation': {'size': [height, width], 'counts': run_lengths(labels, index + 1, target.box)},
             })  # fmt: skip
 
@@ -180,26 +192,14 @@ class ResultsWriter:
         picture = outline(detection.image, detection.mask)
         self._save_png(f'overlay/{detection.name}.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
-    def write_stages(self, name: str, stages: Sequence[StageState]) -> None:
-        """Save ``stages/NAME.png``: D, B, T and N in a row per stage, each stretched to its own range."""
-        rows = []
-        for number, stage in enumerate(stages, start=1):
-            variables = {
-                'D': stage.reconstruction, 'B': stage.background, 'T': stage.target, 'N': stage.noise,
-            }  # fmt: skip
-            rows.append(
-                side_by_side(
-                    [
-                        caption(
-                            to_grey(value[0, 0].float().cpu().numpy(), stretch=True),
-                            f'{title} stage {number}',
-                        )
-                        for title, value in variables.items()
-                        if value is not ABSENT
-                    ]
-                )
-            )
-        self._save_png(f'stages/{name}.png', np.concatenate(rows))
+    def write_stages(self, name: str, picture: np.ndarray) -> None:
+        """Save ``stages/NAME.png``.
+
+        Args:
+            name: Of the frame.
+            picture: (H, W, 3) uint8, RGB, see :func:`drpca.visualization.stages.stages_picture`.
+        """
+        self._save_png(f'stages/{name}.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
         """Write the files that describe all frames together."""

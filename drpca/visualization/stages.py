@@ -14,7 +14,7 @@ import numpy as np
 
 from drpca.errors import UserError
 from drpca.inference.decomposer import FrameDecomposition
-from drpca.visualization.panels import GAP, caption, side_by_side, to_grey
+from drpca.visualization.panels import GAP, caption, enlarge, side_by_side, to_grey
 
 FOLDER = 'stage_pictures'
 """Name of the folder inside ``results/<dataset>/`` where the report looks for pictures."""
@@ -23,15 +23,9 @@ INDEX = 'stages.json'
 _TILE = 200
 
 
-def _enlarge(picture: np.ndarray) -> np.ndarray:
-    """By a whole factor, pixels kept, until captions fit above it."""
-    factor = -(-_TILE // min(picture.shape[:2])) if min(picture.shape[:2]) < _TILE else 1
-    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
 def _tile(title: str, values: np.ndarray, stretch: bool = True) -> np.ndarray:
     text = f'{title}  {values.min():.3g} .. {values.max():.3g}' if stretch else title
-    return caption(_enlarge(to_grey(values, stretch)), text)
+    return caption(enlarge(to_grey(values, stretch), _TILE), text)
 
 
 def stages_picture(

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from drpca.baselines import Baseline, map_images
+from drpca.datasets.io import read_image
 from drpca.errors import UserError
+from drpca.inference.mappers import BaselineMapper
 from drpca.registry import BASELINES
 from tests.support import ROOT
 
@@ -231,3 +234,14 @@ def test_reference_rows_name_every_method() -> None:
     for row in reference['rows'].values():
         iou, f1 = (value / 100 for value in row['measured'][:2])
         assert f1 == pytest.approx(2 * iou / (1 + iou), abs=2e-4)
+
+
+@pytest.mark.parametrize(('preset', 'grey'), [('leaderboard', 'luma'), ('paper', 'opencv')])
+def test_colour_files_become_grey_by_the_rule_of_the_preset(tmp_path, preset, grey):
+    colours = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(colours).save(tmp_path / 'a.png')
+    mapper = BaselineMapper(BASELINES.build({'type': 'MaxMedian', 'preset': preset}))
+    ((_, frame),) = mapper.source(tmp_path / 'a.png')
+    np.testing.assert_array_equal(frame, read_image(tmp_path / 'a.png', grey))
+    other = 'opencv' if grey == 'luma' else 'luma'
+    assert (frame != read_image(tmp_path / 'a.png', other)).any()

@@ -170,6 +170,8 @@ def test_json_has_no_nan():
 class Listener:
     """A detector that keeps the frames it is shown and finds nothing."""
 
+    grey = 'opencv'
+
     def __init__(self):
         self.seen = []
 
@@ -182,7 +184,7 @@ class Listener:
 class TwoFrames:
     """A split of two equal frames."""
 
-    def read_image(self, name):
+    def read_image(self, name, grey):
         return GREY
 
     def read_mask(self, name):

@@ -3,14 +3,16 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from drpca.errors import UserError
 from drpca.evaluation.corruptions import Corruption
 from drpca.evaluation.decomposition import measure
 from drpca.evaluation.robustness import Result
 from drpca.inference.decomposer import FrameDecomposition, StageRecord
+from drpca.models.detector import DetectionModel
 from drpca.visualization import curves
-from drpca.visualization.panels import CAPTION_HEIGHT, GAP
+from drpca.visualization.panels import CAPTION_HEIGHT, GAP, decomposition_panel
 from drpca.visualization.stages import StageFolder, read_index, stages_picture
 
 SIZE = 200
@@ -135,3 +137,24 @@ def test_curves_of_a_decomposition_show_its_means():
     epsilon, gamma = curves.scalars_figure(measured).axes
     assert epsilon.lines[0].get_ydata().tolist() == [0.5, 0.5]
     assert gamma.get_title() == 'gamma'
+
+
+@pytest.mark.parametrize('name', ['RPCANet', 'RPCANetPlus', 'LRRNet'])
+def test_decomposition_of_a_model_is_in_image_units_and_of_its_size(name):
+    torch.manual_seed(0)
+    stages = {} if name == 'LRRNet' else {'num_stages': 2}
+    model = DetectionModel({'type': name, **stages}, mean=0.3, std=0.2, pad_multiple=16).eval()
+    image = torch.rand(2, 1, 21, 34)
+    with torch.inference_mode():
+        outputs, states = model.outputs(image), model.decompose(image)
+    assert all(value.shape == image.shape for state in states for value in state if value is not None)
+    assert torch.allclose(states[-1].target, outputs['target'], atol=1e-4)
+    assert torch.allclose(states[-1].reconstruction, outputs['reconstruction'], atol=1e-4)
+    assert not torch.allclose(states[-1].reconstruction, (outputs['reconstruction'] - 0.3) / 0.2, atol=1e-2)
+    assert (states[0].noise is None) == (name != 'RPCANetPlus')
+
+
+def test_panel_of_the_last_stage():
+    model = DetectionModel({'type': 'RPCANetPlus', 'num_stages': 1}).eval()
+    picture = decomposition_panel(model, torch.rand(1, 6, 40), torch.zeros(1, 6, 40))
+    assert picture.shape == (6 + CAPTION_HEIGHT, 6 * 40 + 5 * GAP, 3), 'D, B, T, N, score and mask'

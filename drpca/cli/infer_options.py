@@ -1,0 +1,164 @@
+"""Options of ``inference.py``."""
+
+from __future__ import annotations
+
+import argparse
+
+from mmengine.config import DictAction
+
+from drpca.cli.common import command_parser, size_argument
+from drpca.inference.backends import BACKENDS
+from drpca.inference.live import QUEUE, WHEN_FULL
+from drpca.inference.mappers import TILE
+from drpca.inference.optimise import PRECISIONS
+from drpca.inference.video import CODECS
+from drpca.inference.writers import FORMATS
+
+EXAMPLES = """\
+  python inference.py                                    newest best.pth under checkpoints, on its test split
+  python inference.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --size native --out results/native
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input frames/ --out results/mine
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input flight.mp4 --size native --format csv --overlay
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input flight.mp4 --video-out found.mp4 --confirm 3 5
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input 0 --live drop --format csv --video-out found.mp4
+  python inference.py configs/classical/tophat.py --dataset SIRSTv1
+
+exit status
+  0  finished
+  1  finished, but some images or the rest of a video could not be read; they are named on standard error
+  2  wrong usage or input; one line on standard error says what to do
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        'inference.py',
+        'Write score maps: OUT/<dataset>/img/NAME.png (0-255), OUT/<dataset>/mat/NAME.mat (key T, float32 in [0, 1]) '
+        'and OUT/<dataset>/run.json. Score them with cal_from_mask.py.',
+        EXAMPLES,
+    )
+    parser.add_argument(
+        'config', nargs='?', metavar='CONFIG', help='config file or name (default: the one in the checkpoint)'
+    )
+    parser.add_argument(
+        '--checkpoint',
+        metavar='FILE',
+        help='weights: published, ours, or a file of tools/export.py (default: newest best.pth under checkpoints)',
+    )
+    parser.add_argument(
+        '--input', metavar='PATH',
+        help='an image, a video, a folder of images, the number of a camera or the URL of a stream (default: the data '
+        'set)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--out', default='results', metavar='DIR', help='results folder (default: %(default)s)'
+    )
+    parser.add_argument('--dataset', metavar='D', help="data set (default: the config's)")
+    parser.add_argument('--split', metavar='S', help='split (default: test)')
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
+    )
+    parser.add_argument(
+        '--size', type=size_argument, metavar='N|native',
+        help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
+    )  # fmt: skip
+    parser.add_argument(
+        '--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)'
+    )
+    parser.add_argument(
+        '--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)'
+    )
+    parser.add_argument(
+        '--tile', type=tile_argument, default=TILE, metavar='N',
+        help='cut larger frames into overlapping N × N tiles; 0: never (default: %(default)s)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--precision',
+        choices=list(PRECISIONS),
+        default='fp32',
+        help='of the convolutions (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--backend', choices=['auto', *BACKENDS], default='auto',
+        help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
+    )  # fmt: skip
+    parser.add_argument(
+        '--format', nargs='+', choices=FORMATS, default=['png', 'mat'],
+        help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
+    )  # fmt: skip
+    parser.add_argument(
+        '--threshold',
+        type=float,
+        default=0.5,
+        metavar='S',
+        help='scores above it are targets (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--overlay', action='store_true', help='write overlay/NAME.png: detections in the image'
+    )
+    parser.add_argument(
+        '--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage'
+    )
+    parser.add_argument(
+        '--overwrite', action='store_true', help="replace another run's maps, and the file of --video-out"
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override keys of the config',
+    )
+    _add_sequence_options(parser)
+    return parser
+
+
+def _add_sequence_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group('videos and cameras')
+    group.add_argument(
+        '--video-out', metavar='FILE',
+        help=f'also write a video with boxes, scores and frame numbers ({", ".join(CODECS)})',
+    )  # fmt: skip
+    group.add_argument(
+        '--live', choices=WHEN_FULL,
+        help='read ahead in a thread, one frame at a time, and report the latency. When the queue is full, block: '
+        'the source waits; drop: the frame that has waited longest is dropped, and a video is played at its own rate '
+        '(default for a camera: drop)',
+    )  # fmt: skip
+    group.add_argument(
+        '--queue', type=int, metavar='N', help=f'with --live: frames that may wait (default: {QUEUE})'
+    )
+    group.add_argument(
+        '--confirm', nargs=2, type=int, metavar=('M', 'N'),
+        help='report only what is found in at least M of the last N frames on the track of a moving target',
+    )  # fmt: skip
+    group.add_argument(
+        '--candidate-threshold', type=float, metavar='S',
+        help='with --confirm: scores above it count (default: half of --threshold)',
+    )  # fmt: skip
+    group.add_argument(
+        '--max-speed', type=float, metavar='PX',
+        help='with --confirm: largest motion of a target, in pixels per frame (default: 4)',
+    )  # fmt: skip
+    group.add_argument(
+        '--gate', type=float, metavar='PX',
+        help='with --confirm: largest distance from the predicted place, in pixels per frame (default: 2)',
+    )  # fmt: skip
+    group.add_argument(
+        '--min-speed', type=float, metavar='PX',
+        help='with --confirm: smallest motion of a target, in pixels per frame (default: 0)',
+    )  # fmt: skip
+    group.add_argument(
+        '--stabilise', action='store_true', help='with --confirm: take out shifts of the whole picture'
+    )
+
+
+def tile_argument(text: str) -> int | None:
+    """``0`` → None."""
+    if not text.isdigit() or 0 < int(text) < 64:
+        raise argparse.ArgumentTypeError(
+            f'expected a side of at least 64 pixels, or 0 for no tiles, got {text!r}'
+        )
+    return int(text) or None

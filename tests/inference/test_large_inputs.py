@@ -1,0 +1,158 @@
+"""Folders of a thousand images, damaged ones among them, and frames of 4096 × 4096 pixels."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from drpca.cli import infer
+from tests.support import ROOT
+
+COUNT = 1000
+
+
+def _image(index: int) -> np.ndarray:
+    image = np.full((64, 64), 40, np.uint8)
+    image[20 + index % 20, 30] = 200
+    return image
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """1,000 images; the names of the ten that cannot be read begin with 'bad'."""
+    folder = tmp_path_factory.mktemp('many') / 'frames'
+    folder.mkdir()
+    whole = cv2.imencode('.png', _image(0))[1].tobytes()
+    jpeg = cv2.imencode('.jpg', np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[1].tobytes()
+    for index in range(COUNT - 10):
+        (folder / f'frame_{index:04d}.png').write_bytes(cv2.imencode('.png', _image(index))[1].tobytes())
+    (folder / 'bad_cut.png').write_bytes(whole[: len(whole) // 2])
+    (folder / 'bad_cut_jpeg.jpg').write_bytes(jpeg[: len(jpeg) // 2])
+    (folder / 'bad_empty.png').write_bytes(b'')
+    (folder / 'bad_text.png').write_text('this is no picture\n')
+    (folder / 'bad_bit.png').write_bytes(whole[:50] + bytes([whole[50] ^ 255]) + whole[51:])
+    (folder / 'bad_header.bmp').write_bytes(b'BM' + bytes(60))
+    (folder / 'bad_folder.png').mkdir()
+    (folder / 'bad_link.png').symlink_to('nowhere.png')
+    cv2.imwrite(str(folder / 'bad_float.tiff'), np.zeros((64, 64), np.float32))
+    tiff = cv2.imencode('.tiff', _image(0))[1].tobytes()
+    (folder / 'bad_cut_tiff.tif').write_bytes(tiff[: len(tiff) // 2])
+    return folder
+
+
+def test_ten_damaged_images_of_a_thousand(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert infer.main(['tophat_paper', '--input', str(folder), '--format', 'png']) == 1
+    told = capsys.readouterr()
+    damaged = sorted(path.stem for path in folder.glob('bad*'))
+    lines = [line for line in told.err.splitlines() if line.startswith('error: ')]
+    assert len(damaged) == len(lines) == 10
+    assert all(sum(f'/{name}.' in line for line in lines) == 1 for name in damaged)
+    assert f'10 of {COUNT} inputs could not be read' in told.err
+    assert f'{COUNT - 10} maps' in told.out
+    written = sorted(path.stem for path in Path('results/frames/img').iterdir())
+    assert written == [f'frame_{index:04d}' for index in range(COUNT - 10)]
+    scores = cv2.imread('results/frames/img/frame_0007.png', cv2.IMREAD_UNCHANGED)
+    assert np.argwhere(scores > 127).tolist() == [[27, 30]], 'each map belongs to its image'
+
+
+def test_an_image_too_small_for_the_method_does_not_stop_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('frames').mkdir()
+    for name, side in (('a', 40), ('b', 12), ('c', 40)):
+        cv2.imwrite(f'frames/{name}.png', _image(0)[:side])
+    options = ['--cfg-options', 'model.patch_size=20', 'model.step=20']
+    assert infer.main(['ipi_paper', '--input', 'frames', '--format', 'png', *options]) == 1
+    assert 'error: b is 12 × 64 pixels; at least 20 × 20 are needed.' in capsys.readouterr().err
+    assert sorted(path.name for path in Path('results/frames/img').iterdir()) == ['a.png', 'c.png']
+
+
+def test_images_that_differ_in_suffix_alone_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('frames').mkdir()
+    for name in ('a.png', 'a.bmp', 'b.png'):
+        cv2.imwrite(f'frames/{name}', _image(0))
+    assert infer.main(['tophat_paper', '--input', 'frames']) == 2
+    assert 'two images are called a' in capsys.readouterr().err
+    assert not Path('results').exists()
+
+
+PEAK = """
+import resource, sys
+import cv2, numpy as np, torch
+from drpca.cli import infer
+from drpca.registry import MODELS
+
+torch.set_num_threads(1)
+config, network = sys.argv[1:]
+torch.manual_seed(0)
+torch.save(MODELS.build({'type': network}).state_dict(), 'w.pth')
+frame = np.random.default_rng(0).integers(900, 9000, (4096, 4096), dtype=np.uint16)
+cv2.imwrite('frame.png', frame)
+del frame
+code = infer.main([config, '--checkpoint', 'w.pth', '--size', 'native', '--input', 'frame.png', '--overlay'])
+unit = 2**20 if sys.platform == 'darwin' else 2**10
+print('peak', code, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+"""
+
+
+def peak_memory(folder: Path, script: str, *arguments: str) -> float:
+    """MB that a process held at most."""
+    done = subprocess.run(
+        [sys.executable, '-c', f'import sys; sys.path.insert(0, {str(ROOT)!r})\n{script}', *arguments],
+        cwd=folder, capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    word, code, peak = done.stdout.split('\n')[-2].split()
+    assert (word, code) == ('peak', '0'), done.stderr
+    return float(peak)
+
+
+POINTWISE = """
+import resource, sys
+import numpy as np, torch
+from drpca.inference.detector import Detector
+
+class Pointwise(torch.nn.Module):
+    outputs, in_channels, size_multiple, min_size = ('target',), 1, 1, 8
+
+    def forward(self, image):
+        return (20 * (image - 0.5),)
+
+frame = np.random.default_rng(0).integers(900, 9000, (4096, 4096), dtype=np.uint16)
+frame[1500:1503, 2000:2002] = 60000
+detector = Detector(Pointwise())
+(detection,) = detector.stream([frame])
+assert [target.box for target in detection.targets] == [(1500, 2000, 1503, 2002)]
+unit = 2**20 if sys.platform == 'darwin' else 2**10
+print('peak', 0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+"""
+
+
+def test_memory_around_the_network_on_a_large_frame(tmp_path: Path) -> None:
+    assert peak_memory(tmp_path, POINTWISE) < 1000, 'MB, with Python and PyTorch'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('config', 'network'),
+    [
+        ('rpcanet_sirstv1', 'RPCANet'),
+        ('rpcanet_plus_sirstv1', 'RPCANetPlus'),
+        ('drpcanet_sirstv1', 'DRPCANet'),
+        ('lrrnet_sirstv1', 'LRRNet'),
+    ],
+)
+def test_memory_of_a_large_frame(tmp_path: Path, config: str, network: str) -> None:
+    assert peak_memory(tmp_path, PEAK, config, network) < 2000, 'MB, with reading and writing'
