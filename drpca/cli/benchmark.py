@@ -10,19 +10,14 @@ import torch
 
 from drpca.cli.common import command_parser, guarded
 from drpca.errors import UserError
-from drpca.inference.benchmark import (
-    BASELINE,
-    VARIANTS,
-    Result,
-    measure,
-    plot_tradeoff,
-    to_markdown,
-    write_json,
-)
+from drpca.inference.benchmark import Result, measure, network_names
+from drpca.inference.benchmark_report import plot_tradeoff, to_markdown, write_json
+from drpca.inference.variants import BASELINE, VARIANTS, default_variants
 
 EXAMPLES = """\
   python tools/benchmark.py
   python tools/benchmark.py RPCANet LRRNet --variants optimised optimised-bf16 --threads 2 --repetitions 15
+  python tools/benchmark.py --all --variants optimised --no-memory --repetitions 5
   python tools/benchmark.py --device cuda --sizes 256 512 --batches 1 16 --json speed.json
   python tools/benchmark.py --scores iou.json --plot tradeoff.png        iou.json: {"RPCANet": 0.7038, …}
 """
@@ -38,19 +33,19 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         'networks', nargs='*', default=['RPCANet', 'RPCANetPlus', 'DRPCANet', 'LRRNet'], metavar='NETWORK'
     )
+    parser.add_argument('--all', action='store_true', help='every network there is')
     parser.add_argument(
-        '--variants',
-        nargs='+',
-        choices=list(VARIANTS),
-        default=['channels_last', 'optimised', 'optimised-bf16'],
-    )
+        '--variants', nargs='+', choices=list(VARIANTS), metavar='VARIANT',
+        help=f'some of {", ".join(VARIANTS)} (default: optimised, also in bf16, and exported, if installed)',
+    )  # fmt: skip
     parser.add_argument('--baseline', choices=list(VARIANTS), default=BASELINE, help='default: %(default)s')
     parser.add_argument('--sizes', nargs='+', type=int, default=[256], metavar='N')
     parser.add_argument('--batches', nargs='+', type=int, default=[1], metavar='N')
     parser.add_argument('--device', default='cpu', help='default: %(default)s')
-    parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: all)')
+    parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: cores, or the quota)')
     parser.add_argument('--repetitions', type=int, default=20, metavar='N', help='default: %(default)s')
     parser.add_argument('--warm-up', type=int, default=3, metavar='N', help='default: %(default)s')
+    parser.add_argument('--no-memory', dest='memory', action='store_false', help='skip it: quicker on a CPU')
     parser.add_argument('--json', metavar='FILE', help='write all figures')
     parser.add_argument('--markdown', metavar='FILE', help='write the table')
     parser.add_argument('--scores', metavar='FILE', help='JSON: network → IoU as a ratio, for --plot')
@@ -85,18 +80,19 @@ def main(argv: list[str] | None = None) -> int:
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: no GPU here.')
     results: list[Result] = []
-    for name in args.networks:
+    for name in network_names() if args.all else args.networks:
         for size in args.sizes:
             for batch in args.batches:
                 results += measure(
                     name,
-                    args.variants,
+                    args.variants or default_variants(args.device),
                     size=size,
                     batch=batch,
                     device=args.device,
                     repetitions=args.repetitions,
                     warm_up=args.warm_up,
                     baseline=args.baseline,
+                    memory=args.memory,
                 )
     table = to_markdown(results)
     print(table, end='')

@@ -27,8 +27,11 @@ import torch
 
 from drpca.errors import UserError, unknown_name
 from drpca.inference.mappers import FrameMapper
+from drpca.inference.threads import limit_threads
 
 RULES_KEY = 'drpca'
+PADDING = -1.0
+"""Value of pixels that the network sees as zeros behind its normalisation."""
 SUFFIXES = ('.onnx', '.xml', '.pt2')
 
 
@@ -40,9 +43,10 @@ class InputRules:
         network: Registered name.
         multiple: H and W must be multiples of this.
         min_size: Smallest H and W.
-        pad_value: Grey value of padding at the bottom and the right.
+        pad_value: Of the padding at the bottom and the right; ``PADDING`` where the network normalises.
         pad_mode: ``'constant'`` or ``'reflect'``, without the border pixel.
         inference_size: Size of the recipe the weights were trained with, None: any.
+        fixed_size: The file takes images of this height and width alone, None: of any.
     """
 
     network: str
@@ -51,6 +55,7 @@ class InputRules:
     pad_value: float = 0.0
     pad_mode: str = 'constant'
     inference_size: int | None = None
+    fixed_size: int | None = None
 
     def as_text(self) -> str:
         return json.dumps(asdict(self))
@@ -66,7 +71,17 @@ class InputRules:
             ) from None
 
     def pad(self, images: np.ndarray) -> np.ndarray:
-        """(B, 1, H, W) padded at the bottom and the right."""
+        """(B, 1, H, W) padded at the bottom and the right.
+
+        Raises:
+            UserError: The file takes another size alone.
+        """
+        if self.fixed_size and images.shape[-2:] != (self.fixed_size, self.fixed_size):
+            raise UserError(
+                f'This {self.network} was exported for images of {self.fixed_size} x {self.fixed_size} and got '
+                f'{images.shape[-2]} x {images.shape[-1]}: resize them, with size={self.fixed_size} or --size '
+                f'{self.fixed_size}.'
+            )
         sides = [max(side, self.min_size) for side in images.shape[-2:]]
         add = [side + -side % self.multiple - old for side, old in zip(sides, images.shape[-2:])]
         if not any(add):
@@ -197,6 +212,7 @@ def open_backend(path: str | os.PathLike[str], name: str = 'auto', threads: int 
     Raises:
         UserError: No such file, nothing installed that reads it, or not a file of ours.
     """
+    limit_threads()
     path = Path(path)
     if not path.is_file():
         raise UserError(f'No exported model at {path}: write one with tools/export.py.')
@@ -219,7 +235,8 @@ def open_backend(path: str | os.PathLike[str], name: str = 'auto', threads: int 
 
 
 def _seconds(backend: Backend) -> float:
-    image = np.zeros((1, 1, 256, 256), np.float32)
+    side = backend.rules.fixed_size or 256
+    image = np.zeros((1, 1, side, side), np.float32)
     backend.logits(image)
     times = []
     for _ in range(3):

@@ -2,19 +2,27 @@
 
 Variants take turns in one run: each repetition times every variant once, so that a busy or throttled machine
 slows all of them alike, and the ratio to the baseline is the median of the ratios within repetitions. A
-measurement starts after warm-up calls, and on a GPU ends when the device has finished.
+measurement starts after warm-up calls, and on a GPU ends when the device has finished. Exported networks are
+written to a temporary folder, unchecked, and run on the host's images; INT8 ones are calibrated on random images,
+which does for their speed. Weights are random.
+
+Memory on a CPU is measured in a process per variant: what building the variant and calling it twice adds to the
+process's largest resident set, once PyTorch and the runtime are loaded.
 """
 
 from __future__ import annotations
 
 import copy
 import gc
-import json
+import importlib
+import multiprocessing
 import resource
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +32,18 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from drpca.errors import UserError, unknown_name
-from drpca.inference.optimise import optimise_model
+from drpca.inference.backends import BACKENDS
+from drpca.inference.variants import (
+    BASELINE,
+    VARIANTS,
+    check_variant,
+    export_variant,
+    open_variant,
+    variant_function,
+)
 from drpca.models.comparator_layers import unused_parameter_names
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
-
-BASELINE = 'eager'
-"""The plain forward: eager, NCHW, float32, all outputs."""
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    BASELINE: {},
-    'channels_last': {'channels_last': True},
-    'compile': {'optimise': True, 'compile': True},
-    'optimised': {'optimise': True},
-    'optimised-bf16': {'optimise': True, 'precision': 'bf16'},
-    'optimised-fp16': {'optimise': True, 'precision': 'fp16'},
-    'compile-bf16': {'optimise': True, 'compile': True, 'precision': 'bf16'},
-}
 
 
 @dataclass(frozen=True)
@@ -56,13 +59,14 @@ class Result:
         batch: Images per call.
         parameters: All of them, in millions.
         used_parameters: Without those that the network owns but never uses, as the leaderboard counts them.
-        gflop: Per image, counting a multiplication and an addition as two.
+        gflop: Per image of this size, all outputs; see :func:`count_gflop`.
+        gflop_256: Likewise of 256².
         latency_ms: Median time of a call.
         latency_5: 5th percentile.
         latency_95: 95th percentile.
         images_per_s: Batch over median time.
-        peak_mb: Largest memory: allocated on a GPU; on a CPU what the calls added to the largest resident set
-            of the process (0 where an earlier, larger one hides it).
+        peak_mb: Largest memory: on a GPU what PyTorch allocated, on a CPU what the process grew by; None if not
+            measured.
         speedup: Median over the repetitions of (time of the baseline / time of this variant).
         max_error: Largest difference of the logits from the baseline's.
     """
@@ -76,11 +80,12 @@ class Result:
     parameters: float
     used_parameters: float
     gflop: float
+    gflop_256: float
     latency_ms: float
     latency_5: float
     latency_95: float
     images_per_s: float
-    peak_mb: float
+    peak_mb: float | None
     speedup: float
     max_error: float
 
@@ -93,24 +98,37 @@ def count_parameters(network: nn.Module) -> tuple[int, int]:
 
 
 def count_gflop(network: nn.Module, image: Tensor) -> float:
-    """10⁹ floating-point operations of one forward, convolutions and matrix products, as PyTorch counts them."""
+    """10⁹ floating-point operations of one forward, as PyTorch counts them.
+
+    Convolutions and matrix products only, a multiplication and an addition as two; papers often give
+    multiply-adds, which are half as many.
+    """
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(image)
     return counter.get_total_flops() / 1e9
 
 
-def _function(model: DetectionModel, variant: str, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Image → target logits, in the form that a variant names."""
-    options = dict(VARIANTS[variant])
-    if options.pop('channels_last', False):
-        plain = optimise_model(model, device, optimise=False)
-        plain.memory_format = torch.channels_last
-        plain.network.to(memory_format=torch.channels_last)
-        return plain.detect
-    if options:
-        return optimise_model(model, device, **options).detect
-    plain = copy.deepcopy(model).eval().to(device)
-    return lambda image: plain.outputs(image)['target']
+def _gflop_at(network: Any, side: int) -> float:
+    """Of an image of this side, or the next larger one that the network takes, without computing anything."""
+    side = max(side, network.min_size)
+    side += -side % network.size_multiple
+    channels = getattr(network, 'in_channels', 1)
+    return count_gflop(copy.deepcopy(network).to('meta'), torch.zeros(1, channels, side, side, device='meta'))
+
+
+def network_names() -> list[str]:
+    """All registered networks."""
+    MODELS.get('RPCANet')  # imports the packages that register them
+    return sorted(
+        name for name, kind in MODELS.module_dict.items() if isinstance(getattr(kind, 'outputs', 0), tuple)
+    )
+
+
+def _build(name: str, options: dict[str, Any] | None) -> DetectionModel:
+    if MODELS.get(name) is None:
+        raise unknown_name('network', name, network_names())
+    torch.manual_seed(0)
+    return DetectionModel(MODELS.build({'type': name, **(options or {})})).eval()
 
 
 def _synchronise(device: torch.device) -> None:
@@ -118,12 +136,38 @@ def _synchronise(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def _peak(device: torch.device) -> float:
-    """Largest memory so far, MB."""
-    if device.type == 'cuda':
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 2**20 if sys.platform == 'darwin' else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+def _peak_rss() -> float:
+    """Largest resident set of this process so far, MB."""
+    try:  # getrusage also counts the process that this one was started from
+        lines = Path('/proc/self/status').read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith('VmHWM')) / 2**10
+    except (OSError, StopIteration):
+        unit = 2**20 if sys.platform == 'darwin' else 2**10
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
+
+
+@torch.inference_mode()
+def _growth(name: str, variant: str, options: Any, image: Tensor, threads: int, folder: Path) -> float:
+    """What building and calling a variant adds to this process, MB."""
+    torch.set_num_threads(threads)
+    for package in BACKENDS[VARIANTS[variant]['backend']][2] if 'backend' in VARIANTS[variant] else ():
+        importlib.import_module(package)
+    before = _peak_rss()
+    if 'backend' in VARIANTS[variant]:
+        backend = open_variant(variant, folder)
+        for _ in range(2):
+            backend.logits(image.numpy())
+    else:
+        function = variant_function(_build(name, options), variant, torch.device('cpu'), folder)
+        for _ in range(2):
+            function(image)
+    return _peak_rss() - before
+
+
+def _growth_apart(*arguments: Any) -> float:
+    """:func:`_growth` in a new process."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context('spawn')) as pool:
+        return pool.submit(_growth, *arguments).result()
 
 
 @torch.inference_mode()
@@ -137,6 +181,7 @@ def measure(
     repetitions: int = 20,
     warm_up: int = 3,
     baseline: str = BASELINE,
+    memory: bool = True,
     options: dict[str, Any] | None = None,
 ) -> list[Result]:
     """Time the variants of a network in turn.
@@ -150,46 +195,53 @@ def measure(
         repetitions: Rounds.
         warm_up: Calls of each variant before the first round.
         baseline: The variant that speed-ups refer to.
+        memory: Measure the memory; on a CPU that starts a process per variant.
         options: Keywords of the network.
 
     Raises:
-        UserError: Unknown network or variant, or no repetitions.
+        UserError: Unknown network or variant, a variant whose packages are not installed or that the device or the
+            network does not have, or no repetitions.
     """
     if repetitions < 1:
         raise UserError(f'Expected at least one repetition, got {repetitions}.')
-    for variant in (*variants, baseline):
-        if variant not in VARIANTS:
-            raise unknown_name('variant', variant, list(VARIANTS))
-    if MODELS.get(name) is None:
-        raise unknown_name(
-            'network', name, [key for key, value in MODELS.module_dict.items() if hasattr(value, 'outputs')]
-        )
-    torch.manual_seed(0)
-    model = DetectionModel(MODELS.build({'type': name, **(options or {})})).eval()
-    where = torch.device(device)
-    image = torch.rand(batch, 1, size, size)
-    total, used = count_parameters(model.network)
-    gflop = count_gflop(model.network, image[:1].expand(-1, model.in_channels, -1, -1))
-    image = image.to(where)
     order = list(dict.fromkeys([baseline, *variants]))
-    functions, peaks, outputs = {}, {}, {}
+    where = torch.device(device)
     for variant in order:
-        gc.collect()
-        functions[variant] = _function(model, variant, where)
-        if where.type == 'cuda':
-            torch.cuda.reset_peak_memory_stats(where)
-        before = 0.0 if where.type == 'cuda' else _peak(where)
-        for _ in range(max(1, warm_up)):
-            outputs[variant] = functions[variant](image).float()
-        _synchronise(where)
-        peaks[variant] = _peak(where) - before
-    times: dict[str, list[float]] = {variant: [] for variant in order}
-    for _ in range(repetitions):
+        check_variant(variant, where)
+    model = _build(name, options)
+    on_host = torch.rand(batch, 1, size, size)
+    image = on_host.to(where)
+    threads = torch.get_num_threads()
+    functions: dict[str, Callable[[Tensor], Tensor]] = {}
+    peaks: dict[str, float | None] = dict.fromkeys(order)
+    outputs: dict[str, Tensor] = {}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         for variant in order:
-            started = time.perf_counter()
-            functions[variant](image)
+            gc.collect()
+            exported = 'backend' in VARIANTS[variant]
+            if exported:
+                export_variant(model, variant, size, folder)
+            functions[variant] = variant_function(model, variant, where, folder)
+            if where.type == 'cuda':
+                torch.cuda.reset_peak_memory_stats(where)
+            for _ in range(max(1, warm_up)):
+                outputs[variant] = functions[variant](image).float().cpu()
             _synchronise(where)
-            times[variant].append(time.perf_counter() - started)
+            if memory and where.type == 'cuda' and not exported:
+                peaks[variant] = torch.cuda.max_memory_allocated(where) / 2**20
+            elif memory and where.type == 'cpu':
+                peaks[variant] = _growth_apart(name, variant, options, on_host, threads, folder)
+        times: dict[str, list[float]] = {variant: [] for variant in order}
+        for _ in range(repetitions):
+            for variant in order:
+                started = time.perf_counter()
+                functions[variant](image)
+                _synchronise(where)
+                times[variant].append(time.perf_counter() - started)
+    total, used = count_parameters(model.network)
+    gflop = _gflop_at(model.network, size)
+    gflop_256 = _gflop_at(model.network, 256)
     reference = np.array(times[baseline])
     results = []
     for variant in order:
@@ -200,77 +252,20 @@ def measure(
                 network=name,
                 variant=variant,
                 device=torch.cuda.get_device_name(where) if where.type == 'cuda' else where.type,
-                threads=torch.get_num_threads(),
+                threads=threads,
                 size=size,
                 batch=batch,
                 parameters=total / 1e6,
                 used_parameters=used / 1e6,
                 gflop=gflop,
+                gflop_256=gflop_256,
                 latency_ms=float(median),
                 latency_5=float(low),
                 latency_95=float(high),
                 images_per_s=float(1e3 * batch / median),
-                peak_mb=float(peaks[variant]),
+                peak_mb=peaks[variant],
                 speedup=float(np.median(reference / seconds)),
                 max_error=float((outputs[variant] - outputs[baseline]).abs().max()),
             )
         )
     return results
-
-
-def to_markdown(results: Iterable[Result]) -> str:
-    """A table, one row per result."""
-    lines = [
-        '| network | variant | device | size | batch | M params (used) | GFLOP | ms (5–95 %) | images/s | peak MB '
-        '| × baseline | max error |',
-        '|---|---|---|---|---|---|---|---|---|---|---|---|',
-    ]
-    for r in results:
-        device = f'{r.device}, {r.threads} threads' if r.device == 'cpu' else r.device
-        lines.append(
-            f'| {r.network} | {r.variant} | {device} | {r.size} | {r.batch} | {r.parameters:.3f} '
-            f'({r.used_parameters:.3f}) | {r.gflop:.1f} | {r.latency_ms:.1f} ({r.latency_5:.1f}–{r.latency_95:.1f}) '
-            f'| {r.images_per_s:.1f} | {r.peak_mb:.0f} | {r.speedup:.2f} | {r.max_error:.1e} |'
-        )
-    return '\n'.join(lines) + '\n'
-
-
-def write_json(results: Iterable[Result], path: str | Path) -> None:
-    """All figures, with the versions they were measured with."""
-    content = {'torch': torch.__version__, 'results': [asdict(result) for result in results]}
-    Path(path).write_text(json.dumps(content, indent=1) + '\n')
-
-
-def plot_tradeoff(results: Sequence[Result], scores: dict[str, float], path: str | Path) -> None:
-    """IoU against latency and against parameters, one point per network and variant.
-
-    Args:
-        results: What was measured.
-        scores: Network → IoU, a ratio. Networks without one are left out.
-        path: Picture to write.
-
-    Raises:
-        UserError: No measured network has an IoU.
-    """
-    from matplotlib.figure import Figure
-
-    shown = [result for result in results if result.network in scores]
-    if not shown:
-        raise UserError(
-            f'No IoU for any of the measured networks; the file has: {", ".join(scores) or "none"}.'
-        )
-    figure = Figure(figsize=(10, 4), layout='constrained')
-    panels = figure.subplots(1, 2)
-    for axes, label in zip(panels, ('latency in ms per image', 'parameters in use, M')):
-        axes.set(xscale='log', xlabel=label, ylabel='IoU in %')
-        axes.grid(alpha=0.3)
-    for variant in dict.fromkeys(result.variant for result in shown):
-        mine = [result for result in shown if result.variant == variant]
-        latency = [result.latency_ms / result.batch for result in mine]
-        panels[0].scatter(latency, [100 * scores[result.network] for result in mine], label=variant)
-    for result in {result.network: result for result in shown}.values():
-        place = (result.used_parameters, 100 * scores[result.network])
-        panels[1].scatter(*place, color='black')
-        panels[1].annotate(result.network, place, textcoords='offset points', xytext=(4, 4), fontsize=8)
-    panels[0].legend(fontsize=8)
-    figure.savefig(path, dpi=150)

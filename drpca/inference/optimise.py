@@ -5,11 +5,11 @@ Nothing here is approximate; results differ by rounding alone. What is done:
 * BatchNorm is folded into the convolution before it.
 * Weights and features lie in channels_last order, in which oneDNN and cuDNN convolve without reordering.
 * On a CPU, a convolution and the activation behind it become one oneDNN call with weights reordered
-  beforehand (:class:`FusedConv2d`).
+  beforehand, and convolutions to a single channel a matrix product (:mod:`drpca.inference.onednn`).
 * Attention modules are replaced by forms of the same formula whose reductions suit channels_last.
 * GroupNorm keeps its accuracy in that order (:class:`AccurateGroupNorm`).
 * LRRNet's learned scale of a residual branch is multiplied into the convolution before it.
-* What only the reconstruction D of the last stage needs is not computed (``network.detect``).
+* What T does not need of the last stage, N and D, is not computed (``network.detect``).
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from drpca.errors import unknown_name
+from drpca.errors import UserError, unknown_name
+from drpca.inference.cuda_graph import GraphedFunction
+from drpca.inference.onednn import can_fuse, fuse_convolutions
+from drpca.inference.threads import limit_threads
 from drpca.models.detector import DetectionModel
 from drpca.models.drpcanet import DynamicSpatialAttention
 from drpca.models.layers import ChannelAttention
 from drpca.models.lrrnet import ResidualBlock
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
-# Fewer input channels than this gain nothing from reordered weights.
-_MIN_PACKED_CHANNELS = 16
-_TYPICAL_SIZE = 256
 
 
 def optimise_model(
@@ -40,6 +40,7 @@ def optimise_model(
     precision: str = 'fp32',
     optimise: bool = True,
     compile: bool = False,
+    cuda_graph: bool = False,
 ) -> DetectionModel:
     """A copy of a model, ready for inference on a device.
 
@@ -49,12 +50,18 @@ def optimise_model(
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; the last two run convolutions in half precision.
         optimise: False: the network as it was trained.
         compile: Run the network's ``detect`` through ``torch.compile``.
+        cuda_graph: Record the GPU's kernels at the first image of a size and replay them for the next ones
+            (:class:`drpca.inference.cuda_graph.GraphedFunction`).
 
     Raises:
-        UserError: Unknown precision.
+        UserError: Unknown precision, or a CUDA graph on another device.
     """
     if precision not in PRECISIONS:
         raise unknown_name('precision', precision, list(PRECISIONS))
+    if cuda_graph and device.type != 'cuda':
+        raise UserError(f'CUDA graphs need an NVIDIA GPU, but the device is {device}: leave out cuda_graph.')
+    if device.type == 'cpu':
+        limit_threads()
     dtype = PRECISIONS[precision]
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.precision = dtype
@@ -69,6 +76,8 @@ def optimise_model(
         model.network.compile(dynamic=True)
     elif optimise and device.type == 'cpu' and can_fuse(dtype):
         fuse_convolutions(model.network, dtype)
+    if cuda_graph:
+        model.detect = GraphedFunction(model.detect)  # type: ignore[method-assign]
     return model
 
 
@@ -158,7 +167,7 @@ class _ScaledResidualBlock(ResidualBlock):
     """LRRNet's residual block whose scale is in the weights of its second convolution."""
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.conv_1(F.relu_(self.norm_1(x)))
+        y = self.conv_1(self.first_activation(self.norm_1(x)))
         y = self.conv_2(F.relu_(self.norm_2(y)))
         return self.attention(y + self.residual_connection(x))
 
@@ -169,98 +178,6 @@ def _absorb_scale(block: ResidualBlock) -> None:
     with torch.no_grad():
         convolution.weight *= scale[:, None, None, None]
         convolution.bias *= scale
+    if isinstance(block.first_activation, nn.ReLU):
+        block.first_activation = nn.ReLU(inplace=True)
     block.__class__ = _ScaledResidualBlock
-
-
-# oneDNN
-
-
-def can_fuse(dtype: torch.dtype) -> bool:
-    """Whether this build of PyTorch has oneDNN's fused convolution, and for this type."""
-    return (
-        torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
-        and (
-            dtype is torch.float32
-            or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        )
-    )
-
-
-class FusedConv2d(nn.Conv2d):
-    """A convolution and an activation in one oneDNN call. It keeps its float32 weights for whoever reads them.
-
-    Args:
-        conv: The convolution.
-        activation: ReLU, LeakyReLU or None.
-        dtype: Type it computes in.
-    """
-
-    def __init__(self, conv: nn.Conv2d, activation: nn.Module | None, dtype: torch.dtype) -> None:
-        nn.Module.__init__(self)
-        self.__dict__.update({key: value for key, value in conv.__dict__.items() if key not in self.__dict__})
-        self.weight, self.bias = conv.weight, conv.bias
-        self.dtype = dtype
-        self.attribute, self.scalars = _attribute(activation)
-        weight = conv.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
-        if conv.in_channels >= _MIN_PACKED_CHANNELS:
-            weight = torch.ops.mkldnn._reorder_convolution_weight(
-                weight,
-                conv.padding,
-                conv.stride,
-                conv.dilation,
-                conv.groups,
-                [1, conv.in_channels, _TYPICAL_SIZE, _TYPICAL_SIZE],
-            )
-        self.packed_weight = weight
-        self.packed_bias = None if conv.bias is None else conv.bias.detach().to(dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] == 1:  # NHWC strides, which a single channel leaves undetermined
-            x = x.as_strided(x.shape, (x.stride(0), 1, x.stride(2), x.stride(3)))
-        return torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.dtype),
-            self.packed_weight,
-            self.packed_bias,
-            self.padding,
-            self.stride,
-            self.dilation,
-            self.groups,
-            self.attribute,
-            self.scalars,
-            '',
-        )
-
-
-def _attribute(activation: nn.Module | None) -> tuple[str, list[float]]:
-    """oneDNN's name of an activation and its parameters."""
-    if isinstance(activation, nn.LeakyReLU):
-        return 'leaky_relu', [activation.negative_slope]
-    return ('relu', []) if isinstance(activation, nn.ReLU) else ('none', [])
-
-
-def fuse_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
-    """Replace the convolutions of a network by :class:`FusedConv2d`, in place.
-
-    In a Sequential an activation behind a convolution (and an Identity) is taken in.
-    """
-    for sequence in _sequences(network):
-        for index, layer in enumerate(sequence):
-            following = index + 1
-            while following < len(sequence) and isinstance(sequence[following], nn.Identity):
-                following += 1
-            if _fusible(layer) and following < len(sequence):
-                activation = sequence[following]
-                if isinstance(activation, nn.ReLU | nn.LeakyReLU):
-                    sequence[index] = FusedConv2d(layer, activation, dtype)  # type: ignore[arg-type]
-                    sequence[following] = nn.Identity()
-    for module in list(network.modules()):
-        for name, child in module.named_children():
-            if _fusible(child):
-                setattr(module, name, FusedConv2d(child, None, dtype))  # type: ignore[arg-type]
-
-
-def _fusible(module: nn.Module) -> bool:
-    return (
-        type(module) is nn.Conv2d and module.padding_mode == 'zeros' and not isinstance(module.padding, str)
-    )

@@ -85,9 +85,10 @@ def deform_conv2d_reference(
         return torch.arange(length, device=x.device, dtype=offset.dtype)
 
     # Where each tap reads, (B, K, H', W').
-    taps = torch.cartesian_prod(grid(kernel_rows), grid(kernel_columns)).view(-1, 2)
-    rows = offset[:, 0::2] + taps[:, 0, None, None] - padding[0] + grid(height)[:, None]
-    columns = offset[:, 1::2] + taps[:, 1, None, None] - padding[1] + grid(width)
+    tap_rows = grid(kernel_rows).repeat_interleave(kernel_columns)[:, None, None]
+    tap_columns = grid(kernel_columns).repeat(kernel_rows)[:, None, None]
+    rows = offset[:, 0::2] + tap_rows - padding[0] + grid(height)[:, None]
+    columns = offset[:, 1::2] + tap_columns - padding[1] + grid(width)
     samples = bilinear_samples(x, rows, columns)
     if mask is not None:
         samples = samples * mask[:, None]
