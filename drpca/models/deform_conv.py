@@ -57,7 +57,8 @@ def deform_conv2d(
     """
     dtype = torch.promote_types(x.dtype, torch.float32)
     operator = operator or find_operator()
-    with torch.autocast(x.device.type, enabled=False):
+    # The meta device, on which operations are counted, has no autocast.
+    with torch.autocast('cpu' if x.is_meta else x.device.type, enabled=False):
         y = operator(
             x.to(dtype),
             offset.to(dtype),
