@@ -22,11 +22,22 @@ $(INSTALLED): requirements.lock pyproject.toml
 demo: install
 	$(BIN)/python tools/demo.py
 
+# In parts, each in processes of its own: in one go a worker process died twice, and tests that fork loaders then share
+# a process with the threads of ONNX Runtime, OpenVINO and the page's server.
+PARTS := tests/inference tests/app tests/cli
+PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
+
 test: install
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(PYTEST) tests/inference
+	$(PYTEST) tests/app
+	$(PYTEST) tests/cli
+	$(PYTEST) $(PARTS:%=--ignore=%)
 
 test-all: install
-	$(BIN)/python -m pytest -n auto --dist loadfile -m ""
+	$(PYTEST) -m "" tests/inference
+	$(PYTEST) -m "" tests/app
+	$(PYTEST) -m "" tests/cli
+	$(PYTEST) -m "" $(PARTS:%=--ignore=%)
 
 lint: install
 	$(BIN)/ruff check .

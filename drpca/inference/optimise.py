@@ -6,7 +6,7 @@ Nothing here is approximate; results differ by rounding alone. What is done:
 * Weights and features lie in channels_last order, in which oneDNN and cuDNN convolve without reordering.
 * On a CPU, a convolution and the activation behind it become one oneDNN call with weights reordered
   beforehand, and convolutions to a single channel a matrix product (:mod:`drpca.inference.onednn`).
-* Attention modules are replaced by forms of the same formula whose reductions suit channels_last.
+* DRPCA-Net's residual blocks apply their two gates in fewer passes over the features.
 * GroupNorm keeps its accuracy in that order (:class:`AccurateGroupNorm`).
 * LRRNet's learned scale of a residual branch is multiplied into the convolution before it.
 * What T does not need of the last stage, N and D, is not computed (``network.detect``).
@@ -27,8 +27,7 @@ from drpca.inference.cuda_graph import GraphedFunction
 from drpca.inference.onednn import can_fuse, fuse_convolutions
 from drpca.inference.threads import limit_threads
 from drpca.models.detector import DetectionModel
-from drpca.models.drpcanet import DynamicSpatialAttention
-from drpca.models.layers import ChannelAttention
+from drpca.models.drpcanet import DynamicResidualBlock
 from drpca.models.lrrnet import ResidualBlock
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
@@ -103,31 +102,30 @@ def _sequences(network: nn.Module) -> list[nn.Sequential]:
 # Modules of the same formula, laid out for speed
 
 
-class FastChannelAttention(nn.Module):
-    """:class:`drpca.models.layers.ChannelAttention`; ``amax`` is slow in half precision on a CPU."""
+class FastDynamicResidualBlock(nn.Module):
+    """:class:`drpca.models.drpcanet.DynamicResidualBlock` with fewer passes over its features y = F(x).
 
-    def __init__(self, attention: ChannelAttention) -> None:
+    With the channel gate g and the spatial gate s, which depends on means of g·y alone, the block is x + s·(g·y).
+    """
+
+    def __init__(self, block: DynamicResidualBlock) -> None:
         super().__init__()
-        self.fc = attention.fc
+        self.features = block.body[:-2]
+        channel_attention: Any = block.body[-2]
+        spatial_attention: Any = block.body[-1]
+        self.fc = channel_attention.fc
+        self.kernel_generator = spatial_attention.kernel_generator
 
     def forward(self, x: Tensor) -> Tensor:
-        mean, peak = self.fc(F.adaptive_avg_pool2d(x, 1)), self.fc(F.adaptive_max_pool2d(x, 1))
-        return x * torch.sigmoid(mean + peak)
-
-
-class FastDynamicSpatialAttention(nn.Module):
-    """:class:`drpca.models.drpcanet.DynamicSpatialAttention` with one group of a convolution per image."""
-
-    def __init__(self, attention: DynamicSpatialAttention) -> None:
-        super().__init__()
-        self.kernel_generator = attention.kernel_generator
-
-    def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
-        kernel = self.kernel_generator(x).reshape(batch, 1, 3, 3)
-        mean = F.conv2d(x, x.new_full((1, channels, 1, 1), 1 / channels))
-        response = F.conv2d(mean.reshape(1, batch, height, width), kernel, padding=1, groups=batch)
-        return x * torch.sigmoid(response).reshape(batch, 1, height, width)
+        y = self.features(x)
+        batch, channels, height, width = y.shape
+        # Pooling, because ``amax`` is slow in half precision on a CPU.
+        mean, peak = F.adaptive_avg_pool2d(y, 1), F.adaptive_max_pool2d(y, 1)
+        gate = torch.sigmoid(self.fc(mean) + self.fc(peak))
+        kernel = self.kernel_generator(gate * mean).reshape(batch, 1, 3, 3)
+        average = y.permute(0, 2, 3, 1).flatten(1, 2) @ (gate.flatten(2) / channels)  # (B, H·W, 1)
+        response = F.conv2d(average.reshape(1, batch, height, width), kernel, padding=1, groups=batch)
+        return y.mul_(gate).mul_(torch.sigmoid(response).reshape(batch, 1, height, width)).add_(x)
 
 
 def replace_modules(network: nn.Module) -> None:
@@ -138,10 +136,8 @@ def replace_modules(network: nn.Module) -> None:
         elif isinstance(module, nn.GroupNorm):
             module.__class__ = AccurateGroupNorm
         for name, child in module.named_children():
-            if isinstance(child, ChannelAttention):
-                setattr(module, name, FastChannelAttention(child))
-            elif isinstance(child, DynamicSpatialAttention):
-                setattr(module, name, FastDynamicSpatialAttention(child))
+            if isinstance(child, DynamicResidualBlock):
+                setattr(module, name, FastDynamicResidualBlock(child))
 
 
 class AccurateGroupNorm(nn.GroupNorm):
