@@ -79,14 +79,17 @@ def open_detector(
     """
     mapper: FrameMapper
     if checkpoint is not None and checkpoint.suffix in SUFFIXES:
-        if args.precision != 'fp32':
-            raise UserError(f'{checkpoint} has its precision in it: leave out --precision.')
+        if args.precision != 'fp32' or args.compile or args.cuda_graph:
+            raise UserError(
+                f'{checkpoint} is compiled, precision included: leave out --precision, --compile, --cuda-graph.'
+            )
         backend = open_backend(checkpoint, args.backend)
         mapper = ExportedMapper(backend, size, tile=args.tile, batch_size=args.batch_size or 1)
     else:
         mapper = build_mapper(
-            config, checkpoint, size, args.device, args.batch_size, tile=args.tile, precision=args.precision
-        )
+            config, checkpoint, size, args.device, args.batch_size,
+            tile=args.tile, precision=args.precision, compile=args.compile, cuda_graph=args.cuda_graph,
+        )  # fmt: skip
     return Detector.from_mapper(mapper, args.threshold)
 
 

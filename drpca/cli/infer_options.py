@@ -79,6 +79,10 @@ def build_parser() -> argparse.ArgumentParser:
         default='fp32',
         help='of the convolutions (default: %(default)s)',
     )
+    parser.add_argument('--compile', action='store_true', help='torch.compile the network: slow to start')
+    parser.add_argument(
+        '--cuda-graph', action='store_true', help='replay a CUDA graph per size of frame (NVIDIA GPU)'
+    )
     parser.add_argument(
         '--backend', choices=['auto', *BACKENDS], default='auto',
         help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',

@@ -90,6 +90,7 @@ class Detector:
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
         optimise: Run the equivalent, faster form of the network.
         compile: Run it through ``torch.compile``.
+        cuda_graph: Replay a CUDA graph per size of frame; needs an NVIDIA GPU.
         threads: Threads of the CPU; None leaves PyTorch's setting.
         backend: For exported files: ``'onnx'``, ``'openvino'``, ``'tensorrt'``, ``'torch'``, or ``'auto'``, the
             fastest of those installed.
@@ -112,6 +113,7 @@ class Detector:
         precision: str = 'fp32',
         optimise: bool = True,
         compile: bool = False,
+        cuda_graph: bool = False,
         threads: int | None = None,
         backend: str = 'auto',
     ) -> None:
@@ -121,7 +123,7 @@ class Detector:
             torch.set_num_threads(threads)
         options = {
             'batch_size': batch_size, 'tile': tile, 'overlap': overlap, 'precision': precision,
-            'optimise': optimise, 'compile': compile,
+            'optimise': optimise, 'compile': compile, 'cuda_graph': cuda_graph,
         }  # fmt: skip
         self.threshold = threshold
         self.mapper: FrameMapper

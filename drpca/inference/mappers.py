@@ -148,6 +148,7 @@ class NetworkMapper(FrameMapper):
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
         optimise: Run an equivalent, faster form of the network (:mod:`drpca.inference.optimise`).
         compile: Run it through ``torch.compile``: slow to start, needs a C++ compiler on a CPU.
+        cuda_graph: Replay a CUDA graph per size of frame; needs an NVIDIA GPU.
     """
 
     def __init__(
@@ -162,6 +163,7 @@ class NetworkMapper(FrameMapper):
         precision: str = 'fp32',
         optimise: bool = True,
         compile: bool = False,
+        cuda_graph: bool = False,
     ) -> None:
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         super().__init__(
@@ -171,7 +173,7 @@ class NetworkMapper(FrameMapper):
             batch_size or (1 if self.device.type == 'cpu' else 16),
         )
         self.size = size
-        self.model = optimise_model(model, self.device, precision, optimise, compile)
+        self.model = optimise_model(model, self.device, precision, optimise, compile, cuda_graph)
 
     @torch.inference_mode()
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
@@ -259,7 +261,8 @@ def build_mapper(
         size: See :class:`NetworkMapper`.
         device: Likewise.
         batch_size: Likewise.
-        **options: Likewise: ``tile``, ``overlap``, ``precision``, ``optimise``, ``compile``.
+        **options: Likewise: ``tile``, ``overlap``, ``precision``, ``optimise``, ``compile``,
+            ``cuda_graph``.
 
     Raises:
         UserError: Bad config or checkpoint, no checkpoint where one is needed, no such device.

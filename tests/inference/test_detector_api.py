@@ -323,3 +323,9 @@ def test_precision_and_tiles_by_command(workplace: Path) -> None:
     assert run_inference('--input', 'frames/a.png', '--out', 'one', '--precision', 'bf16') == 2, (
         'other maps there'
     )
+
+
+def test_cuda_graphs_need_a_gpu() -> None:
+    network = MODELS.build({'type': 'RPCANetPlus', 'num_stages': 2})
+    with pytest.raises(UserError, match='CUDA graphs need an NVIDIA GPU, but the device is cpu'):
+        drpca.Detector(network, device='cpu', cuda_graph=True)
