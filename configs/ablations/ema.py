@@ -1,4 +1,7 @@
-# Averaged weights: over 200 steps, which suits short trainings too.
+# Averaged weights: over about the last tenth of the steps so far.
 _base_ = './baseline.py'
 
-custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', momentum=0.005, update_buffers=True)]
+custom_hooks = [
+    *_base_.custom_hooks,
+    dict(type='EMAHook', ema_type='MomentumAnnealingEMA', gamma=10, momentum=1e-4, update_buffers=True),
+]

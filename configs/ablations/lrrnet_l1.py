@@ -1,4 +1,4 @@
-# LRRNet's sparsity term with a gradient, at its published weight.
+# LRRNet's sparsity term with a gradient, at the weight of l1.py.
 _base_ = './lrrnet_baseline.py'
 
-model = dict(losses=dict(l1=dict(type='L1Loss', weight=0.2)))
+model = dict(losses=dict(l1=dict(type='L1Loss', weight=0.02)))

@@ -1,4 +1,4 @@
-# Scheduled weights: first fidelity, then sparsity; both pass the weights of l1.py half way.
+# Scheduled weights: first fidelity, then sparsity, half way at the published weights, 0.1 and LRRNet's 0.2.
 _base_ = './l1.py'
 
 model = dict(

@@ -6,7 +6,7 @@ from drpca.engine.faults import TrainingDiverged, TrainingFailed
 from drpca.engine.hooks import SeedHook, SelectionHook, TrainingLogHook
 from drpca.engine.loop import ResumableTrainLoop
 from drpca.engine.loss_hooks import LossEpochHook
-from drpca.engine.optimisation import ExponentialMovingAverage, OptimWrapper
+from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
 from drpca.engine.picture_hook import DecompositionGridHook
 from drpca.engine.train import DetectionRunner, train
 
@@ -16,6 +16,7 @@ __all__ = [
     'DeviceLoader',
     'ExponentialMovingAverage',
     'LossEpochHook',
+    'MomentumAnnealingEMA',
     'OptimWrapper',
     'ResumableTrainLoop',
     'SeedHook',

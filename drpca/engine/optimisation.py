@@ -36,11 +36,14 @@ class OptimWrapper(mmengine_optim.OptimWrapper):
         self._remainder_counts = max_counts % self._accumulative_counts
 
 
-@MODELS.register_module()
-class ExponentialMovingAverage(mmengine_model.ExponentialMovingAverage):
-    """MMEngine's average, (1 − momentum)·average + momentum·weights, of all tensors in one call."""
+class _Together(mmengine_model.BaseAveragedModel):
+    """Averages all tensors in one call, where MMEngine's averages go through them one by one."""
 
     _pairs: tuple[list[Tensor], list[Tensor]] | None = None
+
+    def rate(self) -> float:
+        """Share of the present weights in the next average."""
+        raise NotImplementedError
 
     def update_parameters(self, model: nn.Module) -> None:
         if self.steps == 0 or self.steps % self.interval or not self.update_buffers:
@@ -50,5 +53,25 @@ class ExponentialMovingAverage(mmengine_model.ExponentialMovingAverage):
             source: dict[str, Any] = model.state_dict()
             names = [name for name, value in self.avg_parameters.items() if value.is_floating_point()]
             self._pairs = [self.avg_parameters[n] for n in names], [source[n] for n in names]
-        torch._foreach_lerp_(*self._pairs, self.momentum)
+        torch._foreach_lerp_(*self._pairs, self.rate())
         self.steps += 1
+
+
+@MODELS.register_module()
+class ExponentialMovingAverage(_Together, mmengine_model.ExponentialMovingAverage):
+    """MMEngine's average with a fixed share: (1 − momentum)·average + momentum·weights."""
+
+    def rate(self) -> float:
+        return self.momentum
+
+
+@MODELS.register_module()
+class MomentumAnnealingEMA(_Together, mmengine_model.MomentumAnnealingEMA):
+    """MMEngine's average whose share falls as gamma/(gamma + steps), down to momentum.
+
+    After any number of steps it is an average over about the last 1/gamma of them, so one setting suits short and
+    long trainings.
+    """
+
+    def rate(self) -> float:
+        return max(self.momentum, self.gamma / (self.gamma + self.steps.item()))

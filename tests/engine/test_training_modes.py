@@ -20,7 +20,7 @@ from torch import nn
 from drpca.cli import train as train_command
 from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.config import find_config, load_config
-from drpca.engine.optimisation import ExponentialMovingAverage, OptimWrapper
+from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
@@ -255,22 +255,27 @@ def test_accumulated_batches_make_the_step_of_a_large_one() -> None:
 
 
 def test_clipping_and_averaging_are_those_of_mmengine() -> None:
+    for ours, theirs, options in (
+        (ExponentialMovingAverage, mmengine_model.ExponentialMovingAverage, {'momentum': 0.3}),
+        (MomentumAnnealingEMA, mmengine_model.MomentumAnnealingEMA, {'momentum': 0.3, 'gamma': 1}),
+    ):
+        results = [
+            averaged(mmengine_optim.OptimWrapper, theirs, options),
+            averaged(OptimWrapper, ours, options),
+        ]
+        assert equal(*results)
+
+
+def averaged(wrapper_type: type, average_type: type, options: dict[str, Any]) -> dict[str, torch.Tensor]:
     torch.manual_seed(0)
     data = torch.rand(8, 3)
-    results = []
-    for wrapper_type, average_type in (
-        (mmengine_optim.OptimWrapper, mmengine_model.ExponentialMovingAverage),
-        (OptimWrapper, ExponentialMovingAverage),
-    ):
-        torch.manual_seed(1)
-        model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
-        wrapper = wrapper_type(torch.optim.SGD(model.parameters(), lr=0.5), clip_grad={'max_norm': 0.2})
-        average = average_type(model, momentum=0.3, interval=2, update_buffers=True)
-        for _ in range(5):
-            wrapper.update_params(model(data).square().mean())
-            average.update_parameters(model)
-        results.append({**model.state_dict(), **average.state_dict()})
-    assert equal(*results)
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    wrapper = wrapper_type(torch.optim.SGD(model.parameters(), lr=0.5), clip_grad={'max_norm': 0.2})
+    average = average_type(model, interval=2, update_buffers=True, **options)
+    for _ in range(9):
+        wrapper.update_params(model(data).square().mean())
+        average.update_parameters(model)
+    return {**model.state_dict(), **average.state_dict()}
 
 
 def test_fast_settings_fit_every_config() -> None:
