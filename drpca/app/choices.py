@@ -16,6 +16,7 @@ from drpca.cli.infer import resolve
 from drpca.engine.config import find_config, list_configs, load_config
 from drpca.engine.hooks import BEST
 from drpca.errors import UserError, unknown_name
+from drpca.evaluation.weight_cards import weight_cards
 from drpca.inference.mappers import BaselineMapper, NetworkMapper, build_mapper, is_baseline
 from drpca.registry import BASELINES
 
@@ -68,7 +69,7 @@ class Loaded:
 
 
 def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[str, Choice]:
-    """Weight files of the command line, runs trained here, and classical methods, by their labels.
+    """Weight files of the command line, those of the project, runs trained here, and classical methods, by label.
 
     Args:
         checkpoints: Folder with ``<run>/seed_<n>/best.pth``; may be missing.
@@ -78,6 +79,11 @@ def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[s
         UserError: A text of another form, an unknown config, or no such file.
     """
     choices = [_given(text) for text in weights]
+    choices += [
+        Choice(f'{card.config}, weights of the project', card.config, card.path)
+        for card in weight_cards().values()
+        if card.path.is_file()
+    ]
     for path in sorted(Path(checkpoints).glob(f'*/seed_*/{BEST}')):
         seed = path.parent.name.removeprefix('seed_')
         choices.append(Choice(f'{path.parent.parent.name}, seed {seed}', None, path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import re
 import sys
 import time
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from drpca.engine.checkpoint import file_hash, read_checkpoint
 from drpca.engine.config import find_config, load_config
 from drpca.engine.hooks import BEST, FINAL
 from drpca.errors import UserError
+from drpca.evaluation.weight_cards import weight_cards
 from drpca.inference.backends import SUFFIXES, ExportedMapper, open_backend
 from drpca.inference.decomposer import make_decomposer
 from drpca.inference.detector import Detection, Detector
@@ -36,18 +38,31 @@ from drpca.inference.writers import ResultsWriter
 from drpca.visualization.stages import stages_picture
 
 
-def newest_best(folder: str | Path = 'checkpoints') -> Path:
-    """The selected weights, ``best.pth`` or ``final.pth``, written last.
+def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -> Path:
+    """The selected weights, ``best.pth`` or ``final.pth``, written last; else those that come with the project.
+
+    Args:
+        config: Name of the config that was trained; None for any.
+        folder: Of the runs.
 
     Raises:
-        UserError: There is none.
+        UserError: There are none.
     """
-    found = [path for name in (BEST, FINAL) for path in Path(folder).glob(f'*/*/{name}')]
-    if not found:
+    found = [
+        path
+        for name in (BEST, FINAL)
+        for path in Path(folder).glob(f'*/seed_*/{name}')
+        if config is None or re.fullmatch(f'{re.escape(config)}(_on_.*)?(_final)?', path.parent.parent.name)
+    ]
+    if found:
+        return max(found, key=lambda path: path.stat().st_mtime)
+    card = weight_cards().get(config or '')
+    if card is None:
         raise UserError(
-            f'No trained weights under {folder}: train with run_configs.py, or give --checkpoint FILE.'
+            f'No trained weights {f"of {config} " * bool(config)}under {folder}: train with run_configs.py, or give '
+            '--checkpoint FILE.'
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return card.check()
 
 
 def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
@@ -57,7 +72,7 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
         config = load_config(path, args.dataset, args.data_root, args.cfg_options)
         if is_baseline(config):
             return config, None
-        return config, Path(args.checkpoint) if args.checkpoint else newest_best()
+        return config, Path(args.checkpoint) if args.checkpoint else newest_best(path.stem)
     checkpoint = Path(args.checkpoint) if args.checkpoint else newest_best()
     text = read_checkpoint(checkpoint).get('meta', {}).get('cfg')
     if text is None:

@@ -44,7 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--checkpoint',
         metavar='FILE',
-        help='weights: published, ours, or a file of tools/export.py (default: newest best.pth under checkpoints)',
+        help='weights: published, ours, or a file of tools/export.py (default: the newest best.pth under checkpoints, '
+        'of CONFIG if given; else the weights that come with the project for it)',
     )
     parser.add_argument(
         '--input', metavar='PATH',

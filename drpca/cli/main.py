@@ -22,6 +22,7 @@ COMMANDS = {
     'export': ('drpca.cli.export', 'ONNX, OpenVINO, torch.export (tools/export.py)'),
     'benchmark': ('drpca.cli.benchmark', 'speed of networks (tools/benchmark.py)'),
     'benchmark-training': ('drpca.cli.benchmark_training', 'speed of training (tools/benchmark_training.py)'),
+    'publish': ('drpca.cli.publish', 'a small weight file of a trained run (tools/publish.py)'),
     'app': ('drpca.app.command', 'a page to try detectors on'),
 }
 

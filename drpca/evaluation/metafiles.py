@@ -190,7 +190,7 @@ def _to_entry(row: Row) -> dict[str, Any]:
     return {key: value for key, value in entry.items() if value is not None}
 
 
-def _flow(value: Any) -> str:
+def flow_text(value: Any) -> str:
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
     return text.removesuffix('\n').removesuffix('\n...')
 
@@ -199,9 +199,9 @@ def _yaml_lines(entry: dict[str, Any]) -> list[str]:
     lines = []
     for key, value in entry.items():
         if key == 'Figures':
-            lines += ['      Figures:', *(f'        - {_flow(line)}' for line in value)]
+            lines += ['      Figures:', *(f'        - {flow_text(line)}' for line in value)]
         else:
-            lines.append(f'      {key}: {_flow(value)}')
+            lines.append(f'      {key}: {flow_text(value)}')
     return ['    - ' + lines[0].lstrip(), *lines[1:]]
 
 
@@ -242,10 +242,10 @@ def update_metafile(path: Path, rows: Sequence[Row]) -> bool:
         merged[_identity(row)] = _with_latency_of(merged.get(_identity(row)), row)
     lines = [line for row in merged.values() for line in _yaml_lines(_to_entry(row))]
     measured = '\n'.join(['  Measured:', *lines]) if lines else '  Measured: []'
-    return _write(path, _MEASURED.sub(lambda _: measured + '\n', text), text)
+    return write_changed(path, _MEASURED.sub(lambda _: measured + '\n', text), text)
 
 
-def _write(path: Path, text: str, before: str) -> bool:
+def write_changed(path: Path, text: str, before: str) -> bool:
     if text == before:
         return False
     try:
@@ -323,7 +323,7 @@ def update_readme_tables(path: Path) -> bool:
     if not readme.is_file():
         return False
     text = readme.read_text(encoding='utf-8')
-    return _write(readme, with_result_tables(text, read_card(path), path.parent.name), text)
+    return write_changed(readme, with_result_tables(text, read_card(path), path.parent.name), text)
 
 
 def with_result_tables(text: str, card: dict[str, Any], model: str) -> str:

@@ -105,7 +105,7 @@ def test_another_checkpoint_needs_overwrite(workplace: Path, capsys: pytest.Capt
     [
         (['rpcanett_synthetic', '--checkpoint', 'w.pth'], 'Unknown config'),
         ([CONFIG, '--checkpoint', 'none.pth'], 'No checkpoint at none.pth'),
-        ([CONFIG], 'No trained weights under checkpoints'),
+        ([CONFIG], 'No trained weights of rpcanet_plus_synthetic under checkpoints'),
         ([], 'No trained weights under checkpoints'),
         (['--checkpoint', 'w.pth'], 'does not say which config'),
         ([CONFIG, '--checkpoint', 'w.pth'], "fits dict(type='RPCANetPlus', num_stages=1)"),
