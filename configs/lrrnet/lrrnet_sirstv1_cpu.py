@@ -27,6 +27,7 @@ param_scheduler = [
 ]
 custom_hooks = [
     dict(type='SeedHook'),
+    dict(type='LossEpochHook'),
     dict(type='TrainingLogHook', interval=1),
     dict(type='EMAHook', momentum=0.005, update_buffers=True),
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from drpca.cli.common import EXIT_FAILED, command_parser, guarded
+from drpca.cli.score import write_file
 from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.speed import PUBLISHED, TOLERANCE, Data, Result, difference, levers, measure, to_markdown
 from drpca.errors import UserError
@@ -33,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--networks',
         nargs='+',
-        default=['rpcanet', 'rpcanet_plus', 'drpcanet'],
+        default=['rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet'],
         metavar='N',
         help='models, as in run_configs.py (default: %(default)s)',
     )
@@ -47,8 +48,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--repetitions', type=int, default=5, metavar='N', help='default: %(default)s')
     parser.add_argument('--dataset', metavar='D', help='default: a synthetic one in a temporary folder')
     parser.add_argument('--data-root', metavar='DIR', help='with --dataset')
-    parser.add_argument('--json', metavar='FILE', help='write all figures')
-    parser.add_argument('--markdown', metavar='FILE', help='write the table')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures')
+    parser.add_argument('--markdown', type=Path, metavar='FILE', help='write the table')
     return parser
 
 
@@ -56,7 +57,10 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; 1 if float32 losses differ from those of the published way."""
     args = build_parser().parse_args(argv)
-    device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    try:
+        device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    except RuntimeError:
+        raise UserError(f'--device {args.device}: expected cpu, cuda or cuda:N.') from None
     gpu = device.type == 'cuda'
     if gpu and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: no GPU here.')
@@ -66,7 +70,9 @@ def main(argv: list[str] | None = None) -> int:
     size, batch, steps = (getattr(args, key) or value for key, value in defaults.items())
     if min(size, batch, steps, args.repetitions) < 1:
         raise UserError('--size, --batch, --steps and --repetitions must be at least 1.')
-    if args.threads:
+    if args.threads is not None:
+        if args.threads < 1:
+            raise UserError(f'--threads must be at least 1, got {args.threads}.')
         torch.set_num_threads(args.threads)
     added = [way for way in levers(device) if args.graphs or not way.graphs]
     ways = [PUBLISHED, *(added if args.levers else [replace(added[-1], name='here (--fast)')])]
@@ -90,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         verdict = 'the same' if value <= TOLERANCE else f'NOT the same (at most {TOLERANCE:.0e} expected)'
         print(f'{network}: first losses without bfloat16 {verdict}, largest relative difference {value:.1e}')
     if args.markdown:
-        Path(args.markdown).write_text(table)
+        write_file(args.markdown, table)
     if args.json:
         content = {
             'device': where,
@@ -100,5 +106,5 @@ def main(argv: list[str] | None = None) -> int:
             'results': [asdict(result) for result in results],
             'difference_without_bfloat16': differences,
         }
-        Path(args.json).write_text(json.dumps(content, indent=1) + '\n')
+        write_file(args.json, json.dumps(content, indent=1) + '\n')
     return EXIT_FAILED if max(differences.values()) > TOLERANCE else 0

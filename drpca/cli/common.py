@@ -6,6 +6,9 @@ import argparse
 import functools
 import sys
 from collections.abc import Callable
+from typing import Any
+
+from mmengine.config import DictAction
 
 from drpca.errors import EXIT_USAGE, UserError
 
@@ -39,6 +42,22 @@ def command_parser(name: str, description: str, examples: str) -> argparse.Argum
         epilog=f'examples:\n{examples}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+class OptionsAction(DictAction):
+    """``KEY=VALUE …`` → a dictionary."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        for text in values:
+            if '=' not in text or text.startswith('='):
+                parser.error(f'{option_string}: expected KEY=VALUE, got {text!r}')
+        super().__call__(parser, namespace, values, option_string)
 
 
 def size_argument(text: str) -> int | str:

@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, replace
 from io import StringIO
@@ -26,7 +26,7 @@ from drpca.engine.checkpoint import file_hash, read_checkpoint
 from drpca.engine.faults import TrainingFailed
 from drpca.engine.hooks import BEST, LAST, LOG, PUBLISHED
 from drpca.engine.loop import Interrupted
-from drpca.engine.train import SUMMARY, train
+from drpca.engine.train import SUMMARY, read_log, train
 from drpca.errors import UserError
 from drpca.evaluation.leaderboard import Cost, Run
 from drpca.evaluation.protocols import Protocol
@@ -36,21 +36,15 @@ from drpca.registry import BASELINES
 
 
 def run_state(folder: Path) -> str:
-    """'done' (has a summary), 'resume' (has a checkpoint to go on from) or 'train'."""
+    """'done' (has a summary), 'resume' (was begun) or 'train'."""
     if (folder / SUMMARY).is_file():
         return 'done'
-    return 'resume' if (folder / LAST).is_file() else 'train'
+    return 'resume' if any((folder / name).is_file() for name in (LAST, BEST, LOG)) else 'train'
 
 
 def epochs_logged(folder: Path) -> int:
     """Epochs that a run has behind it."""
-    file = folder / LOG
-    return len(file.read_text().splitlines()) if file.is_file() else 0
-
-
-def _log(folder: Path) -> list[dict[str, Any]]:
-    file = folder / LOG
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+    return len(read_log(folder))
 
 
 def complete_runs(contender: Contender, may_train: bool) -> list[Run]:
@@ -74,7 +68,7 @@ def _complete(contender: Contender, run: train_command.Run, may_train: bool) -> 
                 return Run(run.seed, 'missing', f'{folder}: {what}')
             print(f'{state} {run.name} seed {run.seed} -> {folder}', flush=True)
             train(train_command.build_config(run, contender.training), resume=state == 'resume')
-        return _describe(contender, run.seed, folder)
+        return _describe(contender, run, folder)
     except (UserError, TrainingFailed) as error:
         return Run(run.seed, 'failed', str(error))
     except Interrupted:
@@ -87,7 +81,7 @@ def _complete(contender: Contender, run: train_command.Run, may_train: bool) -> 
             torch.cuda.empty_cache()
 
 
-def _describe(contender: Contender, seed: int, folder: Path) -> Run:
+def _describe(contender: Contender, run: train_command.Run, folder: Path) -> Run:
     """A run that is done, from its files.
 
     Raises:
@@ -95,13 +89,13 @@ def _describe(contender: Contender, seed: int, folder: Path) -> Run:
     """
     try:
         summary = json.loads((folder / SUMMARY).read_text())
-        log = _log(folder)
+        log = read_log(folder)
     except (OSError, ValueError) as error:
         raise UserError(f'Cannot read the run in {folder}: {error}.') from None
     checkpoint = folder / Path(summary.get('checkpoint', BEST)).name
-    _check_options(contender, checkpoint)
+    _check_same_training(contender, run, checkpoint)
     return Run(
-        seed,
+        run.seed,
         checkpoint=str(checkpoint),
         checkpoint_sha256=file_hash(checkpoint),
         selection=summary.get('selection', 'val'),
@@ -111,24 +105,46 @@ def _describe(contender: Contender, seed: int, folder: Path) -> Run:
     )
 
 
-def _check_options(contender: Contender, checkpoint: Path) -> None:
-    """Refuses to show a run of 400 epochs under ``--epochs 50``."""
-    asked = dict(contender.training.cfg_options)
-    if contender.training.epochs is not None:
-        asked['train_cfg.max_epochs'] = contender.training.epochs
+# What a training is; and what in it changes its speed alone, or where its files lie.
+_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'averages')
+_SPEED = {
+    'compiled', 'channels_last', 'precision', 'fused', 'on_device', 'data_root', 'num_workers', 'persistent_workers',
+    'pin_memory', 'val_interval',
+}  # fmt: skip
+
+
+def _check_same_training(contender: Contender, run: train_command.Run, checkpoint: Path) -> None:
+    """Refuses to show a run of other options, or of 50 epochs as one of 400.
+
+    Raises:
+        UserError: It was trained otherwise than the command line and its config say.
+    """
     saved = read_checkpoint(checkpoint)['meta'].get('cfg')
-    if not asked or saved is None:
+    if saved is None:
         return
-    config = Config.fromstring(saved, file_format='.py')
-    for key, value in asked.items():
-        node: Any = config._cfg_dict
-        for part in key.split('.'):
-            node = node[int(part)] if isinstance(node, list) else (node or {}).get(part)
-        if node != value:
+    was = dict(_leaves(Config.fromstring(saved, file_format='.py')))
+    asked = dict(_leaves(train_command.build_config(run, contender.training)))
+    for key in sorted(was.keys() | asked.keys(), key=lambda key: (not key.startswith('train_cfg'), key)):
+        if was.get(key) != asked.get(key):
             raise UserError(
-                f'{checkpoint.parent} was trained with {key} = {node!r}, not {value!r}: choose another --work-dir, '
-                'or leave that option out.'
+                f'{checkpoint.parent} was trained with {key} = {was.get(key)!r}, not {asked.get(key)!r}: choose '
+                'another --work-dir, or give the options that it was trained with.'
             )
+
+
+def _leaves(config: Config) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of what makes a training."""
+    averages = [hook for hook in config.get('custom_hooks') or [] if hook['type'] == 'EMAHook']
+    parts = {'averages': averages, **{key: config.get(key) for key in _TRAINING if key != 'averages'}}
+    todo = list(parts.items())
+    while todo:
+        key, value = todo.pop()
+        if isinstance(value, dict):
+            todo += [(f'{key}.{name}', inner) for name, inner in value.items() if name not in _SPEED]
+        elif isinstance(value, (list, tuple)):
+            todo += [(f'{key}.{index}', inner) for index, inner in enumerate(value)]
+        elif value is not None:
+            yield key, value
 
 
 @dataclass(frozen=True)

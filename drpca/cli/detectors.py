@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
-from drpca.cli.common import NATIVE, size_argument
+from drpca.cli.common import NATIVE, OptionsAction, size_argument
 from drpca.cli.infer import resolve
 from drpca.datasets.splits import Split
 from drpca.engine.checkpoint import file_hash
@@ -81,7 +81,7 @@ def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None
         '--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override keys of the configs',
     )  # fmt: skip
 

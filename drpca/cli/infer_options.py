@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from mmengine.config import DictAction
-
-from drpca.cli.common import command_parser, size_argument
+from drpca.cli.common import OptionsAction, command_parser, size_argument
 from drpca.inference.backends import BACKENDS
 from drpca.inference.live import QUEUE, WHEN_FULL
 from drpca.inference.mappers import TILE
@@ -111,7 +109,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         default={},
         metavar='KEY=VALUE',
         help='override keys of the config',

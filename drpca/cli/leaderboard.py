@@ -385,6 +385,8 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(
             '--from takes methods and data sets from the file: leave out METHOD, --dataset and the like.'
         )
+    if args.update_metafiles and set(args.protocol) != set(known_protocols()):
+        raise UserError('--update-metafiles enters the figures of every preset: leave out --protocol.')
     if args.update_metafiles and (args.epochs or args.cfg_options):
         raise UserError(
             '--update-metafiles enters figures of the configs as they are: leave out --epochs and --cfg-options, or '
@@ -394,6 +396,35 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f'--jobs must be at least 1, got {args.jobs}.')
     if args.images and not args.grid:
         raise UserError('--images names the rows of the picture: give --grid FILE too.')
+    if args.readme and not args.readme.is_file():
+        raise UserError(f'--readme {args.readme}: no such file.')
+
+
+def _check_contenders(found: Sequence[C.Contender], args: argparse.Namespace) -> None:
+    """What would be found wrong only after hours of work."""
+    splits = [open_split(contender.dataset, args.split, args.data_root) for contender in found]
+    if args.relative_to:
+        names = [name for c in found for name in (c.name, C.method_name(c, C.config_of(c)))]
+        if args.relative_to.lower() not in map(str.lower, names):
+            raise unknown_name('method to compare with (--relative-to)', args.relative_to, names)
+    if args.images:
+        _grid_images(splits[0], args.images)
+
+
+def _check_table(rows: Sequence[Row], protocols: Sequence[Protocol], args: argparse.Namespace) -> None:
+    """Keeps figures of other settings out of the metafiles."""
+    if not args.update_metafiles:
+        return
+    other = next((row for row in rows if row.options or ' --epochs ' in f'{row.command} '), None)
+    if other:
+        raise UserError(
+            f'--update-metafiles enters figures of the configs as they are, but {other.config} in {args.source} was '
+            f'made with other options ({other.command}).'
+        )
+    if {protocol.name for protocol in protocols} != set(known_protocols()):
+        raise UserError(
+            f'--update-metafiles enters the figures of every preset, and {args.source} lacks some.'
+        )
 
 
 @guarded
@@ -403,11 +434,11 @@ def main(argv: list[str] | None = None) -> int:
     _check(args)
     if args.source is not None:
         rows, protocols = load_table(args.source)
+        _check_table(rows, protocols, args)
     else:
         protocols = chosen_protocols(args)
         found = C.contenders(args)
-        for contender in found:
-            open_split(contender.dataset, args.split, args.data_root)
+        _check_contenders(found, args)
         if args.dry_run:
             print(plan(found, args, protocols))
             return 0

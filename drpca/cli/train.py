@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.dist import is_main_process
 
-from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, command_parser, guarded
+from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, OptionsAction, command_parser, guarded
 from drpca.datasets import find_datasets, open_split
 from drpca.datasets.layouts import simplify
 from drpca.engine.config import config_for, find_config, load_config
-from drpca.engine.faults import TrainingFailed
+from drpca.engine.faults import TrainingDiverged, TrainingFailed
 from drpca.engine.hooks import LAST
 from drpca.engine.loop import Interrupted
 from drpca.engine.train import train
@@ -65,7 +65,12 @@ def build_parser() -> argparse.ArgumentParser:
         '--resume', action='store_true', help='go on from last.pth; start where there is none'
     )
     parser.add_argument('--load-from', metavar='FILE', help='start from these weights (fine-tuning)')
-    parser.add_argument('--epochs', type=int, metavar='N', help='length of the training; schedules follow')
+    parser.add_argument(
+        '--epochs',
+        type=int,
+        metavar='N',
+        help='length of the training; schedules follow',
+    )
     parser.add_argument(
         '--final',
         action='store_true',
@@ -121,7 +126,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=OptionsAction,
         default={},
         metavar='KEY=VALUE',
         help='override any key of the config',
@@ -147,8 +152,12 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
     """Configs, or models × data sets, times seeds.
 
     Raises:
-        UserError: An unknown name, or no data set where one is needed.
+        UserError: An unknown name, a seed twice, or no data set where one is needed.
     """
+    if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
+        raise UserError(
+            f'--seeds: expected different whole numbers from 0 on, got {" ".join(map(str, args.seeds))}.'
+        )
     chosen: list[tuple[Path, str | None, str]] = []
     if args.configs:
         if args.model:
@@ -181,6 +190,22 @@ def _present_datasets(data_root: str | None) -> list[str]:
         ) from None
 
 
+def _check_numbers(args: argparse.Namespace) -> None:
+    for key in ('epochs', 'batch_size', 'accumulate', 'log_test_every', 'patience'):
+        value = getattr(args, key)
+        if value is not None and value < 1:
+            raise UserError(f'--{key.replace("_", "-")} must be at least 1, got {value}.')
+    if args.workers is not None and args.workers < 0:
+        raise UserError(f'--workers must be at least 0, got {args.workers}.')
+    if args.clip_grad is not None and not args.clip_grad > 0:
+        raise UserError(f'--clip-grad must be above 0, got {args.clip_grad:g}.')
+    if args.ema is not None and not 0 < args.ema < 1:
+        raise UserError(f'--ema must lie between 0 and 1, got {args.ema:g}.')
+    for key, option in (('randomness', '--seeds or --deterministic'), ('work_dir', '--work-dir')):
+        if any(name.split('.')[0] == key for name in args.cfg_options):
+            raise UserError(f'--cfg-options {key} is set for every run: give {option}.')
+
+
 def build_config(run: Run, args: argparse.Namespace) -> Config:
     """The config of a run with the command line applied.
 
@@ -202,9 +227,7 @@ def build_config(run: Run, args: argparse.Namespace) -> Config:
     options = {key: value for key, value in options.items() if value is not None}
     if args.workers == 0:
         options['train_dataloader.persistent_workers'] = False
-    for key in ('epochs', 'batch_size', 'accumulate', 'log_test_every'):
-        if getattr(args, key) is not None and getattr(args, key) < 1:
-            raise UserError(f'--{key.replace("_", "-")} must be at least 1, got {getattr(args, key)}.')
+    _check_numbers(args)
     if args.amp == 'fp16':
         if not torch.cuda.is_available():
             raise UserError('--amp fp16 needs a GPU; on a CPU use --amp bf16.')
@@ -217,17 +240,16 @@ def build_config(run: Run, args: argparse.Namespace) -> Config:
         raise UserError(
             f'{run.config} has no training part (train_dataloader); run_configs.py trains networks.'
         )
-    if args.ema is not None:
-        # One step of the average per update of the weights.
+    if args.ema is not None:  # in place of an average that the config has
+        config.custom_hooks = [hook for hook in config.custom_hooks if hook['type'] != 'EMAHook']
         config.custom_hooks.append(
-            {
-                'type': 'EMAHook',
-                'momentum': args.ema,
-                'interval': args.accumulate or 1,
-                'update_buffers': True,
-                'priority': 'NORMAL',
-            }
+            {'type': 'EMAHook', 'momentum': args.ema, 'update_buffers': True, 'priority': 'NORMAL'}
         )
+    for hook in config.custom_hooks if args.accumulate else []:
+        if hook['type'] == 'EMAHook':  # one step of the average per update of the weights
+            hook['interval'] = args.accumulate
+            if 'gamma' in hook:  # which counts iterations
+                hook['gamma'] *= args.accumulate
     if args.log_test_every is not None:
         for hook in config.custom_hooks:
             if hook['type'] == 'TrainingLogHook':
@@ -291,7 +313,7 @@ def main(argv: list[str] | None = None) -> int:
             codes.append(EXIT_USAGE)
         except TrainingFailed as error:
             print(f'error: {title}: {error}', file=sys.stderr)
-            if (run.work_dir(args.work_dir) / LAST).exists():
+            if (run.work_dir(args.work_dir) / LAST).exists() and not isinstance(error, TrainingDiverged):
                 print(f'Go on with: {_resume_command(argv)}', file=sys.stderr)
             codes.append(EXIT_FAILED)
         except Exception:

@@ -19,9 +19,8 @@ from drpca.errors import UserError, unknown_name
 KNOWN_KEYS = {
     *inspect.signature(Runner.__init__).parameters,
     'find_unused_parameters', 'compile', 'sync_bn', 'model_wrapper_cfg', 'activation_checkpointing',
-    'efficient_conv_bn_eval', 'inference_size', 'custom_imports', 'model', 'size',
-    'selection', 'checkpoint_stages', 'cuda_graphs',
-}  # fmt: skip
+    'efficient_conv_bn_eval', 'inference_size', 'custom_imports', 'selection', 'checkpoint_stages', 'cuda_graphs',
+} - {'self'}  # fmt: skip
 
 
 def config_folder() -> Path:
@@ -104,9 +103,11 @@ def load_config(
     if fast is not None:
         _speed_up(config, fast)
     _check_options(config, options or {})
+    length = (config.get('train_cfg') or {}).get('max_epochs')
     config.merge_from_dict(dict(options or {}))
+    _check_values(config)
     _apply_selection(config)
-    _fill_schedules(config)
+    _fill_schedules(config, length if 'param_scheduler' not in (options or {}) else None)
     return config
 
 
@@ -144,7 +145,14 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
         node: Any = config._cfg_dict
         parts = option.split('.')
         for depth, part in enumerate(parts):
-            if isinstance(node, Mapping) and (part in node or (depth == 0 and part in KNOWN_KEYS)):
+            if depth == 0 and part not in KNOWN_KEYS:
+                if part in node:
+                    raise UserError(
+                        f'--cfg-options {option}: {part} only helps to write the config and is not read; change the '
+                        'keys that use it, such as train_dataloader.….'
+                    )
+                raise unknown_name('config key', part, sorted(KNOWN_KEYS))
+            if isinstance(node, Mapping) and (part in node or depth == 0):
                 node = node.get(part)
             elif (
                 isinstance(node, Sequence)
@@ -157,16 +165,34 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
                 break  # a new keyword of something that is built: building it tells whether it exists
             else:
                 known = node if isinstance(node, Mapping) else []
-                names = KNOWN_KEYS - {'self'} if depth == 0 else set(known)
-                raise unknown_name('config key', '.'.join(parts[: depth + 1]), sorted({*names, *known}))
+                raise unknown_name('config key', '.'.join(parts[: depth + 1]), sorted(known))
 
 
-def _fill_schedules(config: Config) -> None:
-    """A schedule in epochs without an end lasts as long as the training."""
+def _check_values(config: Config) -> None:
+    """What is used before anything is built that would refuse it."""
+    model = config.get('model')
+    if not isinstance(model, Mapping) or 'type' not in model:
+        raise UserError(f'model: expected dict(type=…), got {model!r}.')
+    loop = config.get('train_cfg') or {}
+    for key in ('max_epochs', 'val_interval'):
+        value = loop.get(key, 1)
+        if not isinstance(value, int) or value < 1:
+            raise UserError(f'train_cfg.{key}: expected a whole number of epochs, at least 1, got {value!r}.')
+
+
+def _fill_schedules(config: Config, length: int | None) -> None:
+    """A schedule in epochs without an end lasts as long as the training; a warm-up and milestones keep their places.
+
+    Args:
+        config: With the options.
+        length: Epochs of the training that they were written for; None leaves them.
+    """
     epochs = (config.get('train_cfg') or {}).get('max_epochs')
     schedules: Any = config.get('param_scheduler') or []
     for schedule in [schedules] if isinstance(schedules, dict) else schedules:
         if epochs and schedule.get('by_epoch', True):
+            if length and epochs != length:
+                _stretch(schedule, epochs / length)
             if schedule.get('begin', 0) >= epochs:
                 raise UserError(
                     f'{schedule["type"]} begins in epoch {schedule["begin"]}, but the training has {epochs} epochs: '
@@ -177,12 +203,30 @@ def _fill_schedules(config: Config) -> None:
                 schedule.setdefault('T_max', schedule['end'] - schedule.get('begin', 0))
 
 
+def _stretch(schedule: dict[str, Any], factor: float) -> None:
+    def place(epoch: int) -> int:
+        return max(round(epoch * factor), min(epoch, 1))
+
+    for key in ('begin', 'end'):
+        if key in schedule:
+            schedule[key] = place(schedule[key])
+    if 'milestones' in schedule:
+        schedule['milestones'] = [place(epoch) for epoch in schedule['milestones']]
+
+
 def explain_build_error(error: Exception) -> UserError | None:
     """A wrong type or keyword in a config as one line; None if the error is something else."""
     text = ' '.join(str(error).split())
     keyword = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
     if keyword:
         return UserError(f'{keyword[1]} has no argument {keyword[2]!r}: correct the config or the option.')
+    lacking = re.search(r'(\w+)\.__init__\(\) missing \d+ required [\w-]+ arguments?: (.+)', text)
+    if lacking:
+        return UserError(f'{lacking[1]} needs {lacking[2]}: give it in the config.')
+    if 'None is not a callable object' in text:  # MMEngine's answer to an unknown optimizer
+        return UserError(
+            'The optimizer is not known: correct optim_wrapper.optimizer.type, for example Adam or AdamW.'
+        )
     missing = re.search(r"'?(\S+) is not in the (?:\w+::)?([\w ]+) registry", text)
     if missing:
         return UserError(

@@ -34,6 +34,7 @@ class DeviceBatch:
         gt_mask: (B, H, W) bool.
         size: (B, 2) float32, rows and columns of the canvas.
         common: The same as two numbers where all canvases are equal, else None.
+        resampled: Pixels of the canvas lie between stored ones.
         index: (B,) place of each image in the store.
     """
 
@@ -51,7 +52,7 @@ class DeviceBatch:
         self._linear = torch.eye(2, device=self.image.device).expand(len(self.image), 2, 2)
         self._shift = torch.zeros_like(self.size)
         self.pending = False
-        self._resampled = False
+        self.resampled = False
         self._nearest_mask = True
 
     def random(self, *shape: int) -> Tensor:
@@ -83,7 +84,7 @@ class DeviceBatch:
         self.size = self.size if size is None else size
         self.common = common
         if resampled:
-            self._resampled, self._nearest_mask = True, self._nearest_mask and nearest_mask
+            self.resampled, self._nearest_mask = True, self._nearest_mask and nearest_mask
         self.pending = True
 
     def window(self, corner: Tensor, size: tuple[int, int], pad: str = 'reflect') -> None:
@@ -94,7 +95,7 @@ class DeviceBatch:
             size: Rows and columns.
             pad: How the canvas goes on beyond its last row and column: 'reflect' or 'zero'.
         """
-        margin = int(self._resampled)  # a target's largest part is judged by the pixels around it
+        margin = int(self.resampled)  # a target's largest part is judged by the pixels around it
         rows, columns = (
             torch.arange(-margin, side + margin, device=self.image.device, dtype=torch.float32)
             for side in size
@@ -107,7 +108,7 @@ class DeviceBatch:
             place = place.abs() % (2 * last).clamp(min=1)
             place = torch.minimum(place, 2 * last - place)
         place = _times(self._linear[:, None, None], place) + self._shift[:, None, None]
-        if self._resampled:
+        if self.resampled:
             self.image, cover = (
                 _bilinear(x, place, self._stored) for x in (self.image, self.gt_mask.float())
             )
@@ -291,6 +292,8 @@ def _(transform: T.GainJitter, batch: DeviceBatch) -> None:
 
 @augment.register
 def _(transform: T.NoiseJitter, batch: DeviceBatch) -> None:
+    if batch.resampled:
+        batch.settle('NoiseJitter')  # interpolation would smooth the noise
     sigma = transform.low + (transform.high - transform.low) * batch.random(1, 1)
     noise = torch.randn(batch.image.shape, generator=batch.generator, device=batch.image.device)
     batch.image = (batch.image + sigma * noise).clamp(0, 1)

@@ -19,9 +19,13 @@ from tqdm import tqdm
 
 from drpca.engine.checkpoint import save_atomically
 from drpca.engine.faults import TrainingDiverged
-from drpca.errors import UserError
+from drpca.errors import UserError, unknown_name
 from drpca.registry import HOOKS
 
+DIVERGED_ADVICE = (
+    'The last checkpoint is from before. Go on from it with --resume and clipped gradients (--clip-grad 1) or a lower '
+    'learning rate (--cfg-options optim_wrapper.optimizer.lr=…).'
+)
 LAST, BEST, FINAL, LOG = 'last.pth', 'best.pth', 'final.pth', 'log.jsonl'
 # What other code calls best on the test split; here it is written down and selects nothing.
 PUBLISHED = 'test_best_published_convention'
@@ -143,9 +147,7 @@ class TrainingLogHook(Hook):
                     json.dumps({'epoch': runner.epoch, 'loss': str(loss), 'images': list(names)}, indent=1)
                 )
                 raise TrainingDiverged(
-                    f'The loss became {loss} in epoch {runner.epoch + 1}; the batch is in {path}. The last checkpoint '
-                    'is from before. Lower the learning rate or clip gradients '
-                    '(--cfg-options optim_wrapper.clip_grad.max_norm=1).'
+                    f'The loss became {loss} in epoch {runner.epoch + 1}; the batch is in {path}. {DIVERGED_ADVICE}'
                 )
         if self._bar is not None:
             self._bar.set_postfix(epoch=runner.epoch + 1, loss=f'{losses[-1]:.4f}', refresh=False)
@@ -244,11 +246,14 @@ class SelectionHook(Hook):
     last epoch; averaged weights where there are some. All are written atomically. The test split plays no part.
 
     Args:
-        interval: Epochs between two writes of ``last.pth``; the last epoch is always written.
+        interval: Epochs between two writes of ``last.pth``; the first and the last epoch are always written.
         interval_iters: Iterations between writes within an epoch; None writes at epoch ends only.
         monitor: The validation figure that selects; larger is better.
         patience: Stop after so many validations without improvement; None never stops early.
         min_delta: What counts as an improvement for ``patience``.
+
+    Raises:
+        UserError: ``interval`` or ``patience`` below 1; at the first validation, no such figure.
     """
 
     priority = 'VERY_LOW'
@@ -261,6 +266,9 @@ class SelectionHook(Hook):
         patience: int | None = None,
         min_delta: float = 0.0,
     ) -> None:
+        for name, value in (('interval', interval), ('patience', patience)):
+            if value is not None and value < 1:
+                raise UserError(f'SelectionHook: {name} must be at least 1, got {value}.')
         self.interval = interval
         self.interval_iters = interval_iters
         self.monitor = monitor
@@ -273,6 +281,8 @@ class SelectionHook(Hook):
         self._config_text = runner.cfg.pretty_text  # formatting it takes longer than saving
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        if self.monitor not in (metrics or {}):
+            raise unknown_name('validation figure (monitor)', self.monitor, list(metrics or {}))
         value = float((metrics or {})[self.monitor])
         value = -math.inf if math.isnan(value) else value  # undefined: a split without targets
         state = self.state
@@ -300,7 +310,7 @@ class SelectionHook(Hook):
         finished = runner.epoch == runner.max_epochs or runner.train_loop.stop_training
         if finished and runner.val_loop is None:
             self._save(runner, FINAL, full=False)
-        if finished or runner.epoch % self.interval == 0:
+        if finished or runner.epoch == 1 or runner.epoch % self.interval == 0:
             self._save(runner, LAST)
 
     def on_interrupt(self, runner: Any) -> None:
@@ -310,6 +320,10 @@ class SelectionHook(Hook):
         if not is_main_process():
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        if full and not all(bool(value.isfinite().all()) for value in model.parameters()):
+            raise TrainingDiverged(
+                f'The weights are no numbers any more after epoch {runner.epoch}. {DIVERGED_ADVICE}'
+            )
         meta = {
             'epoch': runner.epoch,
             'iter': runner.iter if iteration is None else iteration,

@@ -23,7 +23,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
       goes on with exactly the batches that an uninterrupted run would see.
     * The hook method ``after_epoch`` runs after an epoch **and** its validation, if it had one: the place to
       save, so that a resumed run never misses a validation.
-    * Ctrl-C (or SIGTERM) ends the current iteration, calls the hook method ``on_interrupt`` and raises
+    * Ctrl-C (or SIGTERM) ends the current iteration or validation, calls the hook method ``on_interrupt`` and raises
       :class:`Interrupted`. A second Ctrl-C stops at once.
     """
 
@@ -41,6 +41,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
                 if self._validation_due():
                     self.runner.val_loop.run()
                 self.runner.call_hook('after_epoch')
+                self._stop_if_requested()
         finally:
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -63,13 +64,16 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             sampler.start = seen * self.dataloader.batch_sampler.batch_size
         for index, batch in enumerate(self.dataloader, start=seen):
             self.run_iter(index, batch)
-            if self.interrupt_requested:
-                self.runner.call_hook('on_interrupt')
-                raise Interrupted
+            self._stop_if_requested()
         if seen:
             sampler.start = 0
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+    def _stop_if_requested(self) -> None:
+        if self.interrupt_requested:
+            self.runner.call_hook('on_interrupt')
+            raise Interrupted
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         if self.interrupt_requested:

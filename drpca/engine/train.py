@@ -82,7 +82,7 @@ def build_runner(config: Config) -> DetectionRunner:
     """Build the runner; what the config gets wrong comes back as one line.
 
     Raises:
-        UserError: Unknown type or argument, missing data, ….
+        UserError: Unknown type or argument, a value of the wrong kind, missing data, ….
     """
     _init_distributed(config)
     config.setdefault('experiment_name', f'{Path(config.work_dir).name}_{time.time_ns()}')
@@ -90,8 +90,16 @@ def build_runner(config: Config) -> DetectionRunner:
         runner = DetectionRunner.from_cfg(config)
         # Built now, so that a wrong path or argument shows before anything is written over.
         runner._train_loop = runner.build_train_loop(runner._train_loop)
-    except (TypeError, KeyError) as error:
-        raise explain_build_error(error) or error from None
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        if runner.param_schedulers is not None:
+            runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
+    except UserError:
+        raise
+    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
+        cause = ' '.join(str(error).split())[:300] or 'no reason given'
+        raise explain_build_error(error) or UserError(
+            f'The config cannot be used ({type(error).__name__}: {cause}): correct it or the options.'
+        ) from error
     if len(runner.train_dataloader) == 0:
         raise UserError(
             f'The {len(runner.train_dataloader.dataset)} training images do not fill one batch of '
@@ -127,31 +135,50 @@ def _quieten() -> None:
     logging.getLogger('matplotlib').setLevel(logging.WARNING)
 
 
+def read_log(work_dir: Path) -> list[dict[str, Any]]:
+    """The lines of a run's ``log.jsonl``, one per epoch; none without a log."""
+    file = work_dir / LOG
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
+
+
 def _check_work_dir(config: Config, resume: bool) -> Path | None:
     """The checkpoint to resume from; refuses to write over a run that is there."""
-    last = Path(config.work_dir) / LAST
+    folder = Path(config.work_dir)
+    last = folder / LAST
     if not resume:
-        present = [name for name in (LAST, BEST, FINAL, LOG) if (Path(config.work_dir) / name).exists()]
+        present = [name for name in (LAST, BEST, FINAL, LOG) if (folder / name).exists()]
         if present:
             raise UserError(
                 f'{config.work_dir} already holds a run ({", ".join(present)}). Continue it with --resume, or '
                 'choose another --work-dir.'
             )
         return None
-    return last if last.exists() else None
+    if last.exists():
+        return last
+    (folder / LOG).unlink(missing_ok=True)  # of a run that was killed before it could save: it begins again
+    return None
 
 
 def _check_same_experiment(config: Config, checkpoint: dict[str, Any], path: Path) -> None:
     saved = Config.fromstring(checkpoint['meta']['cfg'], file_format='.py')
-    for key in _IDENTITY:
-        if json.dumps(saved.get(key), sort_keys=True, default=str) != json.dumps(
-            config.get(key), sort_keys=True, default=str
-        ):
-            logging.getLogger(__name__).warning(
-                '%s was written with another %r than this run has; what follows is a different experiment.',
-                path,
-                key,
-            )
+    changed = [
+        key
+        for key in _IDENTITY
+        if json.dumps(saved.get(key), sort_keys=True, default=str)
+        != json.dumps(config.get(key), sort_keys=True, default=str)
+    ]
+    if 'param_scheduler' in changed:
+        raise UserError(
+            f'{path} was written with other learning rate schedules (param_scheduler), for '
+            f'{saved.train_cfg.max_epochs} epochs, not {config.train_cfg.max_epochs}; the old ones would go on. Give '
+            'the same --epochs and options, or begin a new run from these weights: another --work-dir, and --load-from.'
+        )
+    for key in changed:
+        logging.getLogger(__name__).warning(
+            '%s was written with another %r than this run has; what follows is a different experiment.',
+            path,
+            key,
+        )
 
 
 def train(config: Config, resume: bool = False) -> dict[str, Any]:
@@ -166,8 +193,8 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
 
     Returns:
         Summary: ``selection`` (``'val'`` or ``'final'``), ``best`` (validation figure) and ``best_epoch`` (None
-        without validation), ``epochs``, ``seconds``, ``parameters``, ``test`` (figures by name; None without a
-        test split), ``checkpoint``.
+        without validation), ``epochs``, ``seconds`` (of all epochs, without validation), ``parameters``, ``test``
+        (figures by name; None without a test split), ``checkpoint``.
 
     Raises:
         UserError: Bad config, data or checkpoint; a work directory that is taken.
@@ -178,7 +205,6 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
     _quieten()
     work_dir = Path(config.work_dir)
     resume_from = _check_work_dir(config, resume)
-    started = time.perf_counter()
     initial_weights, config.load_from = config.get('load_from'), None
     if resume_from is not None:
         _check_same_experiment(config, read_checkpoint(resume_from), resume_from)
@@ -200,7 +226,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         'best_epoch': selection['best_epoch'],
         'best': selection['best'],
         'parameters': sum(value.numel() for value in _bare(runner).network.parameters()),
-        'seconds': round(time.perf_counter() - started, 1),
+        'seconds': round(sum(line['seconds'] for line in read_log(work_dir)), 1),
         'checkpoint': str(result),
         'test': None,
     }

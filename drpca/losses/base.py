@@ -42,7 +42,7 @@ class Loss(nn.Module):
         over: What becomes of the values of several outputs: their ``'mean'`` or their ``'sum'``.
 
     Raises:
-        UserError: ``over`` is something else, or ``on`` is empty.
+        UserError: ``over`` or ``weight`` is something else, or ``on`` is empty.
     """
 
     def __init__(
@@ -54,6 +54,10 @@ class Loss(nn.Module):
         super().__init__()
         if over not in ('mean', 'sum'):
             raise UserError(f"over: expected 'mean' or 'sum', got {over!r}.")
+        if isinstance(weight, bool) or not isinstance(weight, (int, float, dict)):
+            raise UserError(
+                f'{type(self).__name__}: expected a number or dict(type=…) as weight, got {weight!r}.'
+            )
         self.weight: ChangingWeight | float = MODELS.build(weight) if isinstance(weight, dict) else weight
         self.on = (on,) if isinstance(on, str) else tuple(on)
         if not self.on:

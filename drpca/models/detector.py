@@ -12,7 +12,7 @@ from mmengine.model import BaseModel
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from drpca.errors import UserError
+from drpca.errors import UserError, unknown_name
 from drpca.registry import MODELS
 
 from .comparator_layers import unused_parameter_names
@@ -95,6 +95,8 @@ class DetectionModel(BaseModel):
         self.in_channels = getattr(self.network, 'in_channels', 1) if in_channels is None else in_channels
         self.scale_to_max = scale_to_max
         self.pad_multiple = pad_multiple
+        if precision not in ('float32', 'bfloat16'):
+            raise unknown_name('precision', str(precision), ('float32', 'bfloat16'))
         self.precision = getattr(torch, precision)
         self.normalises = any(value != 0 for value in np.ravel(mean)) or any(
             value != 1 for value in np.ravel(std)

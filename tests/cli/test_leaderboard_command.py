@@ -202,6 +202,34 @@ def test_a_run_with_other_options_is_not_shown_as_this_one(
     assert rows_of()[0]['figures'] == {}
 
 
+def test_a_small_run_is_not_shown_as_the_recipe(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    assert leaderboard.main([CONFIG, '--dataset', 'synthetic', '--no-latency', '--json', 'table.json']) == 1
+    assert 'was trained with train_cfg.max_epochs = 1, not 400' in capsys.readouterr().err
+    assert rows_of()[0]['figures'] == {}
+
+
+def test_figures_of_other_options_stay_out_of_the_metafiles(
+    trained: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert (
+        leaderboard.main(['--from', str(trained / 'table.json'), '--no-latency', '--update-metafiles']) == 2
+    )
+    assert 'was made with other options' in error_of(capsys)
+
+
+@pytest.mark.parametrize('killed', ['log.jsonl', 'best.pth'])
+def test_a_run_killed_before_its_first_save_is_begun_again(workplace: Path, killed: str) -> None:
+    folder = Path('checkpoints') / CONFIG / 'seed_0'
+    for path in folder.iterdir():
+        if path.is_file() and path.name != killed:
+            path.unlink()
+    assert (
+        leaderboard.main([CONFIG, *SMALL, '--no-latency', '--protocol', 'basicirstd', '--json', 'table.json'])
+        == 0
+    )
+    assert rows_of()[0]['runs'][0]['state'] == 'done'
+
+
 def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     torch.manual_seed(0)
     torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
@@ -291,6 +319,20 @@ def test_metafiles_and_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
         (['tophat', '--from', 'table.json'], 'leave out METHOD'),
         (['--from', 'nofile.json'], 'Cannot read nofile.json'),
         (['tophat', '--dataset', 'synthetic', '--epochs', '3', '--update-metafiles'], 'leave out --epochs'),
+        (
+            ['tophat', '--dataset', 'synthetic', '--protocol', 'drpca', '--update-metafiles'],
+            'leave out --protocol',
+        ),
+        (
+            ['tophat', '--dataset', 'synthetic', '--relative-to', 'ipi'],
+            "method to compare with (--relative-to) 'ipi'",
+        ),
+        (
+            ['tophat', '--dataset', 'synthetic', '--grid', 'g.png', '--images', 'no'],
+            "Unknown image of synthetic test 'no'",
+        ),
+        (['tophat', '--dataset', 'synthetic', '--readme', 'no.md'], 'no.md: no such file'),
+        (['rpcanet', '--dataset', 'synthetic', '--seeds', '1', '1'], 'expected different whole numbers'),
     ],
 )
 def test_bad_input_is_one_line(

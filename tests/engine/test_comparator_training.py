@@ -124,9 +124,23 @@ def test_a_batch_of_one_says_what_to_do(
     assert 'at least 2 images per batch' in capsys.readouterr().err
 
 
-def test_a_schedule_longer_than_the_training_is_refused(data_root: Path) -> None:
+def test_a_schedule_that_begins_after_the_training_is_refused(tmp_path: Path) -> None:
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        f"_base_ = '{find_config('istdunet_synthetic')}'\n"
+        'train_cfg = dict(max_epochs=20)\n'
+        "param_scheduler = [dict(type='CosineAnnealingLR', begin=50, by_epoch=True)]\n"
+    )
     with pytest.raises(UserError, match='begins in epoch 50'):
-        load_config(find_config('istdunet_synthetic'), options={'train_cfg.max_epochs': 20})
+        load_config(config)
+
+
+def test_a_warm_up_shrinks_with_the_training() -> None:
+    warm_up, cosine = load_config(
+        find_config('istdunet_synthetic'), options={'train_cfg.max_epochs': 20}
+    ).param_scheduler
+    assert 0 < warm_up.end == cosine.begin < 10
+    assert cosine.end == 20
 
 
 @pytest.mark.slow

@@ -267,6 +267,17 @@ def test_gain_and_noise(root: Path) -> None:
     assert 0 <= noisy.min() <= noisy.max() <= 1
 
 
+def test_noise_stays_white_after_a_rotation(root: Path) -> None:
+    noise = {'type': 'NoiseJitter', 'low': 0.05, 'high': 0.05}
+    rotation = {'type': 'RotationJitter', 'degrees': 10.0}
+    loader = on_device(root, rotation, noise)
+    still, _ = batch_of(on_device(root, rotation))
+    noisy, _ = batch_of(loader)
+    difference = (noisy - still)[:, 8:-8, 8:-8]
+    neighbours = (difference[..., 1:] - difference[..., :-1]).std()
+    assert float(neighbours) == pytest.approx(0.05 * 2**0.5, rel=0.1)
+
+
 def test_blur_is_that_of_scipy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = on_device(root, {'type': 'GaussianBlur', 'prob': 1.0, 'max_sigma': 2.0})
     monkeypatch.setattr(

@@ -18,6 +18,8 @@ from drpca.cli import train as train_command
 from drpca.datasets.synthetic import generate_dataset
 from drpca.engine import hooks
 from drpca.engine.faults import describe
+from drpca.engine.hooks import TrainingLogHook
+from drpca.engine.train import read_log
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from tests.support import ROOT
@@ -229,14 +231,71 @@ def test_a_full_disk(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_log_that_was_cut_off_is_mended(data_root: Path, tmp_path: Path) -> None:
-    args = arguments(data_root, tmp_path)
-    args[args.index('--epochs') + 1] = '1'
-    assert train_command.main([*args, 'train_dataloader.dataset.limit=2']) == 0
+    args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
+    assert train_command.main(args) == 0
     log = folder(tmp_path) / 'log.jsonl'
-    log.write_text(log.read_text() + '{"epoch": 2, "it')
-    args[args.index('--epochs') + 1] = '2'
-    assert train_command.main(['--resume', *args, 'train_dataloader.dataset.limit=2']) == 0
-    assert [json.loads(line)['epoch'] for line in log.read_text().splitlines()] == [1, 2]
+    epochs = [json.loads(line)['epoch'] for line in log.read_text().splitlines()]
+    log.write_text(log.read_text() + '{"epoch": 9, "it')
+    assert train_command.main(['--resume', *args]) == 0
+    assert [json.loads(line)['epoch'] for line in log.read_text().splitlines()] == epochs
+
+
+def test_resuming_with_other_schedules_is_refused(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
+    assert train_command.main(args) == 0
+    args[args.index('--epochs') + 1] = '5'
+    assert train_command.main(['--resume', *args]) == 2
+    assert 'not 5; the old ones would go on' in capsys.readouterr().err
+
+
+def test_a_run_killed_before_its_first_save_begins_again(data_root: Path, tmp_path: Path) -> None:
+    args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
+    assert train_command.main(args) == 0
+    (folder(tmp_path) / 'last.pth').unlink()
+    epochs = [line['epoch'] for line in read_log(folder(tmp_path))]
+    assert train_command.main(['--resume', *args]) == 0
+    assert [line['epoch'] for line in read_log(folder(tmp_path))] == epochs
+
+
+def test_weights_that_are_no_numbers_are_not_saved(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2', 'train_cfg.val_interval=9']
+    after_epoch = TrainingLogHook.after_epoch
+
+    def spoil(self: TrainingLogHook, runner: Any) -> None:
+        after_epoch(self, runner)
+        if runner.epoch == 2:
+            next(runner.model.parameters()).data.fill_(float('nan'))
+
+    monkeypatch.setattr(TrainingLogHook, 'after_epoch', spoil)
+    assert train_command.main(args) == 1
+    err = capsys.readouterr().err
+    assert 'The weights are no numbers any more after epoch 2' in err
+    assert 'Go on with' not in err, 'the same command would meet the same numbers'
+    last = torch.load(folder(tmp_path) / 'last.pth', weights_only=True)
+    assert last['meta']['epoch'] == 1
+    assert all(value.isfinite().all() for value in last['state_dict'].values())
+
+
+def test_ctrl_c_in_the_last_validation_stops(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2', 'train_cfg.val_interval=9']
+    after_val_epoch = TrainingLogHook.after_val_epoch
+
+    def press(self: TrainingLogHook, runner: Any, metrics: Any = None) -> None:
+        after_val_epoch(self, runner, metrics)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(TrainingLogHook, 'after_val_epoch', press)
+    assert train_command.main([*args[:2], '--seeds', '0', '1', *args[2:]]) == 130
+    assert (folder(tmp_path) / 'last.pth').exists()
+    assert not folder(tmp_path).with_name('seed_1').exists()
+    monkeypatch.undo()
+    assert train_command.main(['--resume', *args]) == 0
 
 
 def test_resuming_with_another_batch_size_is_refused(
@@ -244,7 +303,6 @@ def test_resuming_with_another_batch_size_is_refused(
 ) -> None:
     assert train_command.main(arguments(data_root, tmp_path, '--batch-size', '2')) == 0
     args = arguments(data_root, tmp_path, '--batch-size', '4')
-    args[args.index('--epochs') + 1] = '3'
     assert train_command.main(['--resume', *args]) == 2
     assert 'begun with 7 batches per epoch and would go on with 4' in capsys.readouterr().err
 

@@ -266,7 +266,8 @@ def test_other_schedules(data_root: Path, tmp_path: Path, schedule: str) -> None
         assert rates[4] > rates[0]
         assert rates[-1] < 0.02 * max(rates)
     else:
-        assert rates[-1] == pytest.approx(1e-4)
+        assert rates[0] == pytest.approx(1e-4)
+        assert rates[-1] == pytest.approx(1e-6), 'both milestones lie within the shorter training'
 
 
 @pytest.mark.parametrize('name', ['rpcanet', 'drpcanet', 'lrrnet'])

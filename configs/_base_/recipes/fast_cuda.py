@@ -1,5 +1,6 @@
 # What makes training fast on a GPU, merged over any config by `run_configs.py --fast`. All but bfloat16 leaves the
-# mathematics as it is; --cfg-options model.precision=float32 takes that out again.
+# mathematics as it is, but for the random numbers of augmentation; --cfg-options model.precision=float32 takes
+# bfloat16 out again.
 model = dict(channels_last=True, precision='bfloat16', compiled=True)
 optim_wrapper = dict(optimizer=dict(fused=True))
 train_dataloader = dict(on_device=True)

@@ -1,0 +1,151 @@
+"""Values and options that no training can use are refused in one line; those that it can use are used."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drpca.cli import train as train_command
+from drpca.datasets.synthetic import generate_dataset
+from drpca.engine.config import find_config, load_config
+from drpca.errors import UserError
+
+CONFIG = 'rpcanet_plus_synthetic'
+
+
+@pytest.fixture(scope='module')
+def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp('data')
+    generate_dataset(root, num_train=16, num_test=4, size=48)
+    return root
+
+
+def arguments(data_root: Path, work: Path, *more: str, config: str = CONFIG) -> list[str]:
+    small = (f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test'))
+    return [
+        *(config, '--data-root', str(data_root), '--work-dir', str(work), '--workers', '0', *more),
+        *('--cfg-options', 'model.network.num_stages=1', 'train_dataloader.batch_size=2', *small),
+    ]
+
+
+@pytest.mark.parametrize(
+    ('value', 'expected'),
+    [
+        (
+            'train_cfg.max_epochs=abc',
+            "train_cfg.max_epochs: expected a whole number of epochs, at least 1, got 'abc'",
+        ),
+        ('train_cfg.val_interval=0', 'train_cfg.val_interval: expected a whole number'),
+        ('optim_wrapper.optimizer.lr=abc', 'cannot be used'),
+        ('optim_wrapper.optimizer.type=NoOpt', 'The optimizer is not known'),
+        ('train_dataloader.batch_size=abc', 'cannot be used'),
+        ('model.precision=float99', "Unknown precision 'float99'"),
+        ('model=5', 'model: expected dict(type=…), got 5'),
+        ('model.network.num_stages=abc', 'cannot be used'),
+        (
+            'model.losses.soft_iou.weight=None',
+            'SoftIoULoss: expected a number or dict(type=…) as weight, got None',
+        ),
+        ('model.losses.fidelity.weight=abc', "as weight, got 'abc'"),
+        ('default_hooks.checkpoint.interval=0', 'interval must be at least 1, got 0'),
+        ('default_hooks.checkpoint.monitor=F2', "Unknown validation figure (monitor) 'F2'"),
+        ('size=64', 'size only helps to write the config'),
+        ('train_cfg.max_epoch.x=3', "Unknown config key 'train_cfg.max_epoch'"),
+        ('randomness.seed=7', '--cfg-options randomness is set for every run: give --seeds'),
+        ('work_dir=here', 'give --work-dir'),
+    ],
+)
+def test_bad_config_values(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, value: str, expected: str
+) -> None:
+    args = arguments(data_root, tmp_path, *([] if 'epoch' in value else ['--epochs', '1']))
+    assert train_command.main([*args, 'train_dataloader.dataset.limit=2', value]) in (1, 2)
+    errors = capsys.readouterr().err
+    (line,) = [line for line in errors.splitlines() if line.startswith('error: ')]
+    assert expected in line
+    assert 'Traceback' not in errors
+
+
+@pytest.mark.parametrize(
+    ('options', 'expected'),
+    [
+        (['--clip-grad', '-1'], '--clip-grad must be above 0'),
+        (['--clip-grad', '0'], '--clip-grad must be above 0'),
+        (['--patience', '0'], '--patience must be at least 1'),
+        (['--ema', '2'], '--ema must lie between 0 and 1'),
+        (['--workers', '-1'], '--workers must be at least 0'),
+        (['--seeds', '-1'], '--seeds: expected different whole numbers'),
+        (['--seeds', '0', '0'], '--seeds: expected different whole numbers'),
+    ],
+)
+def test_bad_options(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, options: list[str], expected: str
+) -> None:
+    assert train_command.main(arguments(data_root, tmp_path, *options)) == 2
+    assert expected in capsys.readouterr().err
+
+
+def test_an_option_without_a_value(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train_command.main([CONFIG, '--cfg-options', 'foo'])
+    assert stopped.value.code == 2
+    assert "expected KEY=VALUE, got 'foo'" in capsys.readouterr().err
+
+
+def test_keys_that_only_help_to_write_a_config() -> None:
+    with pytest.raises(UserError, match='train_loader only helps to write the config'):
+        load_config(find_config('rpcanet_plus_sirstv1_best'), options={'train_loader.batch_size': 2})
+
+
+def test_a_weight_without_its_end(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    config = tmp_path / 'mine.py'
+    config.write_text(
+        f"_base_ = '{find_config(CONFIG)}'\n"
+        "model = dict(losses=dict(fidelity=dict(weight=dict(_delete_=True, type='ScheduledWeight', start=1.0))))\n"
+    )
+    assert train_command.main(arguments(data_root, tmp_path, '--epochs', '1', config=str(config))) == 2
+    assert "ScheduledWeight needs 'end'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('name', ['mshnet_sirstv1_basicirstd', 'rpcanet_plus_sirstv1'])
+def test_milestones_keep_their_places(name: str) -> None:
+    whole, short = (load_config(find_config(name), options=o) for o in ({}, {'train_cfg.max_epochs': 40}))
+    for before, after in zip(whole.param_scheduler, short.param_scheduler):
+        assert [m / 400 for m in before.get('milestones', [])] == [
+            m / 40 for m in after.get('milestones', [])
+        ]
+    assert ('milestones' in whole.param_scheduler[0]) == name.endswith('basicirstd')
+
+
+def test_averaging_changes_no_training_loss(data_root: Path, tmp_path: Path) -> None:
+    """A config that averages already must not do so twice: validation would swap averages into the training."""
+    logs = []
+    for folder, options in (('own', []), ('other', ['--ema', '0.1'])):
+        args = arguments(data_root, tmp_path / folder, '--epochs', '3', *options, config=f'{CONFIG}_best')
+        args += [
+            'train_cfg.val_interval=1',
+            'train_dataloader.dataset.pipeline.3.size=32',
+            'model.precision=float32',
+        ]
+        assert train_command.main(args) == 0
+        lines = (tmp_path / folder / f'{CONFIG}_best' / 'seed_0' / 'log.jsonl').read_text().splitlines()
+        logs.append([json.loads(line) for line in lines])
+    own, other = logs
+    assert [line['loss'] for line in own] == [line['loss'] for line in other]
+    assert own[-1]['val/AUC'] != other[-1]['val/AUC']
+
+
+def test_averages_count_updates_when_batches_are_accumulated(data_root: Path, tmp_path: Path) -> None:
+    args = arguments(data_root, tmp_path, '--accumulate', '2', config=f'{CONFIG}_best')
+    parsed = train_command.build_parser().parse_args(args)
+    (run,) = train_command.plan_runs(parsed)
+    (hook,) = [h for h in train_command.build_config(run, parsed).custom_hooks if h['type'] == 'EMAHook']
+    assert (hook['interval'], hook['gamma']) == (2, 20)
+
+
+def test_scheduled_weights_move_in_the_cpu_recipes(data_root: Path, tmp_path: Path) -> None:
+    for name in ('lrrnet_sirstv1_cpu', 'lrrnet_synthetic_cpu', 'rpcanet_plus_sirstv1_cpu'):
+        hooks = [hook['type'] for hook in load_config(find_config(name)).custom_hooks]
+        assert 'LossEpochHook' in hooks, name
