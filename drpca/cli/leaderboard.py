@@ -24,6 +24,7 @@ from drpca.cli.latency import keep_latency, measure_latency
 from drpca.cli.score import chosen_protocols, write_file
 from drpca.datasets import Split, open_split
 from drpca.engine.loop import Interrupted
+from drpca.engine.train import read_log
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.leaderboard import (
     RELATIVE_HEADER,
@@ -40,6 +41,7 @@ from drpca.evaluation.leaderboard_page import LEFT, block, insert_block, main_ce
 from drpca.evaluation.metafiles import measured_rows, published_figures, update_metafiles
 from drpca.evaluation.plain_tables import text_table
 from drpca.evaluation.protocols import Protocol, known_protocols
+from drpca.visualization.curves import LearningCurve, learning_figure, save_figure
 from drpca.visualization.grid import GridRow, draw_grid, save_grid
 
 _DESCRIPTION = """\
@@ -96,8 +98,8 @@ def build_parser() -> argparse.ArgumentParser:
         '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
     )
     what.add_argument(
-        '--from', dest='source', type=Path, metavar='FILE',
-        help='take the rows from this --json file: nothing is trained or scored',
+        '--from', dest='source', type=Path, nargs='+', metavar='FILE',
+        help='take the rows from these --json files: nothing is trained or scored',
     )  # fmt: skip
     training = parser.add_argument_group('training')
     training.add_argument(
@@ -169,6 +171,10 @@ def build_parser() -> argparse.ArgumentParser:
     out.add_argument(
         '--grid', type=Path, metavar='FILE', help='a picture of the score maps, a column per method'
     )
+    out.add_argument(
+        '--curves', type=Path, metavar='STEM',
+        help='learning curves of what was trained, validation IoU over epochs, as STEM.png and STEM.svg',
+    )  # fmt: skip
     out.add_argument(
         '--images', nargs='+', default=[], metavar='NAME', help='its rows (default: four images with targets)'
     )
@@ -303,6 +309,20 @@ def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
     return rows, protocols
 
 
+def load_tables(paths: Sequence[Path]) -> tuple[list[Row], list[Protocol]]:
+    """Rows of several ``--json`` files, and their presets.
+
+    Raises:
+        UserError: One cannot be read, or they differ in their presets.
+    """
+    tables = [load_table(path) for path in paths]
+    _, protocols = tables[0]
+    for path, (_, others) in zip(paths, tables):
+        if others != protocols:
+            raise UserError(f'{path} has other presets than {paths[0]}: score both under the same ones.')
+    return [row for rows, _ in tables for row in rows], protocols
+
+
 LATENCY_FRAMES = 8
 
 
@@ -337,6 +357,27 @@ def draw(rows: Sequence[Row], args: argparse.Namespace, protocol: Protocol) -> N
     titles = [row.method if repeated.count(row.method) == 1 else row.config for row, _ in shown]
     save_grid(draw_grid(grid_rows, titles, protocol), args.grid)
     print(f'wrote {args.grid}', file=sys.stderr)
+
+
+def draw_curves(rows: Sequence[Row], stem: Path) -> None:
+    """Writes the learning curves of the rows that were trained.
+
+    Raises:
+        UserError: None was validated while it trained, or the files cannot be written.
+    """
+    curves = []
+    for row in rows:
+        for run in row.runs if row.kind == 'trained' else ():
+            lines = read_log(Path(run.checkpoint).parent) if run.checkpoint else []
+            points = {line['epoch']: line['val/IoU'] for line in lines if 'val/IoU' in line}
+            if points:
+                curves.append(LearningCurve(row.method, row.config, list(points), list(points.values())))
+    if not curves:
+        raise UserError(
+            '--curves: no training with validation figures among the rows, or their logs are gone.'
+        )
+    for path in save_figure(learning_figure(curves, 'IoU'), stem):
+        print(f'wrote {path}', file=sys.stderr)
 
 
 def _grid_images(split: Split, names: Sequence[str]) -> list[str]:
@@ -418,13 +459,11 @@ def _check_table(rows: Sequence[Row], protocols: Sequence[Protocol], args: argpa
     other = next((row for row in rows if row.options or ' --epochs ' in f'{row.command} '), None)
     if other:
         raise UserError(
-            f'--update-metafiles enters figures of the configs as they are, but {other.config} in {args.source} was '
+            f'--update-metafiles enters figures of the configs as they are, but {other.config} was '
             f'made with other options ({other.command}).'
         )
     if {protocol.name for protocol in protocols} != set(known_protocols()):
-        raise UserError(
-            f'--update-metafiles enters the figures of every preset, and {args.source} lacks some.'
-        )
+        raise UserError('--update-metafiles enters the figures of every preset, and --from lacks some.')
 
 
 @guarded
@@ -433,7 +472,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     _check(args)
     if args.source is not None:
-        rows, protocols = load_table(args.source)
+        rows, protocols = load_tables(args.source)
         _check_table(rows, protocols, args)
     else:
         protocols = chosen_protocols(args)
@@ -461,6 +500,8 @@ def main(argv: list[str] | None = None) -> int:
     _write(rows, published, args, protocols, command)
     if args.grid:
         draw(rows, args, next(p for p in protocols if p.name == main_name))
+    if args.curves:
+        draw_curves(rows, args.curves)
     failed = [(row, run) for row in rows for run in row.runs if run.state == 'failed']
     for row, run in failed:
         seed = '' if run.seed is None else f' seed {run.seed}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +87,53 @@ def robustness_figure(results: Sequence[Result], protocol: str, key: str) -> Fig
         axis.set_ylabel(f'{key} {unit}')
         axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
     figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
+    return figure
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """A validation figure over the epochs of one training.
+
+    Attributes:
+        panel: What it is drawn with: the network.
+        label: What it is called: the config. Equal labels are seeds of one recipe.
+        epochs: Epochs of the validations, from 1.
+        values: The figure, as a ratio.
+    """
+
+    panel: str
+    label: str
+    epochs: Sequence[int]
+    values: Sequence[float]
+
+
+def learning_figure(curves: Sequence[LearningCurve], key: str) -> Figure:
+    """A panel per network: thin lines are trainings, thick ones their means where all seeds were validated.
+
+    Args:
+        curves: One at least.
+        key: Name of the figure, shown in %.
+    """
+    panels = list(dict.fromkeys(curve.panel for curve in curves))
+    figure, axes = _panels(len(panels))
+    for axis, panel in zip(axes, panels):
+        labels = list(dict.fromkeys(curve.label for curve in curves if curve.panel == panel))
+        for number, label in enumerate(labels):
+            mine = [dict(zip(c.epochs, c.values)) for c in curves if (c.panel, c.label) == (panel, label)]
+            look = _line(number)
+            for points in mine if len(mine) > 1 else []:
+                axis.plot(
+                    list(points), [100 * v for v in points.values()], color=look['color'], lw=0.7, alpha=0.5
+                )
+            shared = sorted(set.intersection(*map(set, mine)))
+            means = [100 * sum(points[epoch] for points in mine) / len(mine) for epoch in shared]
+            seeds = f', {len(mine)} seeds' if len(mine) > 1 else ''
+            axis.plot(shared, means, label=f'{label}{seeds}', **look)
+        axis.set_title(panel)
+        axis.set_xlabel('epoch')
+        axis.set_ylabel(f'validation {key} %')
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=6, frameon=False)
     return figure
 
 

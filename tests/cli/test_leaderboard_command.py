@@ -217,6 +217,24 @@ def test_figures_of_other_options_stay_out_of_the_metafiles(
     assert 'was made with other options' in error_of(capsys)
 
 
+def test_curves_of_several_tables(trained: Path, workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    assert leaderboard.main(['tophat', '--dataset', 'synthetic', '--no-latency', '--json', 'all.json']) == 0
+    table = str(trained / 'table.json')
+    assert leaderboard.main(['--from', table, 'all.json', '--no-latency']) == 2
+    assert 'all.json has other presets' in capsys.readouterr().err
+    presets = ['--size', '32', '--protocol', 'basicirstd', 'opdc']
+    args = ['tophat', '--dataset', 'synthetic', '--no-latency', *presets, '--json', 'classical.json']
+    assert leaderboard.main(args) == 0
+    args = ['--from', table, 'classical.json', '--no-latency', '--json', 'both.json', '--curves', 'curves']
+    assert leaderboard.main(args) == 0
+    assert [row['method'] for row in rows_of('both.json')] == ['RPCANet+', 'TopHat']
+    assert 'rpcanet_plus_synthetic, 2 seeds' in Path('curves.svg').read_text()
+    assert Path('curves.png').stat().st_size > 1000
+    capsys.readouterr()
+    assert leaderboard.main(['--from', 'classical.json', '--no-latency', '--curves', 'none']) == 2
+    assert '--curves: no training' in error_of(capsys)
+
+
 @pytest.mark.parametrize('killed', ['log.jsonl', 'best.pth'])
 def test_a_run_killed_before_its_first_save_is_begun_again(workplace: Path, killed: str) -> None:
     folder = Path('checkpoints') / CONFIG / 'seed_0'
