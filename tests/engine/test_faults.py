@@ -280,6 +280,15 @@ def test_weights_that_are_no_numbers_are_not_saved(
     assert all(value.isfinite().all() for value in last['state_dict'].values())
 
 
+def test_empty_predictions_are_pointed_out(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
+    monkeypatch.setattr(DetectionModel, 'detect', lambda self, image: torch.full_like(image, -30.0))
+    assert train_command.main(args) == 0
+    assert 'Nothing is predicted' in capsys.readouterr().out
+
+
 def test_ctrl_c_in_the_last_validation_stops(
     data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,18 @@
+# The second half of rpcanet_plus_sirstv1_cpu: from its weights (--load-from) six epochs of whole images of 256², which
+# show the clutter that crops around targets leave out. Twenty-five minutes on one CPU core.
+_base_ = './rpcanet_plus_sirstv1_cpu.py'
+
+train_dataloader = dict(
+    dataset=dict(
+        pipeline=[
+            dict(type='RandomFlip', horizontal=0.5, vertical=0.5),
+            dict(type='RandomTranspose', prob=0.5),
+        ]
+    )
+)
+train_cfg = dict(max_epochs=6, val_interval=1)
+optim_wrapper = dict(optimizer=dict(lr=3e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=1, convert_to_iter_based=True),
+]
