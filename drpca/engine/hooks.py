@@ -204,8 +204,8 @@ class TrainingLogHook(Hook):
         tqdm.write(f'{line}  {self._seconds:.1f} s')
         if self.metrics.get('recall') == 0 and self.metrics.get('Fa') == 0:
             tqdm.write(
-                '  Nothing is predicted. If that stays so, all scores have sunk to 0 and no gradient is left: begin again '
-                'with a lower learning rate or a warm-up.'
+                '  Nothing is predicted. If that stays so, all scores have sunk to 0 and no gradient is left: begin '
+                'again with a lower learning rate or a warm-up.'
             )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
