@@ -90,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
             differences[network] = difference(network, added[-1], data)
     where = torch.cuda.get_device_name(device) if gpu else f'CPU, {torch.get_num_threads()} threads'
     heading = f'{where}, torch {torch.__version__}, {batch} × {size}²\n\n'
-    table = heading + to_markdown(results)
+    table = heading + to_markdown(results, device)
     print(table)
     for network, value in differences.items():
         verdict = 'the same' if value <= TOLERANCE else f'NOT the same (at most {TOLERANCE:.0e} expected)'

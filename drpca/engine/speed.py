@@ -273,10 +273,11 @@ def difference(network: str, ours: Way, data: Data) -> float:
     return largest
 
 
-def to_markdown(results: Sequence[Result]) -> str:
+def to_markdown(results: Sequence[Result], device: torch.device) -> str:
     """A table, one row per result."""
+    memory = 'peak MB' if device.type == 'cuda' else 'MB kept for the backward pass'
     lines = [
-        '| network | way | images/s | × published | memory MB | validation ms/image | SIRST V1, 400 epochs |',
+        f'| network | way | images/s | × published | {memory} | validation ms/image | SIRST V1, 400 epochs |',
         '|---|---|---|---|---|---|---|',
     ]
     lines += [
