@@ -213,6 +213,14 @@ def test_centre_heatmap() -> None:
     assert loss.item() == pytest.approx(0, abs=1e-10)
 
 
+def test_cross_entropy_brings_back_scores_that_have_sunk_to_0() -> None:
+    logits = torch.full_like(MASK, -1000.0, requires_grad=True)
+    for name in ('SoftIoULoss', 'BCELoss'):
+        (gradient,) = torch.autograd.grad(build(name)({'target': logits}, IMAGE, MASK), logits)
+        assert bool((gradient[MASK > 0] < 0).all()) == (name == 'BCELoss')
+        assert bool((gradient == 0).all()) == (name == 'SoftIoULoss')
+
+
 def test_l1_is_the_mean_score_and_has_the_gradient_that_the_published_count_lacks() -> None:
     logits = LOGITS.clone().requires_grad_()
     assert not (logits > 0).double().mean().requires_grad, "the published term's graph ends here"

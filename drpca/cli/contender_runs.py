@@ -109,7 +109,7 @@ def _describe(contender: Contender, run: train_command.Run, folder: Path) -> Run
 _TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'averages')
 _SPEED = {
     'compiled', 'channels_last', 'precision', 'fused', 'on_device', 'data_root', 'num_workers', 'persistent_workers',
-    'pin_memory', 'val_interval',
+    'pin_memory',
 }  # fmt: skip
 
 
