@@ -115,7 +115,11 @@ def _speed_up(config: Config, device: str) -> None:
     """Merge ``_base_/recipes/fast_<device>.py``, as far as this config and this processor can use it."""
     settings = Config.fromfile(config_folder() / '_base_' / 'recipes' / f'fast_{device}.py')
     # Without such instructions bfloat16 is slower than float32; releases of torch that cannot tell: float32.
-    if device == 'cpu' and not getattr(torch.cpu, '_is_avx512_bf16_supported', bool)():
+    if device == 'cpu':
+        native = getattr(torch.cpu, '_is_avx512_bf16_supported', bool)()
+    else:
+        native = not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0)
+    if not native:
         settings.model.pop('precision')
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if not config.get(loader):

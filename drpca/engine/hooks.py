@@ -34,14 +34,15 @@ PUBLISHED = 'test_best_published_convention'
 def _random_state() -> dict[str, Any]:
     state: dict[str, Any] = {'torch': torch.get_rng_state()}
     if torch.cuda.is_available():
-        state['cuda'] = torch.cuda.get_rng_state_all()
+        # Of this process's GPU alone: a run may go on where there are fewer.
+        state['cuda'] = torch.cuda.get_rng_state()
     return state
 
 
 def _set_random_state(state: dict[str, Any]) -> None:
     torch.set_rng_state(state['torch'].cpu())
     if 'cuda' in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([value.cpu() for value in state['cuda']])
+        torch.cuda.set_rng_state(state['cuda'].cpu())
 
 
 @HOOKS.register_module()

@@ -209,6 +209,7 @@ class Result:
 
 def measure(network: str, ways: Sequence[Way], data: Data, steps: int, repetitions: int) -> list[Result]:
     """Train in all ways in turn; the first is what the others are compared with."""
+    torch.compiler.reset()  # after eight programs of all networks together, the next would run uncompiled
     trainers, warm_up, memory = [], [], []
     for way in ways:
         trainer = Trainer(network, way, data)

@@ -62,6 +62,16 @@ class DetectionRunner(Runner):
                 f'architecture: {lines[:300]}'
             ) from None
 
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: Any = 'cpu',
+    ) -> None:
+        """MMEngine reads onto the GPU, and the optimiser's step counts would stay there, to be read in every step."""
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+
 
 def _init_distributed(config: Config) -> None:
     """MMEngine starts GPU processes itself; without a GPU the processes talk through gloo."""
@@ -85,6 +95,12 @@ def build_runner(config: Config) -> DetectionRunner:
         UserError: Unknown type or argument, a value of the wrong kind, missing data, ….
     """
     _init_distributed(config)
+    if (config.get('model') or {}).get('compiled') or config.get('cuda_graphs'):
+        # Programs of earlier runs hold memory, and after eight of them networks of a class would run uncompiled.
+        torch.compiler.reset()
+    if (config.get('randomness') or {}).get('deterministic'):
+        # Without it, matrix products on a GPU raise an error.
+        os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     config.setdefault('experiment_name', f'{Path(config.work_dir).name}_{time.time_ns()}')
     try:
         runner = DetectionRunner.from_cfg(config)

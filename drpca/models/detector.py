@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -146,7 +147,14 @@ class DetectionModel(BaseModel):
             the first ⌈H/n⌉ rows and ⌈W/n⌉ columns are kept.
         """
         prepared = self._prepare(image).contiguous(memory_format=self.memory_format)
-        with torch.autocast(image.device.type, self.precision, enabled=self.precision is not torch.float32):
+        if self.network._compiled_call_impl is not None:
+            # An epoch's last, smaller batch gets a program of its own. Otherwise all batches would go on with one for
+            # batches of any size, which the compiler optimises less.
+            torch._dynamo.mark_static(prepared, 0)
+        precision: AbstractContextManager[Any] = nullcontext()  # AmpOptimWrapper's float16 stays in force
+        if self.precision is not torch.float32:
+            precision = torch.autocast(image.device.type, self.precision)
+        with precision:
             values = function(prepared)
         (height, width), (rows, columns) = image.shape[-2:], prepared.shape[-2:]
         return tuple(
