@@ -1,6 +1,9 @@
-# The second half of rpcanet_plus_sirstv1_cpu: from its weights (--load-from) six epochs of whole images of 256², which
-# show the clutter that crops around targets leave out. Twenty-five minutes on one CPU core.
+# The second half of rpcanet_plus_sirstv1_cpu, from its weights: six epochs of whole images of 256², which show the
+# clutter that crops around targets leave out. Half an hour on one CPU core.
+#   python run_configs.py rpcanet_plus_sirstv1_cpu rpcanet_plus_sirstv1_whole
 _base_ = './rpcanet_plus_sirstv1_cpu.py'
+
+load_from = 'checkpoints/rpcanet_plus_sirstv1_cpu/seed_0/best.pth'
 
 train_dataloader = dict(
     dataset=dict(

@@ -69,7 +69,7 @@ class Loaded:
 
 
 def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[str, Choice]:
-    """Weight files of the command line, those of the project, runs trained here, and classical methods, by label.
+    """Weight files of the command line, runs trained here, weights of the project, classical methods, by their labels.
 
     Args:
         checkpoints: Folder with ``<run>/seed_<n>/best.pth``; may be missing.
@@ -79,14 +79,14 @@ def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[s
         UserError: A text of another form, an unknown config, or no such file.
     """
     choices = [_given(text) for text in weights]
+    for path in sorted(Path(checkpoints).glob(f'*/seed_*/{BEST}')):
+        seed = path.parent.name.removeprefix('seed_')
+        choices.append(Choice(f'{path.parent.parent.name}, seed {seed}', None, path))
     choices += [
         Choice(f'{card.config}, weights of the project', card.config, card.path)
         for card in weight_cards().values()
         if card.path.is_file()
     ]
-    for path in sorted(Path(checkpoints).glob(f'*/seed_*/{BEST}')):
-        seed = path.parent.name.removeprefix('seed_')
-        choices.append(Choice(f'{path.parent.parent.name}, seed {seed}', None, path))
     labelled: dict[str, Choice] = {}
     for choice in [*choices, *_classical()]:
         label, count = choice.label, 1

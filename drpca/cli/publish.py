@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
             'Seed': summary['seed'],
             'Epochs': summary['epochs'],
             'Selection': summary.get('selection', 'val'),
-            'Validation IoU': summary.get('best'),
+            'Validation IoU': None if summary.get('best') is None else round(summary['best'], 6),
         }
         update_weights(metafile, {key: value for key, value in entry.items() if value is not None})
         print(f'entered in {metafile}')

@@ -206,7 +206,7 @@ class TrainingLogHook(Hook):
         if self.metrics.get('recall') == 0 and self.metrics.get('Fa') == 0:
             tqdm.write(
                 '  Nothing is predicted. If that stays so, all scores have sunk to 0 and no gradient is left: begin '
-                'again with a lower learning rate or a warm-up.'
+                'again with a lower learning rate, or with BCELoss among the losses (docs/training.md).'
             )
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:

@@ -9,10 +9,14 @@ from drpca.app import choices, samples
 from drpca.app.choices import NATIVE, RECIPE, DetectorStore, list_choices
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
+from drpca.evaluation.weight_cards import weight_cards
 
 
-def test_a_fresh_clone_offers_the_classical_methods(tmp_path):
+def test_a_fresh_clone_offers_the_weights_of_the_project_and_classical_methods(tmp_path):
     found = list_choices(tmp_path / 'nothing')
+    own = [label for label in found if label.endswith('weights of the project')]
+    assert list(found)[: len(own)] == own == [f'{name}, weights of the project' for name in weight_cards()]
+    found = {label: choice for label, choice in found.items() if label not in own}
     labels = list(found)
     assert labels[0] == 'IPI, classical RPCA, leaderboard preset'
     assert 'TopHat, classical filter, paper preset' in labels

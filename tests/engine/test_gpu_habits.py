@@ -24,7 +24,7 @@ from torch.utils._pytree import tree_leaves
 from drpca.datasets import InfraredDataset, SeededSampler
 from drpca.datasets.synthetic import generate_dataset
 from drpca.engine import device_transforms, speed
-from drpca.engine.config import config_folder, find_config, load_config
+from drpca.engine.config import find_config, load_config
 from drpca.engine.device_data import DeviceLoader
 from drpca.engine.hooks import SeedHook
 from drpca.engine.optimisation import OptimWrapper
@@ -93,16 +93,19 @@ def loader(root: Path, pipeline: list[Any], split: str = 'train', size: int | No
     return Runner.build_dataloader({**config, 'batch_size': 4, 'num_workers': 0})
 
 
-def best_pipeline(size: int = 32) -> list[dict[str, Any]]:
-    recipe = Config.fromfile(config_folder() / '_base_/recipes/modern.py')
-    steps = [dict(step) for step in recipe.train_loader.dataset.pipeline]
-    return [{**step, 'size': size} if step['type'] == 'RandomCrop' else step for step in steps]
-
-
 CROP = {'type': 'RandomCrop', 'size': 32, 'target_prob': 0.5}
 PIPELINES: dict[str, list[dict[str, Any]]] = {
     'published': [],
-    'best': best_pipeline(),
+    'all': [
+        {'type': 'TargetCopyPaste', 'prob': 0.5, 'other': True},
+        {'type': 'ScaleJitter', 'low': 0.75, 'high': 1.33},
+        {'type': 'RotationJitter', 'degrees': 10.0},
+        CROP,
+        {'type': 'RandomFlip'},
+        {'type': 'RandomTranspose'},
+        {'type': 'GainJitter'},
+        {'type': 'NoiseJitter'},
+    ],
     'copy-paste': [{'type': 'TargetCopyPaste', 'other': False}],
     'scale': [{'type': 'ScaleJitter'}, CROP],
     'rotation': [{'type': 'RotationJitter'}],
@@ -162,6 +165,7 @@ LOSSES: dict[str, list[str]] = {
     'drpcanet_sirstv1_best': [],
     'lrrnet_sirstv1_best': [],  # scheduled L1
     'drpcanet_sirstv1': [],
+    'deep_supervision': [],
     'learned_weights': [],
     'scheduled_weights': [],
     'sls_iou': [],
@@ -188,7 +192,8 @@ def test_losses_wait_for_nothing(config: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'config', ['rpcanet_sirstv1_best', 'lrrnet_sirstv1_best', 'learned_weights', 'sls_iou']
+    'config',
+    ['rpcanet_sirstv1_best', 'lrrnet_sirstv1_best', 'deep_supervision', 'learned_weights', 'sls_iou'],
 )
 def test_a_step_reads_nothing_back(config: str) -> None:
     """Backward pass included: on the processor, for a fake one has none."""
@@ -308,7 +313,7 @@ def compiler() -> Iterator[Compiler]:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize('config', ['rpcanet_sirstv1', 'rpcanet_sirstv1_best'])  # the latter decomposes
+@pytest.mark.parametrize('config', ['rpcanet_sirstv1', 'deep_supervision'])  # the latter decomposes
 def test_a_smaller_last_batch_has_a_program_of_its_own(compiler: Compiler, config: str) -> None:
     model = model_of(config)
     model.compile_network(backend=compiler)

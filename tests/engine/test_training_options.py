@@ -126,7 +126,6 @@ def test_averaging_changes_no_training_loss(data_root: Path, tmp_path: Path) -> 
         args = arguments(data_root, tmp_path / folder, '--epochs', '3', *options, config=f'{CONFIG}_best')
         args += [
             'train_cfg.val_interval=1',
-            'train_dataloader.dataset.pipeline.3.size=32',
             'model.precision=float32',
         ]
         assert train_command.main(args) == 0

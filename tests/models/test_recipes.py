@@ -31,6 +31,7 @@ PLAIN = {'soft_iou': {'type': 'SoftIoULoss'}, 'fidelity': {'type': 'FidelityLoss
 STAGES = {'stages': {'type': 'SoftIoULoss', 'on': 'stages'}}
 ABLATIONS = sorted(path.stem for path in (config_folder() / 'ablations').glob('*.py'))
 BEST = sorted(name for name in list_configs() if name.endswith('_synthetic_best'))
+SIDE = 48
 GENERATOR = torch.Generator().manual_seed(5)
 IMAGE = torch.rand(2, 1, 33, 40, generator=GENERATOR)
 MASK = torch.zeros(2, 1, 33, 40)
@@ -256,12 +257,13 @@ def one_step(config: Config, data_root: Path) -> None:
     """A batch of two comes out of the pipeline, and a step on it leaves finite, changed weights."""
     torch.manual_seed(0)
     model = MODELS.build(config.model).train()
-    crop = next(step for step in config.train_dataloader.dataset.pipeline if step.type == 'RandomCrop')
-    crop.size = 48
-    source = {**config.train_dataloader.dataset, 'data_root': data_root, 'dataset': 'synthetic', 'size': 64}
+    for step in config.train_dataloader.dataset.pipeline:
+        if step.type == 'RandomCrop':
+            step.size = 48
+    source = {**config.train_dataloader.dataset, 'data_root': data_root, 'dataset': 'synthetic', 'size': SIDE}
     dataset = DATASETS.build(source)
     images = default_collate([dataset[index] for index in range(2)])
-    assert images['image'].shape == images['gt_mask'].shape == (2, 1, 48, 48)
+    assert images['image'].shape == images['gt_mask'].shape == (2, 1, SIDE, SIDE)
     wrapper = build_optim_wrapper(model, dict(config.optim_wrapper))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     wrapper.zero_grad = lambda: None  # keeps the gradients to look at

@@ -8,7 +8,5 @@ model = dict(
     losses=dict(
         # SoftIoU has no gradient where all scores have sunk to 0; cross-entropy has, and brings them back.
         bce=dict(type='BCELoss', weight=1.0),
-        # Each stage's target against the mask, so that early stages need not wait for gradients through all later ones.
-        stages=dict(type='SoftIoULoss', on='stages', weight=0.5),
     ),
 )

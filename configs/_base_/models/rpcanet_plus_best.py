@@ -2,15 +2,11 @@
 _base_ = './rpcanet_plus.py'
 
 model = dict(
-    # N goes from stage to stage, as in the paper's equations.
-    network=dict(carry_noise=True),
     # The same mathematics with fewer digits, several times as fast.
     channels_last=True,
     precision='bfloat16',
     losses=dict(
         # SoftIoU has no gradient where all scores have sunk to 0; cross-entropy has, and brings them back.
         bce=dict(type='BCELoss', weight=1.0),
-        # Each stage's target against the mask, so that early stages need not wait for gradients through all later ones.
-        stages=dict(type='SoftIoULoss', on='stages', weight=0.5),
     ),
 )

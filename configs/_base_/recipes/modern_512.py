@@ -1,4 +1,4 @@
-# The recommended recipe for images of 512²: 256² crops of them, scored whole.
+# The recommended recipe for images of 512².
 _base_ = './modern.py'
 
 train_loader = dict(dataset=dict(size=512))
