@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import traceback
@@ -322,7 +323,12 @@ def main(argv: list[str] | None = None) -> int:
             codes.append(EXIT_FAILED)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-    if is_main_process():
+    main_process = is_main_process()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # What is left of the networks holds on to the group, whose threads end a process that just ends with them.
+        gc.collect()
+        torch.distributed.destroy_process_group()
+    if main_process:
         if not args.dry_run:
             chosen = 'after the last epoch' if args.final else 'selected on the validation split'
             print(

@@ -196,7 +196,7 @@ def _fill_schedules(config: Config, length: int | None) -> None:
     for schedule in [schedules] if isinstance(schedules, dict) else schedules:
         if epochs and schedule.get('by_epoch', True):
             if length and epochs != length:
-                _stretch(schedule, epochs / length)
+                _stretch(schedule, length, epochs)
             if schedule.get('begin', 0) >= epochs:
                 raise UserError(
                     f'{schedule["type"]} begins in epoch {schedule["begin"]}, but the training has {epochs} epochs: '
@@ -207,9 +207,12 @@ def _fill_schedules(config: Config, length: int | None) -> None:
                 schedule.setdefault('T_max', schedule['end'] - schedule.get('begin', 0))
 
 
-def _stretch(schedule: dict[str, Any], factor: float) -> None:
+def _stretch(schedule: dict[str, Any], length: int, epochs: int) -> None:
+    # A warm-up of a single iteration, which an epoch can be, would never end.
+    least = max(min(2, epochs - 1), 1)
+
     def place(epoch: int) -> int:
-        return max(round(epoch * factor), min(epoch, 1))
+        return max(round(epoch * epochs / length), min(epoch, least))
 
     for key in ('begin', 'end'):
         if key in schedule:
