@@ -24,19 +24,19 @@ demo: install
 
 # In parts, each in processes of its own: in one go a worker process died twice, and tests that fork loaders then share
 # a process with the threads of ONNX Runtime, OpenVINO and the page's server.
-PARTS := tests/inference tests/app tests/cli
-PYTEST = $(BIN)/python -m pytest -n auto --dist loadfile
+PARTS := tests/inference tests/deploy tests/app tests/cli tests/leaderboard
+PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: install
-	$(PYTEST) tests/inference
+	$(PYTEST) tests/inference tests/deploy
 	$(PYTEST) tests/app
-	$(PYTEST) tests/cli
+	$(PYTEST) tests/cli tests/leaderboard
 	$(PYTEST) $(PARTS:%=--ignore=%)
 
 test-all: install
-	$(PYTEST) -m "" tests/inference
+	$(PYTEST) -m "" tests/inference tests/deploy
 	$(PYTEST) -m "" tests/app
-	$(PYTEST) -m "" tests/cli
+	$(PYTEST) -m "" tests/cli tests/leaderboard
 	$(PYTEST) -m "" $(PARTS:%=--ignore=%)
 
 lint: install

@@ -13,7 +13,7 @@ def __getattr__(name: str) -> Any:
 
         return Detector
     if name == 'load_weights':
-        from drpca.engine.checkpoint import load_weights
+        from drpca.checkpoint import load_weights
 
         return load_weights
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

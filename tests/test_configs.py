@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from drpca.engine.config import (
+from drpca.config import (
     config_folder,
     config_for,
     find_config,

@@ -11,11 +11,12 @@ import pytest
 import torch
 import yaml
 
+from drpca.cards import CLASSICAL
 from drpca.cli import infer, score
 from drpca.cli.leaderboard import build_parser
-from drpca.engine.config import config_folder, find_config, list_models, load_config
-from drpca.evaluation.metafiles import CLASSICAL, with_result_tables
+from drpca.config import config_folder, find_config, list_models, load_config
 from drpca.evaluation.protocols import known_protocols
+from drpca.leaderboard.metafiles import with_result_tables
 from drpca.registry import MODELS
 from tests.support import shared_path
 

@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 import torch
 
+from drpca.checkpoint import load_weights
 from drpca.cli import infer, score, train
+from drpca.config import find_config, load_config
 from drpca.datasets import open_split
 from drpca.datasets.io import to_unit
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.checkpoint import load_weights
-from drpca.engine.config import find_config, load_config
-from drpca.evaluation.results import ResultsFolder
 from drpca.registry import MODELS
+from drpca.results.folder import ResultsFolder
 from drpca.visualization.panels import caption, decomposition_panel, outline, side_by_side
 
 CONFIG = 'lrrnet_synthetic_cpu'

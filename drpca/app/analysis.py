@@ -11,9 +11,9 @@ from drpca.app.choices import Loaded
 from drpca.datasets.io import resize_mask
 from drpca.errors import UserError
 from drpca.inference.decomposer import FrameDecomposition, StageRecord, make_decomposer
-from drpca.inference.detector import Detection, Detector
+from drpca.inference.detections import Detection, find_targets
+from drpca.inference.detector import Detector
 from drpca.inference.mappers import TILE, BaselineMapper
-from drpca.inference.targets import find_targets
 
 MAX_CLASSICAL_PIXELS = 640 * 640
 """Largest frame for classical methods at its own size; some take minutes beyond."""

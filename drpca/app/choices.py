@@ -12,13 +12,13 @@ from threading import Lock
 from mmengine.config import Config
 
 from drpca.baselines import Baseline
-from drpca.cli.infer import resolve
-from drpca.engine.config import find_config, list_configs, load_config
-from drpca.engine.hooks import BEST
+from drpca.cards import weight_cards
+from drpca.config import find_config, list_configs, load_config
 from drpca.errors import UserError, unknown_name
-from drpca.evaluation.weight_cards import weight_cards
 from drpca.inference.mappers import BaselineMapper, NetworkMapper, build_mapper, is_baseline
+from drpca.inference.opening import resolve
 from drpca.registry import BASELINES
+from drpca.run_folder import BEST
 
 RECIPE = 'recipe'
 NATIVE = 'native'

@@ -11,9 +11,9 @@ import numpy as np
 
 from drpca.app.analysis import Analysis
 from drpca.app.pictures import png
-from drpca.cli.detectors import versions
-from drpca.inference.writers import ResultsWriter
-from drpca.visualization.stages import stages_picture
+from drpca.reports.stages import stages_picture
+from drpca.results.writer import ResultsWriter
+from drpca.version import versions
 
 FORMATS = ('png', 'mat', 'json', 'csv')
 

@@ -20,9 +20,9 @@ from drpca.app.uploads import read_upload
 from drpca.app.widgets import STYLE, Tile, heading, switch_dark, target_row, targets_table
 from drpca.datasets.io import IMAGE_SUFFIXES
 from drpca.errors import UserError
-from drpca.inference.detector import Detection
+from drpca.inference.detections import Detection
+from drpca.reports.stages import stages_picture
 from drpca.visualization.panels import to_grey
-from drpca.visualization.stages import stages_picture
 
 THRESHOLD = 0.5
 _LARGE = 1024 * 1024

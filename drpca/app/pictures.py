@@ -9,7 +9,7 @@ import numpy as np
 from scipy import ndimage
 
 from drpca.datasets.io import resize_image, to_unit
-from drpca.inference.detector import Detection
+from drpca.inference.detections import Detection
 from drpca.visualization.panels import to_grey
 
 MAX_SIDE = 1024

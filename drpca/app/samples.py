@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from drpca.cli.detectors import spread
 from drpca.datasets import find_datasets, open_split
+from drpca.datasets.splits import spread
 from drpca.datasets.synthetic import FOLDER, generate_frame
 from drpca.errors import UserError
 

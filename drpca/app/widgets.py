@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from drpca.inference.targets import Target
+from drpca.inference.detections import Target
 
 COLUMNS = ('no.', 'row', 'column', 'area', 'peak', 'SNR')
 

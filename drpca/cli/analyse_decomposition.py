@@ -11,21 +11,18 @@ from matplotlib.figure import Figure
 from scipy.io import savemat
 from tqdm import tqdm
 
-from drpca.cli import detectors as D
+from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.datasets import open_split
 from drpca.errors import UserError
-from drpca.evaluation.decomposition import VIEWS, Measurement, measure
-from drpca.evaluation.plain_tables import markdown_table, text_table
-from drpca.evaluation.robustness import plain
 from drpca.inference.decomposer import make_decomposer
-from drpca.visualization.curves import (
-    SUFFIXES,
-    low_rank_figure,
-    save_figure,
-    scalars_figure,
-    sparsity_figure,
-)
+from drpca.inference.opening import data_set_of, open_detector
+from drpca.reports.plain_tables import markdown_table, text_table
+from drpca.studies.decomposition import VIEWS, Measurement, measure
+from drpca.studies.figures import low_rank_figure, scalars_figure, sparsity_figure
+from drpca.studies.robustness import plain
+from drpca.version import versions
+from drpca.visualization.charts import SUFFIXES, save_figure
 
 _DESCRIPTION = """\
 Measure, for every stage, how low-rank the background B is and how sparse the target T is, over the images of
@@ -105,9 +102,9 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(
             f'--threshold is a share of the largest value: expected [0, 1), got {args.threshold:g}.'
         )
-    detector = D.open_detector(args, args.config, args.checkpoint, args.config)
+    detector = open_detector(args, args.config, args.checkpoint, args.config)
     decomposer = make_decomposer(detector.mapper)
-    dataset, data_root = D.data_set_of(args, detector.config)
+    dataset, data_root = data_set_of(args, detector.config)
     split = open_split(dataset, args.split, data_root)
     out = Path(args.out or f'results/decomposition/{split.dataset}')
     plots = [f'{name}{suffix}' for name in ('low_rankness', 'sparsity', 'scalars') for suffix in SUFFIXES]
@@ -130,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         'threshold': measured.threshold,
         'image': plain(measured.summary()[0]),
         'stages': [plain(line) for line in measured.summary()[1:]],
-        'versions': D.versions(),
+        'versions': versions(),
     }
     D.save_text(out / 'decomposition.json', json.dumps(content, indent=1) + '\n')
     try:

@@ -10,9 +10,9 @@ import torch
 
 from drpca.cli.common import command_parser, guarded
 from drpca.errors import UserError
-from drpca.inference.benchmark import Result, measure, network_names
-from drpca.inference.benchmark_report import plot_tradeoff, to_markdown, write_json
-from drpca.inference.variants import BASELINE, VARIANTS, default_variants
+from drpca.studies.speed import Result, measure, network_names
+from drpca.studies.speed_report import plot_tradeoff, to_markdown, write_json
+from drpca.studies.variants import BASELINE, VARIANTS, default_variants
 
 EXAMPLES = """\
   python tools/benchmark.py

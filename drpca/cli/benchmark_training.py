@@ -11,11 +11,19 @@ from pathlib import Path
 
 import torch
 
-from drpca.cli.common import EXIT_FAILED, command_parser, guarded
-from drpca.cli.score import write_file
+from drpca.cli.common import EXIT_FAILED, command_parser, guarded, write_file
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.speed import PUBLISHED, TOLERANCE, Data, Result, difference, levers, measure, to_markdown
 from drpca.errors import UserError
+from drpca.studies.training_speed import (
+    PUBLISHED,
+    TOLERANCE,
+    Data,
+    Result,
+    difference,
+    levers,
+    measure,
+    to_markdown,
+)
 
 EXAMPLES = """\
   python tools/benchmark_training.py

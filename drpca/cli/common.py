@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from mmengine.config import DictAction
+from mmengine.config import Config, DictAction
 
 from drpca.errors import EXIT_USAGE, UserError
+from drpca.evaluation.protocols import Protocol, build_protocols, known_protocols
+from drpca.inference.frames import NATIVE
 
 EXIT_FAILED = 1
-NATIVE = 'native'
 EXIT_INTERRUPTED = 130
 
 
@@ -71,3 +74,50 @@ def size_argument(text: str) -> int | str:
     if size < 8:
         raise argparse.ArgumentTypeError(f"expected 'native' or a side of at least 8 pixels, got {text!r}")
     return size
+
+
+DEFAULT_PROTOCOLS = ('basicirstd', 'drpca', 'rpcanet')
+
+
+def chosen_protocols(arguments: argparse.Namespace) -> list[Protocol]:
+    """The protocols of a command line, with the size it asks for.
+
+    Raises:
+        UserError: Unknown protocol.
+    """
+    specs = [spec for name in arguments.protocol or DEFAULT_PROTOCOLS for spec in _protocol_specs(name)]
+    protocols = build_protocols(specs)
+    if arguments.size is None:
+        return protocols
+    size = None if arguments.size == NATIVE else arguments.size
+    return [dataclasses.replace(protocol, size=size) for protocol in protocols]
+
+
+def _protocol_specs(name: str) -> list[Any]:
+    """A name as it is, or what the config file of that name lists under ``protocols``."""
+    if not name.endswith('.py'):
+        return [name]
+    if not Path(name).is_file():
+        raise UserError(f'No config file {name}; name a preset ({", ".join(known_protocols())}) or a file.')
+    try:
+        specs = Config.fromfile(name).get('protocols')
+    except Exception as error:  # the file is Python: anything may go wrong in it
+        raise UserError(f'Cannot read {name}: {type(error).__name__}: {error}') from error
+    if not isinstance(specs, list) or not specs:
+        raise UserError(f"{name}: expected a list, protocols = [dict(type='basicirstd', name='mine', …)].")
+    return specs
+
+
+def write_file(path: Path, text: str) -> None:
+    """Writes a file that the user named, and says so.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    replaced = path.exists()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'Cannot write {path}: {error.strerror}; name another file.') from error
+    print(f'{"replaced" if replaced else "wrote"} {path}', file=sys.stderr)

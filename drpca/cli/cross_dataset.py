@@ -9,17 +9,19 @@ from typing import Any
 
 from mmengine.config import Config
 
-from drpca.cli import detectors as D
+from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.datasets import open_split
 from drpca.datasets.leaks import find_leaks
 from drpca.datasets.splits import Split
 from drpca.errors import UserError
-from drpca.evaluation.live import score_split
-from drpca.evaluation.plain_tables import markdown_table, text_table
 from drpca.evaluation.protocols import build_protocols, known_protocols
-from drpca.evaluation.robustness import plain
-from drpca.evaluation.tables import definition, shown
+from drpca.inference.opening import open_detector
+from drpca.reports.plain_tables import markdown_table, text_table
+from drpca.reports.tables import definition, shown
+from drpca.results.live import score_split
+from drpca.studies.robustness import plain
+from drpca.version import versions
 
 _DESCRIPTION = """\
 Score one detector on several data sets: how well does it do on images of another kind than those it was
@@ -95,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     protocols = build_protocols(args.protocol)
-    detector = D.open_detector(args, args.config, args.checkpoint, args.config)
+    detector = open_detector(args, args.config, args.checkpoint, args.config)
     splits = [open_split(name, args.split, args.data_root) for name in args.dataset]
     twice = next(
         (s.dataset for i, s in enumerate(splits) if s.dataset in [t.dataset for t in splits[:i]]), None
@@ -135,7 +137,7 @@ def main(argv: list[str] | None = None) -> int:
             'detector': detector.described(),
             'datasets': content,
             'warnings': notes,
-            'versions': D.versions(),
+            'versions': versions(),
         }
         D.save_text(args.out / 'cross_dataset.json', json.dumps(whole, indent=1) + '\n')
         print(f'\nwrote cross_dataset.json and cross_dataset.md to {args.out}')

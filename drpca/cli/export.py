@@ -9,11 +9,11 @@ import numpy as np
 from mmengine.config import Config
 
 from drpca.cli.common import command_parser, guarded
+from drpca.config import find_config, load_config
 from drpca.datasets import open_split
 from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
-from drpca.engine.config import find_config, load_config
+from drpca.deploy.export_model import FORMATS, export_model
 from drpca.errors import UserError
-from drpca.inference.export_model import FORMATS, export_model
 from drpca.inference.frames import list_images
 from drpca.inference.mappers import build_model, is_baseline
 

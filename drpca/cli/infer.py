@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import platform
-import re
 import sys
 import time
 from collections.abc import Iterable
@@ -18,70 +17,24 @@ from mmengine.config import Config
 from tqdm import tqdm
 
 import drpca
-from drpca.cli.common import EXIT_FAILED, NATIVE, guarded
+from drpca.checkpoint import file_hash
+from drpca.cli.common import EXIT_FAILED, guarded
 from drpca.cli.infer_options import build_parser
 from drpca.datasets import open_split
-from drpca.engine.checkpoint import file_hash, read_checkpoint
-from drpca.engine.config import find_config, load_config
-from drpca.engine.hooks import BEST, FINAL
+from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError
-from drpca.evaluation.weight_cards import weight_cards
-from drpca.inference.backends import SUFFIXES, ExportedMapper, open_backend
 from drpca.inference.decomposer import make_decomposer
-from drpca.inference.detector import Detection, Detector
-from drpca.inference.frames import FrameSource, list_images
+from drpca.inference.detections import Detection
+from drpca.inference.detector import Detector
+from drpca.inference.frames import NATIVE, FrameSource, list_images
 from drpca.inference.live import QUEUE, LiveStream
-from drpca.inference.mappers import FrameMapper, build_mapper, is_baseline
+from drpca.inference.mappers import ExportedMapper, FrameMapper, build_mapper
+from drpca.inference.opening import resolve
 from drpca.inference.temporal import TemporalFilter
-from drpca.inference.video import DEFAULT_RATE, AnnotatedVideo, is_camera
-from drpca.inference.writers import ResultsWriter
-from drpca.visualization.stages import stages_picture
-
-
-def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -> Path:
-    """The selected weights, ``best.pth`` or ``final.pth``, written last; else those that come with the project.
-
-    Args:
-        config: Name of the config that was trained; None for any.
-        folder: Of the runs.
-
-    Raises:
-        UserError: There are none.
-    """
-    found = [
-        path
-        for name in (BEST, FINAL)
-        for path in Path(folder).glob(f'*/seed_*/{name}')
-        if config is None or re.fullmatch(f'{re.escape(config)}(_on_.*)?(_final)?', path.parent.parent.name)
-    ]
-    if found:
-        return max(found, key=lambda path: path.stat().st_mtime)
-    card = weight_cards().get(config or '')
-    if card is None:
-        raise UserError(
-            f'No trained weights {f"of {config} " * bool(config)}under {folder}: train with run_configs.py, or give '
-            '--checkpoint FILE.'
-        )
-    return card.check()
-
-
-def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
-    """Config and checkpoint from whichever of the two was given."""
-    path = None if args.config is None else find_config(args.config)
-    if path is not None:
-        config = load_config(path, args.dataset, args.data_root, args.cfg_options)
-        if is_baseline(config):
-            return config, None
-        return config, Path(args.checkpoint) if args.checkpoint else newest_best(path.stem)
-    checkpoint = Path(args.checkpoint) if args.checkpoint else newest_best()
-    text = read_checkpoint(checkpoint).get('meta', {}).get('cfg')
-    if text is None:
-        raise UserError(
-            f'{checkpoint} does not say which config it belongs to: give CONFIG, for example rpcanet_sirstv1.'
-        )
-    config = Config.fromstring(text, file_format='.py')
-    config.merge_from_dict(args.cfg_options)
-    return config, checkpoint
+from drpca.inference.video import is_camera
+from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
+from drpca.reports.stages import stages_picture
+from drpca.results.writer import ResultsWriter
 
 
 def open_detector(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 
 from drpca.cli.common import OptionsAction, command_parser, size_argument
-from drpca.inference.backends import BACKENDS
+from drpca.deploy.backends import BACKENDS
+from drpca.deploy.optimise import PRECISIONS
 from drpca.inference.live import QUEUE, WHEN_FULL
 from drpca.inference.mappers import TILE
-from drpca.inference.optimise import PRECISIONS
-from drpca.inference.video import CODECS
-from drpca.inference.writers import FORMATS
+from drpca.inference.video_writer import CODECS
+from drpca.results.writer import FORMATS
 
 EXAMPLES = """\
   python inference.py                                    newest best.pth under checkpoints, on its test split

@@ -3,46 +3,40 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import multiprocessing
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
 
-import cv2
-import torch
-
-from drpca.cli import contender_runs as R
-from drpca.cli import contenders as C
-from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, command_parser, guarded, size_argument
-from drpca.cli.detectors import positive, spread, versions
-from drpca.cli.latency import keep_latency, measure_latency
-from drpca.cli.score import chosen_protocols, write_file
-from drpca.datasets import Split, open_split
+from drpca.cli.common import (
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    chosen_protocols,
+    command_parser,
+    guarded,
+    size_argument,
+    write_file,
+)
+from drpca.cli.detector_options import positive
+from drpca.datasets import open_split
 from drpca.engine.loop import Interrupted
-from drpca.engine.train import read_log
 from drpca.errors import UserError, unknown_name
-from drpca.evaluation.leaderboard import (
+from drpca.evaluation.protocols import Protocol, known_protocols
+from drpca.leaderboard import contenders as C
+from drpca.leaderboard.build import _latencies, build_rows, load_tables, plan
+from drpca.leaderboard.figures import _grid_images, draw, draw_curves
+from drpca.leaderboard.metafiles import measured_rows, published_figures, update_metafiles
+from drpca.leaderboard.page import LEFT, block, insert_block, main_cells, main_preset, page
+from drpca.leaderboard.rows import (
     RELATIVE_HEADER,
-    Cost,
     Published,
     Row,
-    Run,
-    aggregate,
-    from_json,
     relative_rows,
     to_json,
 )
-from drpca.evaluation.leaderboard_page import LEFT, block, insert_block, main_cells, main_preset, page
-from drpca.evaluation.metafiles import measured_rows, published_figures, update_metafiles
-from drpca.evaluation.plain_tables import text_table
-from drpca.evaluation.protocols import Protocol, known_protocols
-from drpca.visualization.curves import LearningCurve, learning_figure, save_figure
-from drpca.visualization.grid import GridRow, draw_grid, save_grid
+from drpca.reports.plain_tables import text_table
+from drpca.version import versions
 
 _DESCRIPTION = """\
 Compare methods in one table: networks trained here, published weights and classical methods.
@@ -70,7 +64,7 @@ the --json file
     cost {parameters, used_parameters, gflop, training_seconds, latency_ms, threads}
     figures {preset: {size, mean {IoU, nIoU, F1, Pd, Fa, AUC, hIoU}, std}}, ratios, std over seeds
     runs [{seed, state (done, failed, missing), message, checkpoint, epochs, seconds, figures, …}]
-  drpca/evaluation/leaderboard.py describes every entry
+  drpca/leaderboard/rows.py describes every entry
 
 exit status
   0    done
@@ -180,211 +174,6 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--dry-run', action='store_true', help='list what there is and what would be done')
     return parser
-
-
-def plan(found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequence[Protocol]) -> str:
-    """What there is and what would be done, a line per training or scoring."""
-    lines = []
-    for contender in found:
-        for run, folder in zip(contender.runs, contender.work_dirs):
-            state = R.run_state(folder)
-            done = R.epochs_logged(folder)
-            what = {'done': 'there', 'resume': f'resume after epoch {done}', 'train': 'to do'}[state]
-            maps = '-'
-            if state == 'done':
-                described = R.complete_runs(dataclasses.replace(contender, runs=(run,)), False)[0]
-                what = described.message or what
-                maps = (
-                    _maps_state(contender, described, args, protocols) if described.state == 'done' else '-'
-                )
-            lines.append([contender.name, contender.dataset, str(run.seed), what, maps])
-        for described in () if contender.runs else R.unscored_runs(contender):
-            maps = _maps_state(contender, described, args, protocols)
-            lines.append([contender.name, contender.dataset, '-', '-', maps])
-    return text_table(['method', 'data set', 'seed', 'training', 'score maps'], lines, left=5)
-
-
-def _maps_state(
-    contender: C.Contender, run: Run, args: argparse.Namespace, protocols: Sequence[Protocol]
-) -> str:
-    return 'there' if R.task_of(contender, run, args, protocols).is_done() else 'to do'
-
-
-def build_rows(
-    found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequence[Protocol]
-) -> list[Row]:
-    """Trains, makes score maps and scores.
-
-    Raises:
-        Interrupted: Ctrl-C in a training.
-        KeyboardInterrupt: Ctrl-C elsewhere.
-    """
-    runs = {
-        index: R.complete_runs(contender, not args.no_train) if contender.runs else R.unscored_runs(contender)
-        for index, contender in enumerate(found)
-    }
-    tasks = {
-        (index, number): R.task_of(found[index], run, args, protocols)
-        for index, described in runs.items()
-        for number, run in enumerate(described)
-        if run.state == 'done'
-    }
-    for (index, number), task, (figures, message) in zip(
-        tasks, tasks.values(), _score_all(list(tasks.values()), args)
-    ):
-        run = runs[index][number]
-        state = 'failed' if message else 'done'
-        runs[index][number] = dataclasses.replace(
-            run, state=state, message=message, figures=figures, maps=None if message else str(task.maps)
-        )
-    return [_row(contender, runs[index], args, protocols) for index, contender in enumerate(found)]
-
-
-def _score_all(tasks: list[R.Task], args: argparse.Namespace) -> Any:
-    """Figures and message of each task, in order, with a line on standard error per task."""
-    if args.jobs == 1:
-        results: Any = map(R.score, tasks)
-        pool = None
-    else:
-        context = multiprocessing.get_context('spawn')
-        pool = ProcessPoolExecutor(args.jobs, mp_context=context, initializer=_use_one_thread)
-        results = pool.map(R.score, tasks)
-    try:
-        for number, (task, result) in enumerate(zip(tasks, results), start=1):
-            print(f'[{number}/{len(tasks)}] {task.folder.name}: {result[1] or "scored"}', file=sys.stderr)
-            yield result
-    finally:
-        if pool is not None:
-            pool.shutdown(cancel_futures=True)
-
-
-def _use_one_thread() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
-
-
-def _row(
-    contender: C.Contender, runs: list[Run], args: argparse.Namespace, protocols: Sequence[Protocol]
-) -> Row:
-    cost = Cost()
-    method = contender.name
-    try:
-        config = C.config_of(contender)
-        method, cost = C.method_name(contender, config), C.cost_of(config)
-    except UserError as error:
-        runs = [dataclasses.replace(run, state='failed', message=str(error), figures={}) for run in runs]
-    done = [run for run in runs if run.state == 'done']
-    return Row(
-        method=method,
-        model=contender.model,
-        config=contender.name,
-        kind=contender.kind,
-        dataset=contender.dataset,
-        split=args.split,
-        command=C.command_of(contender, args),
-        input_size=args.size,
-        options=contender.options,
-        weights=None if contender.weights is None else contender.weights.name,
-        seeds=tuple(run.seed for run in done if run.seed is not None),
-        selection=next((run.selection for run in done if run.selection), None),
-        cost=R.with_seconds(cost, runs),
-        figures=aggregate(runs, protocols),
-        runs=tuple(runs),
-    )
-
-
-def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
-    """Rows and presets of a ``--json`` file.
-
-    Raises:
-        UserError: There is none, or it is something else.
-    """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'Cannot read {path}: {error}; name a file that --json wrote.') from None
-    rows, protocols = from_json(content, path)
-    if not rows:
-        raise UserError(f'{path} holds no rows; name a file that --json wrote.')
-    return rows, protocols
-
-
-def load_tables(paths: Sequence[Path]) -> tuple[list[Row], list[Protocol]]:
-    """Rows of several ``--json`` files, and their presets.
-
-    Raises:
-        UserError: One cannot be read, or they differ in their presets.
-    """
-    tables = [load_table(path) for path in paths]
-    _, protocols = tables[0]
-    for path, (_, others) in zip(paths, tables):
-        if others != protocols:
-            raise UserError(f'{path} has other presets than {paths[0]}: score both under the same ones.')
-    return [row for rows, _ in tables for row in rows], protocols
-
-
-LATENCY_FRAMES = 8
-
-
-def _latencies(rows: list[Row], args: argparse.Namespace) -> list[Row]:
-    if args.no_latency:
-        earlier = load_table(args.json)[0] if args.json and args.json.is_file() and not args.source else rows
-        return keep_latency(rows, earlier)
-    split = open_split(rows[0].dataset, rows[0].split, args.data_root)
-    names = spread(split.names, LATENCY_FRAMES)
-    print(f'latency: {len(names)} images, {torch.get_num_threads()} threads', file=sys.stderr)
-    return measure_latency(rows, [split.read_image(name) for name in names])
-
-
-def draw(rows: Sequence[Row], args: argparse.Namespace, protocol: Protocol) -> None:
-    """Writes the picture grid of the first data set: a column per row of the table, of its first seed.
-
-    Raises:
-        UserError: No such image, or no score maps.
-    """
-    split = open_split(rows[0].dataset, rows[0].split, args.data_root)
-    shown = [
-        (row, next(Path(run.maps) for run in row.runs if run.maps))
-        for row in rows
-        if row.dataset == rows[0].dataset and any(run.maps for run in row.runs)
-    ]
-    if not shown:
-        raise UserError('--grid: no method has score maps.')
-    grid_rows = [
-        GridRow.read(split, name, [maps for _, maps in shown]) for name in _grid_images(split, args.images)
-    ]
-    repeated = [row.method for row, _ in shown]
-    titles = [row.method if repeated.count(row.method) == 1 else row.config for row, _ in shown]
-    save_grid(draw_grid(grid_rows, titles, protocol), args.grid)
-    print(f'wrote {args.grid}', file=sys.stderr)
-
-
-def draw_curves(rows: Sequence[Row], stem: Path) -> None:
-    """Writes the learning curves of the rows that were trained.
-
-    Raises:
-        UserError: None was validated while it trained, or the files cannot be written.
-    """
-    curves = []
-    for row in rows:
-        for run in row.runs if row.kind == 'trained' else ():
-            lines = read_log(Path(run.checkpoint).parent) if run.checkpoint else []
-            points = {line['epoch']: line['val/IoU'] for line in lines if 'val/IoU' in line}
-            if points:
-                curves.append(LearningCurve(row.method, row.config, list(points), list(points.values())))
-    if not curves:
-        raise UserError(
-            '--curves: no training with validation figures among the rows, or their logs are gone.'
-        )
-    for path in save_figure(learning_figure(curves, 'IoU'), stem):
-        print(f'wrote {path}', file=sys.stderr)
-
-
-def _grid_images(split: Split, names: Sequence[str]) -> list[str]:
-    for name in names:
-        if name not in split.names:
-            raise unknown_name(f'image of {split.dataset} {split.split}', name, split.names)
-    return list(names) or spread([name for name in split.names if split.read_mask(name).any()], 4)
 
 
 def _write(

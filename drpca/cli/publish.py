@@ -5,22 +5,18 @@ from __future__ import annotations
 import argparse
 import hashlib
 import io
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from drpca.cards import FILE, update_weights, weights_folder
+from drpca.checkpoint import load_weights
 from drpca.cli.common import command_parser, guarded
-from drpca.engine.checkpoint import load_weights
-from drpca.engine.config import find_config, load_config
-from drpca.engine.hooks import BEST, FINAL
-from drpca.engine.train import SUMMARY
+from drpca.config import find_config, load_config
 from drpca.errors import UserError
-from drpca.evaluation.metafiles import FILE
-from drpca.evaluation.weight_cards import update_weights, weights_folder
 from drpca.registry import MODELS
+from drpca.run_folder import find_run
 
 _DESCRIPTION = """\
 Make a small weight file of a trained run, to hand on: a bare state dict under the published parameter names, called
@@ -55,30 +51,6 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument('--no-metafile', action='store_true', help='write the file alone')
     return parser
-
-
-def find_run(folder: Path, seed: int | None) -> tuple[dict[str, Any], Path]:
-    """Summary and weights of a run that is done: of the seed, or of the one with the best validation figure.
-
-    Raises:
-        UserError: There is none.
-    """
-    found = []
-    for path in sorted(folder.glob(f'seed_{"*" if seed is None else seed}/{SUMMARY}')):
-        try:
-            summary = json.loads(path.read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise UserError(f'Cannot read {path}: {error}.') from None
-        for name in (BEST, FINAL):
-            if (path.parent / name).is_file():
-                found.append((summary, path.parent / name))
-                break
-    if not found:
-        wanted = 'of any seed' if seed is None else f'of seed {seed}'
-        raise UserError(
-            f'No finished run {wanted} in {folder}: train it with run_configs.py, or name --work-dir.'
-        )
-    return max(found, key=lambda run: run[0].get('best') or 0.0)
 
 
 def weight_bytes(config: Path, checkpoint: Path) -> bytes:

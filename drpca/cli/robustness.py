@@ -8,14 +8,17 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from drpca.cli import detectors as D
+from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.datasets import open_split
 from drpca.errors import unknown_name
-from drpca.evaluation import robustness as R
-from drpca.evaluation.corruptions import KINDS, parse_corruptions
 from drpca.evaluation.protocols import build_protocols, known_protocols
-from drpca.visualization.curves import SUFFIXES, robustness_figure, save_figure
+from drpca.inference.opening import data_set_of, open_detectors
+from drpca.studies import robustness as R
+from drpca.studies.corruptions import KINDS, parse_corruptions
+from drpca.studies.figures import robustness_figure
+from drpca.version import versions
+from drpca.visualization.charts import SUFFIXES, save_figure
 
 _KINDS = '\n'.join(
     f'  {name:12s} {",".join(f"{level:g}" for level in kind.levels):12s} {kind.unit}'
@@ -78,8 +81,8 @@ def main(argv: list[str] | None = None) -> int:
     for key in args.curves:
         if key not in R.COLUMNS:
             raise unknown_name('figure', key, R.COLUMNS)
-    chosen = D.open_detectors(args)
-    dataset, data_root = D.data_set_of(args, chosen[0].config)
+    chosen = open_detectors(args)
+    dataset, data_root = data_set_of(args, chosen[0].config)
     split = open_split(dataset, args.split, data_root)
     out = Path(args.out or f'results/robustness/{split.dataset}')
     plots = [f'{key}{suffix}' for key in args.curves for suffix in SUFFIXES]
@@ -104,7 +107,7 @@ def main(argv: list[str] | None = None) -> int:
         'seed': args.seed,
         'detectors': {detector.name: detector.described() for detector in chosen},
         **R.as_json(results, protocols),
-        'versions': D.versions(),
+        'versions': versions(),
     }
     D.save_text(out / 'robustness.json', json.dumps(content, indent=1) + '\n')
     for key in args.curves:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from mmengine.config import Config
-
-from drpca.cli.common import NATIVE, command_parser, guarded, size_argument
-from drpca.errors import UserError
-from drpca.evaluation import tables
-from drpca.evaluation.protocols import Protocol, build_protocols, known_protocols
-from drpca.evaluation.report import render_report
-from drpca.evaluation.results import ResultsFolder, find_results
-from drpca.evaluation.scoring import Score, choose_thresholds, score_folder
-
-DEFAULT_PROTOCOLS = ('basicirstd', 'drpca', 'rpcanet')
+from drpca.cli.common import (
+    DEFAULT_PROTOCOLS,
+    chosen_protocols,
+    command_parser,
+    guarded,
+    size_argument,
+    write_file,
+)
+from drpca.evaluation.protocols import known_protocols
+from drpca.reports import tables
+from drpca.reports.report import render_report
+from drpca.results.folder import ResultsFolder, find_results
+from drpca.results.scoring import Score, choose_thresholds, score_folder
 
 DESCRIPTION = """\
 Score saved maps against the masks of a data set.
@@ -108,50 +107,6 @@ def build_parser() -> argparse.ArgumentParser:
         "whose names differ in 'seed<N>' alone are also shown as mean and deviation",
     )
     return parser
-
-
-def chosen_protocols(arguments: argparse.Namespace) -> list[Protocol]:
-    """The protocols of a command line, with the size it asks for.
-
-    Raises:
-        UserError: Unknown protocol.
-    """
-    specs = [spec for name in arguments.protocol or DEFAULT_PROTOCOLS for spec in _protocol_specs(name)]
-    protocols = build_protocols(specs)
-    if arguments.size is None:
-        return protocols
-    size = None if arguments.size == NATIVE else arguments.size
-    return [dataclasses.replace(protocol, size=size) for protocol in protocols]
-
-
-def _protocol_specs(name: str) -> list[Any]:
-    """A name as it is, or what the config file of that name lists under ``protocols``."""
-    if not name.endswith('.py'):
-        return [name]
-    if not Path(name).is_file():
-        raise UserError(f'No config file {name}; name a preset ({", ".join(known_protocols())}) or a file.')
-    try:
-        specs = Config.fromfile(name).get('protocols')
-    except Exception as error:  # the file is Python: anything may go wrong in it
-        raise UserError(f'Cannot read {name}: {type(error).__name__}: {error}') from error
-    if not isinstance(specs, list) or not specs:
-        raise UserError(f"{name}: expected a list, protocols = [dict(type='basicirstd', name='mine', …)].")
-    return specs
-
-
-def write_file(path: Path, text: str) -> None:
-    """Writes a file that the user named, and says so.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    replaced = path.exists()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'Cannot write {path}: {error.strerror}; name another file.') from error
-    print(f'{"replaced" if replaced else "wrote"} {path}', file=sys.stderr)
 
 
 def write_files(arguments: argparse.Namespace, scores: Sequence[Score]) -> None:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from drpca.cli import detectors as D
+from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.datasets import open_split
 from drpca.datasets.io import resize_mask
+from drpca.datasets.splits import spread
 from drpca.inference.decomposer import make_decomposer
 from drpca.inference.frames import MIN_SIDE, FrameSource, list_images
-from drpca.visualization.stages import FOLDER, StageFolder, stages_picture
+from drpca.inference.opening import data_set_of, open_detector
+from drpca.reports.stages import stages_picture
+from drpca.results.stage_pictures import FOLDER, StageFolder
 
 _DESCRIPTION = f"""\
 Draw what happens inside a detector: the image, the score map and the label, and below them the background B,
@@ -64,12 +67,12 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    detector = D.open_detector(args, args.config, args.checkpoint, args.config)
+    detector = open_detector(args, args.config, args.checkpoint, args.config)
     decomposer = make_decomposer(detector.mapper)
     described = detector.described()
     if args.input:
         path = Path(args.input)
-        images = D.spread(list_images(path), args.limit) if path.is_dir() else path
+        images = spread(list_images(path), args.limit) if path.is_dir() else path
         source = FrameSource(images, min_side=MIN_SIDE if detector.size is None else 1)
         frames: Iterator[tuple[str, np.ndarray, np.ndarray | None]] = (
             (name, frame, None) for name, frame in islice(source, args.limit)
@@ -77,9 +80,9 @@ def main(argv: list[str] | None = None) -> int:
         folder = Path('results') / path.resolve().stem
         described |= {'dataset': None, 'split': None}
     else:
-        dataset, data_root = D.data_set_of(args, detector.config)
+        dataset, data_root = data_set_of(args, detector.config)
         split = open_split(dataset, args.split, data_root)
-        names = args.names or D.spread(split.names, args.limit or _DEFAULT_COUNT)
+        names = args.names or spread(split.names, args.limit or _DEFAULT_COUNT)
         for name in names:
             split.image_path(name)  # an unknown name is told before the first picture is drawn
         frames = ((name, split.read_image(name), split.read_mask(name)) for name in names)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from drpca.datasets.layouts import simplify
+from drpca.names import simplify
 
 
 @dataclass(frozen=True)

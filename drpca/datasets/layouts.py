@@ -35,11 +35,6 @@ _LIST_STEM = re.compile(r'(train|val|test)', re.IGNORECASE)
 _MASK_ENDING = re.compile(r'_pixels\d+$')
 
 
-def simplify(name: str) -> str:
-    """Name as it is compared: lower case, letters and digits only ('SIRST-Aug' -> 'sirstaug')."""
-    return re.sub(r'[^a-z0-9]', '', name.lower())
-
-
 @dataclass(frozen=True)
 class Part:
     """A folder of images with its folder of masks.

@@ -9,15 +9,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from drpca.datasets.catalog import KNOWN_DATASETS, canonical_name
 from drpca.datasets.io import GreyRule, MaskRule, read_image, read_mask
-from drpca.datasets.layouts import Part, Tree, read_tree, simplify
+from drpca.datasets.layouts import Part, Tree, read_tree
 from drpca.errors import UserError
+from drpca.names import simplify
 
 STANDARD_SPLITS = ('train', 'val', 'trainval', 'test', 'all')
 _VAL_FRACTION = 0.2
@@ -291,3 +294,13 @@ def _not_found(dataset: str, wanted: str, root: Path) -> UserError:
     near = difflib.get_close_matches(dataset.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
     hint = next((f' Did you mean {k!r}?' for k in known if near and k.lower() == near[0]), '')
     return UserError(f'Unknown data set {dataset!r}.{hint} Known: {", ".join(known)}. {here}')
+
+
+T = TypeVar('T')
+
+
+def spread(names: Sequence[T], limit: int | None) -> list[T]:
+    """All of them, or ``limit`` of them evenly spread: always the same ones."""
+    if limit is None or limit >= len(names):
+        return list(names)
+    return [names[i * len(names) // limit] for i in range(limit)]

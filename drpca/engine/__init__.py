@@ -1,13 +1,15 @@
 """Training: runner, loop, hooks, checkpoints."""
 
-from drpca.engine.checkpoint import load_weights, read_checkpoint
-from drpca.engine.device_data import DeviceLoader
+from drpca.checkpoint import load_weights, read_checkpoint
+from drpca.datasets.device_loader import DeviceLoader
 from drpca.engine.faults import TrainingDiverged, TrainingFailed
-from drpca.engine.hooks import SeedHook, SelectionHook, TrainingLogHook
+from drpca.engine.hooks.log import TrainingLogHook
+from drpca.engine.hooks.loss_epoch import LossEpochHook
+from drpca.engine.hooks.pictures import DecompositionGridHook
+from drpca.engine.hooks.seed import SeedHook
+from drpca.engine.hooks.selection import SelectionHook
 from drpca.engine.loop import ResumableTrainLoop
-from drpca.engine.loss_hooks import LossEpochHook
 from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
-from drpca.engine.picture_hook import DecompositionGridHook
 from drpca.engine.train import DetectionRunner, train
 
 __all__ = [

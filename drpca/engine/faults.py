@@ -15,6 +15,11 @@ from torch.utils.data import default_collate
 
 from drpca.errors import UserError
 
+DIVERGED_ADVICE = (
+    'The last checkpoint is from before. Go on from it with --resume and clipped gradients (--clip-grad 1) or a lower '
+    'learning rate (--cfg-options optim_wrapper.optimizer.lr=…).'
+)
+
 
 class TrainingFailed(Exception):
     """A run could not go on; what it saved before is intact."""

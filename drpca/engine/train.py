@@ -19,17 +19,16 @@ from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
+from drpca.checkpoint import load_weights, read_checkpoint
+from drpca.config import explain_build_error
 from drpca.datasets import find_datasets, open_split
+from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.leaks import find_leaks
-from drpca.engine.checkpoint import load_weights, read_checkpoint
-from drpca.engine.config import explain_build_error
-from drpca.engine.device_data import DeviceLoader
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
-from drpca.engine.hooks import BEST, FINAL, LAST, LOG
 from drpca.errors import UserError
 from drpca.registry import RUNNERS
+from drpca.run_folder import BEST, FINAL, LAST, LOG, SUMMARY, read_log
 
-SUMMARY = 'summary.json'
 # A change in one of these makes a resumed run another experiment.
 _IDENTITY = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
 
@@ -149,12 +148,6 @@ def _quieten() -> None:
     warnings.filterwarnings('ignore', message='.*weights_only.*')
     warnings.filterwarnings('ignore', message='.*lr_scheduler.step.*')
     logging.getLogger('matplotlib').setLevel(logging.WARNING)
-
-
-def read_log(work_dir: Path) -> list[dict[str, Any]]:
-    """The lines of a run's ``log.jsonl``, one per epoch; none without a log."""
-    file = work_dir / LOG
-    return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
 
 
 def _check_work_dir(config: Config, resume: bool) -> Path | None:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
-from drpca.engine.config import find_config, load_config
+from drpca.config import find_config, load_config
+from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError
-from drpca.inference.backends import SUFFIXES, ExportedMapper, open_backend
+from drpca.inference.detections import Detection, find_targets
 from drpca.inference.frames import Frame, FrameSource
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.mappers import (
     BaselineMapper,
+    ExportedMapper,
     FrameMapper,
     MappedFrame,
     NetworkMapper,
@@ -27,7 +27,6 @@ from drpca.inference.mappers import (
     is_baseline,
     network_mapper,
 )
-from drpca.inference.targets import Target, find_targets
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
 
@@ -41,31 +40,6 @@ __all__ = [
     'build_mapper',
     'is_baseline',
 ]
-
-
-@dataclass(frozen=True)
-class Detection:
-    """What was found in one frame. Everything is at the size the detector works at.
-
-    Attributes:
-        name: Stem of the file, ``STEM_000012`` for a frame of a video, ``frame_000012`` for an array.
-        image: (H, W) float32 in [0, 1], as the network saw it.
-        scores: (H, W) float32 in [0, 1].
-        mask: (H, W) bool, scores above the threshold.
-        targets: One entry per 8-connected component of the mask.
-        index: Place of the frame in a live stream, counting those dropped; None elsewhere, like the next two.
-        time: Seconds from the start of a live stream to the frame's arrival.
-        latency: Seconds from the frame's arrival to this result.
-    """
-
-    name: str
-    image: np.ndarray
-    scores: np.ndarray
-    mask: np.ndarray
-    targets: list[Target]
-    index: int | None = None
-    time: float | None = None
-    latency: float | None = None
 
 
 class Detector:
@@ -211,7 +185,7 @@ def _make_mapper(
     if MODELS.get(name) is not None and name != DetectionModel.__name__:
         if weights is None:
             raise UserError(f"{name} needs weights: Detector('{name}', 'FILE').")
-        from drpca.engine.checkpoint import load_weights
+        from drpca.checkpoint import load_weights
 
         network = load_weights(MODELS.build({'type': name}), Path(weights))
         return _make_mapper(network, None, size, device, options)

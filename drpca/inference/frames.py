@@ -153,3 +153,6 @@ def _split(array: np.ndarray) -> Iterator[np.ndarray]:
         yield from array.reshape(-1, *array.shape[-2:])
     else:
         raise UserError(f'Expected (H, W), (N, H, W), (N, 1, H, W) or (H, W, 3), got shape {array.shape}.')
+
+
+NATIVE = 'native'

@@ -20,7 +20,7 @@ import numpy as np
 from drpca.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from drpca.inference.detector import Detection
+    from drpca.inference.detections import Detection
 
 WHEN_FULL = ('block', 'drop')
 QUEUE = 8

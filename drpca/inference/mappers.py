@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from drpca.checkpoint import load_weights
+from drpca.config import explain_build_error
 from drpca.datasets.io import GreyRule, resize_image, to_unit
-from drpca.engine.checkpoint import load_weights
-from drpca.engine.config import explain_build_error
+from drpca.deploy.backends import Backend
+from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError
 from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
-from drpca.inference.optimise import optimise_model
 from drpca.inference.tiling import map_in_tiles
 from drpca.models.detector import DetectionModel
 from drpca.registry import BASELINES, MODELS
@@ -146,7 +147,7 @@ class NetworkMapper(FrameMapper):
         tile: See :class:`FrameMapper`.
         overlap: Likewise.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
-        optimise: Run an equivalent, faster form of the network (:mod:`drpca.inference.optimise`).
+        optimise: Run an equivalent, faster form of the network (:mod:`drpca.deploy.optimise`).
         compile: Run it through ``torch.compile``: slow to start, needs a C++ compiler on a CPU.
         cuda_graph: Replay a CUDA graph per size of frame; needs an NVIDIA GPU.
     """
@@ -274,3 +275,15 @@ def build_mapper(
             raise explain_build_error(error) or error from None
     model = build_model(config, None if checkpoint is None else Path(checkpoint))
     return network_mapper(model, size, device, batch_size=batch_size, **options)
+
+
+class ExportedMapper(FrameMapper):
+    """Score maps of an exported network."""
+
+    def __init__(self, backend: Backend, size: int | None, **options: Any) -> None:
+        super().__init__(None if size is None else (size, size), **options)
+        self.backend = backend
+
+    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        logits = self.backend.logits(np.stack(images)[:, None].astype(np.float32))
+        return list(torch.sigmoid(torch.from_numpy(logits[:, 0].astype(np.float32))).numpy())

@@ -31,8 +31,7 @@ from scipy import ndimage
 from scipy.optimize import linear_sum_assignment
 
 from drpca.errors import UserError
-from drpca.inference.detector import Detection
-from drpca.inference.targets import EIGHT_NEIGHBOURS, find_targets
+from drpca.inference.detections import EIGHT_NEIGHBOURS, Detection, find_targets
 
 MAX_CANDIDATES = 500
 """Candidates per frame; of more, those with the highest peaks are taken."""

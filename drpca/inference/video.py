@@ -15,19 +15,8 @@ import cv2
 import numpy as np
 
 from drpca.errors import UserError
-from drpca.inference.targets import Target
-from drpca.visualization.panels import annotate
 
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
-CODECS = {
-    '.mp4': ('mp4v', 'avc1'),
-    '.m4v': ('mp4v', 'avc1'),
-    '.mov': ('mp4v', 'avc1'),
-    '.avi': ('MJPG', 'XVID'),
-    '.mkv': ('FFV1', 'MJPG'),
-}
-"""Suffix of a written video → codecs in the order in which they are tried; FFV1 is lossless."""
-DEFAULT_RATE = 25.0
 
 
 def is_camera(source: object) -> bool:
@@ -119,76 +108,3 @@ def camera_frames(camera: int | str) -> Iterator[tuple[str, np.ndarray]]:
         raise UserError(f'Camera or stream {camera} gave no more frames after {count}.')
     finally:
         video.release()
-
-
-class AnnotatedVideo:
-    """Writes frames with boxes, scores and track numbers as a video. Small frames are enlarged.
-
-    Args:
-        path: The suffix chooses the container and the codec, see ``CODECS``.
-        rate: Frames per second.
-        overwrite: Replace a file that is there.
-
-    Raises:
-        UserError: Another suffix, or the file is there already.
-    """
-
-    def __init__(self, path: str | Path, rate: float = DEFAULT_RATE, overwrite: bool = False) -> None:
-        self.path = Path(path)
-        self.rate = rate
-        if self.path.suffix.lower() not in CODECS:
-            raise UserError(f'Cannot write {self.path}: expected one of {", ".join(CODECS)} as suffix.')
-        if self.path.exists() and not overwrite:
-            raise UserError(
-                f'{self.path} is there already: choose another name, or replace it with --overwrite.'
-            )
-        self._writer: cv2.VideoWriter | None = None
-        self._shape: tuple[int, int] = (0, 0)
-
-    def write(self, image: np.ndarray, targets: list[Target], text: str) -> None:
-        """Add a frame.
-
-        Args:
-            image: (H, W) in [0, 1]; all frames of one size.
-            targets: What to draw.
-            text: Line above the picture.
-
-        Raises:
-            UserError: The size differs from the first frame's, there is no codec, or no access to the folder.
-        """
-        picture = annotate(image, targets, text)
-        height, width = picture.shape[:2]
-        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))  # codecs want even sides
-        if self._writer is None:
-            self._shape = image.shape
-            self._writer = self._open(picture.shape[1], picture.shape[0])
-        if image.shape != self._shape:
-            raise UserError(
-                f'{self.path}: a video has frames of one size, {self._shape[0]} × {self._shape[1]} here, but '
-                f'{text} is {image.shape[0]} × {image.shape[1]}; give --size N.'
-            )
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-
-    def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.open('wb').close()
-        except OSError as error:
-            raise UserError(f'Cannot write {self.path}: {error.strerror}.') from None
-        codecs = CODECS[self.path.suffix.lower()]
-        for codec in codecs:
-            code = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(str(self.path), code, self.rate, (width, height))
-            if writer.isOpened():
-                return writer
-        self.path.unlink(missing_ok=True)
-        raise UserError(
-            f'This OpenCV cannot write {self.path.suffix} videos ({", ".join(codecs)}): choose another of '
-            f'{", ".join(CODECS)}.'
-        )
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -10,9 +10,8 @@ from torch.nn import functional as F
 
 from drpca.errors import UserError
 from drpca.losses.weights import ChangingWeight
+from drpca.models.detector import Outputs
 from drpca.registry import MODELS
-
-Outputs = Mapping[str, Tensor | Sequence[Tensor]]
 
 
 def pool_mask(gt_mask: Tensor, output: Tensor) -> Tensor:

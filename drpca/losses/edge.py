@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from drpca.losses.base import Loss
 from drpca.losses.region import soft_iou_loss
-from drpca.models.isnet import image_gradient
+from drpca.models.layers import image_gradient
 from drpca.registry import MODELS
 
 

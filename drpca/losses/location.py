@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from drpca.losses.base import Loss, Outputs
+from drpca.losses.base import Loss
+from drpca.models.detector import Outputs
 from drpca.registry import MODELS
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from .comparator_layers import unused_parameter_names
 from .initialisation import initialise_weights
 from .unfolding import ABSENT, StageState
 
-if TYPE_CHECKING:
-    from drpca.losses.base import Outputs
+Outputs = Mapping[str, Tensor | Sequence[Tensor]]
+"""Output names of a network → tensors (B, 1, h, w), or a list of them."""
 
 
 @MODELS.register_module()

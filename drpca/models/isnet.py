@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from drpca.models.layers import image_gradient
 from drpca.registry import MODELS
 
 from .comparator_layers import (
@@ -24,14 +25,6 @@ from .comparator_layers import (
     stack,
 )
 from .deform_conv import deform_conv2d, find_operator
-
-
-def image_gradient(image: Tensor) -> Tensor:
-    """Magnitude of the central differences per channel, √(Δr² + Δc² + 1e-6), zeros outside; same shape."""
-    padded = F.pad(image, (1, 1, 1, 1))
-    vertical = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
-    horizontal = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
-    return torch.sqrt(vertical**2 + horizontal**2 + 1e-6)
 
 
 class Block(nn.Module):

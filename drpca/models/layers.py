@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 def conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
@@ -81,3 +82,11 @@ class ChannelAttention(nn.Module):
         mean = self.fc(x.mean(dim=(2, 3), keepdim=True))
         peak = self.fc(x.amax(dim=(2, 3), keepdim=True))
         return x * torch.sigmoid(mean + peak)
+
+
+def image_gradient(image: Tensor) -> Tensor:
+    """Magnitude of the central differences per channel, √(Δr² + Δc² + 1e-6), zeros outside; same shape."""
+    padded = F.pad(image, (1, 1, 1, 1))
+    vertical = padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    horizontal = padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]
+    return torch.sqrt(vertical**2 + horizontal**2 + 1e-6)

@@ -10,6 +10,8 @@ subtraction happens in feature space:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -206,3 +208,23 @@ class LRRNet(nn.Module):
             for output in (self._image_head(y + x), self._image_head(x), self._target_head(y))
         )
         return [StageState(reconstruction, background, target)]
+
+
+class _ScaledResidualBlock(ResidualBlock):
+    """LRRNet's residual block whose scale is in the weights of its second convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv_1(self.first_activation(self.norm_1(x)))
+        y = self.conv_2(F.relu_(self.norm_2(y)))
+        return self.attention(y + self.residual_connection(x))
+
+
+def _absorb_scale(block: ResidualBlock) -> None:
+    convolution: Any = block.conv_2[1]
+    scale = block.scale.flatten()
+    with torch.no_grad():
+        convolution.weight *= scale[:, None, None, None]
+        convolution.bias *= scale
+    if isinstance(block.first_activation, nn.ReLU):
+        block.first_activation = nn.ReLU(inplace=True)
+    block.__class__ = _ScaledResidualBlock

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -10,15 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from drpca.inference.targets import Target
-
 GAP = 4
 CAPTION_HEIGHT = 18
 DETECTED, LABELLED = (255, 60, 60), (60, 220, 60)
-ANNOTATED_SIDE = 384
-"""Smallest height and width of an annotated frame."""
-_BOX_MARGIN = 4
-_LABEL = (255, 150, 150)
 
 
 def to_grey(values: np.ndarray, stretch: bool = False) -> np.ndarray:
@@ -62,35 +55,6 @@ def enlarge(picture: np.ndarray, side: int) -> np.ndarray:
     """By the smallest whole factor, pixels kept, that brings the shorter side to at least ``side``."""
     factor = max(1, -(-side // min(picture.shape[:2])))
     return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-
-
-def annotate(image: np.ndarray, targets: Sequence[Target], text: str) -> np.ndarray:
-    """A frame with a box around every target, its highest score, and the number of its track if it has one.
-
-    Args:
-        image: (H, W) in [0, 1]. Enlarged by a whole factor to a side of at least ``ANNOTATED_SIDE``.
-        targets: What was found in it.
-        text: Line above the picture.
-
-    Returns:
-        (H', W', 3) uint8, RGB.
-    """
-    rgb = enlarge(cv2.cvtColor(to_grey(image), cv2.COLOR_GRAY2RGB), ANNOTATED_SIDE)
-    factor = rgb.shape[0] // image.shape[0]
-    boxes = []
-    for target in targets:
-        top, left, bottom, right = (side * factor for side in target.box)
-        corner = (left - _BOX_MARGIN, top - _BOX_MARGIN)
-        boxes.append((corner, (right + _BOX_MARGIN, bottom + _BOX_MARGIN)))
-        label = f'{target.peak:.2f}' if target.track is None else f'#{target.track} {target.peak:.2f}'
-        (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
-        column = min(max(corner[0], 0), rgb.shape[1] - width)
-        row = corner[1] - 4 if corner[1] > height + 4 else bottom + _BOX_MARGIN + height + 4
-        cv2.rectangle(rgb, (column, row - height), (column + width, row + 2), (0, 0, 0), cv2.FILLED)
-        cv2.putText(rgb, label, (column, row), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _LABEL, 1, cv2.LINE_AA)
-    for corners in boxes:  # after the labels, which would hide those close by
-        cv2.rectangle(rgb, *corners, DETECTED, 1)
-    return caption(rgb, text)
 
 
 @torch.no_grad()

@@ -18,8 +18,7 @@ from drpca.app.analysis import analyse
 from drpca.app.choices import NATIVE, DetectorStore, list_choices
 from drpca.app.download import results_zip
 from drpca.errors import UserError
-from drpca.inference.detector import Detection
-from drpca.inference.targets import find_targets
+from drpca.inference.detections import Detection, find_targets
 
 RPCA = 'PSTNN, classical RPCA, paper preset'
 FILTER = 'TopHat, classical filter, paper preset'

@@ -7,9 +7,9 @@ from app_support import save_run, weights
 
 from drpca.app import choices, samples
 from drpca.app.choices import NATIVE, RECIPE, DetectorStore, list_choices
+from drpca.cards import weight_cards
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
-from drpca.evaluation.weight_cards import weight_cards
 
 
 def test_a_fresh_clone_offers_the_weights_of_the_project_and_classical_methods(tmp_path):

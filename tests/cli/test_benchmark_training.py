@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from drpca.cli import benchmark_training as tool
+from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.device_data import DeviceLoader
 
 SMALL = ['--size', '32', '--batch', '2', '--steps', '1', '--repetitions', '2', '--device', 'cpu']
 

@@ -11,11 +11,12 @@ import pytest
 import torch
 
 import drpca
-from drpca.cli import infer, publish
-from drpca.engine.config import config_folder, find_config, load_config
+from drpca import cards as W
+from drpca.cards import read_card
+from drpca.cli import publish
+from drpca.config import config_folder, find_config, load_config
 from drpca.errors import UserError
-from drpca.evaluation import weight_cards as W
-from drpca.evaluation.metafiles import read_card
+from drpca.inference.opening import newest_best
 from drpca.registry import MODELS
 
 CONFIG = 'rpcanet_plus_synthetic'
@@ -74,7 +75,7 @@ def test_best_on_validation_becomes_a_bare_state_dict(
     after = metafile.read_text()
     assert after.startswith(before[: before.index('Results:')].split('Weights:')[0])
     assert after.endswith(before[before.index('Results:') :])
-    assert infer.newest_best(CONFIG, 'nowhere') == file
+    assert newest_best(CONFIG, 'nowhere') == file
 
     assert publish.main([CONFIG, '--seed', '0']) == 0
     entries = [known for known in read_card(metafile)['Weights'] if known['Config'] == CONFIG]
@@ -86,19 +87,19 @@ def test_a_changed_file_is_refused(
 ) -> None:
     project(tmp_path, monkeypatch)
     publish.main([CONFIG])
-    file = infer.newest_best(CONFIG, 'nowhere')
+    file = newest_best(CONFIG, 'nowhere')
     file.write_bytes(file.read_bytes() + b'x')
     with pytest.raises(UserError, match='is not the file of the metafile'):
-        infer.newest_best(CONFIG, 'nowhere')
+        newest_best(CONFIG, 'nowhere')
     file.unlink()
     with pytest.raises(UserError, match='is not there'):
-        infer.newest_best(CONFIG, 'nowhere')
+        newest_best(CONFIG, 'nowhere')
 
 
 def test_own_runs_come_before_the_files_of_the_project(runs: dict) -> None:
-    assert infer.newest_best(CONFIG).parent.parent.name == CONFIG
+    assert newest_best(CONFIG).parent.parent.name == CONFIG
     with pytest.raises(UserError, match='No trained weights of rpcanet_plus under checkpoints'):
-        infer.newest_best('rpcanet_plus')
+        newest_best('rpcanet_plus')
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 import drpca
-from drpca.engine.checkpoint import read_checkpoint, save_atomically
+from drpca.checkpoint import read_checkpoint, save_atomically
 from drpca.errors import UserError
 from drpca.registry import MODELS
 from tests.support import shared_path

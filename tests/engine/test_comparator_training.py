@@ -13,8 +13,8 @@ from mmengine.optim import build_optim_wrapper
 from torch.utils.data import default_collate
 
 from drpca.cli import train as train_command
+from drpca.config import find_config, load_config
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.config import find_config, load_config
 from drpca.errors import UserError
 from drpca.registry import DATASETS, MODELS
 

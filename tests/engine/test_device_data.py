@@ -15,8 +15,8 @@ from scipy import ndimage
 from torch import Tensor
 
 from drpca.datasets import InfraredDataset, SeededSampler
+from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.device_data import DeviceLoader
 from drpca.errors import UserError
 
 COUNT, SIDE = 13, 48  # a fixed fifth of 16 images is for validation
@@ -240,7 +240,7 @@ def test_a_target_of_one_pixel_survives_shrinking(tmp_path: Path) -> None:
 def test_rotation_is_that_of_opencv(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = on_device(root, {'type': 'RotationJitter', 'degrees': 40.0}, size=(40, 56))
     monkeypatch.setattr(
-        'drpca.engine.device_transforms.DeviceBatch.random', lambda batch, *s: torch.full((COUNT, *s), 0.8)
+        'drpca.datasets.device_transforms.DeviceBatch.random', lambda batch, *s: torch.full((COUNT, *s), 0.8)
     )
     images, masks = batch_of(loader)
     turn = cv2.getRotationMatrix2D((27.5, 19.5), 24.0, 1.0)
@@ -281,7 +281,7 @@ def test_noise_stays_white_after_a_rotation(root: Path) -> None:
 def test_blur_is_that_of_scipy(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loader = on_device(root, {'type': 'GaussianBlur', 'prob': 1.0, 'max_sigma': 2.0})
     monkeypatch.setattr(
-        'drpca.engine.device_transforms.DeviceBatch.random', lambda batch, *s: torch.full((COUNT, *s), 0.6)
+        'drpca.datasets.device_transforms.DeviceBatch.random', lambda batch, *s: torch.full((COUNT, *s), 0.6)
     )
     image, _ = batch_of(loader)
     for x, original in zip(image, plain(root)[0]):

@@ -16,12 +16,12 @@ import torch
 
 from drpca.cli import train as train_command
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine import hooks
 from drpca.engine.faults import describe
-from drpca.engine.hooks import TrainingLogHook
-from drpca.engine.train import read_log
+from drpca.engine.hooks import selection as hooks
+from drpca.engine.hooks.log import TrainingLogHook
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
+from drpca.run_folder import read_log
 from tests.support import ROOT
 
 
@@ -160,7 +160,7 @@ def test_a_file_that_vanished_in_a_loader_process(
     args = arguments(data_root, tmp_path, options=('train_dataloader.dataset.cache=False',))
     args[args.index('--workers') + 1] = '1'
     monkeypatch.setattr(dataset_io, '_check', gone)
-    monkeypatch.setattr('drpca.engine.picture_hook.DecompositionGridHook.before_train', lambda *_: None)
+    monkeypatch.setattr('drpca.engine.hooks.pictures.DecompositionGridHook.before_train', lambda *_: None)
     options = ('val_dataloader.dataset.cache=False', 'test_dataloader.dataset.cache=False')
     assert train_command.main([*args, *options]) == 2, 'nothing was trained yet: bad input'
     lines = capsys.readouterr().err.splitlines()
@@ -205,7 +205,7 @@ def test_a_full_disk(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     program = (
         'import resource\n'
         'from drpca.cli.train import main\n'
-        'from drpca.engine.hooks import SelectionHook\n'
+        'from drpca.engine.hooks.selection import SelectionHook\n'
         'after = SelectionHook.after_epoch\n'
         'def shrink(self, runner):\n'
         '    if runner.epoch == 2:\n'

@@ -21,15 +21,15 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from drpca.datasets import InfraredDataset, SeededSampler
+from drpca.config import find_config, load_config
+from drpca.datasets import InfraredDataset, SeededSampler, device_transforms
+from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine import device_transforms, speed
-from drpca.engine.config import find_config, load_config
-from drpca.engine.device_data import DeviceLoader
-from drpca.engine.hooks import SeedHook
+from drpca.engine.hooks.seed import SeedHook
 from drpca.engine.optimisation import OptimWrapper
 from drpca.engine.train import DetectionRunner, build_runner
 from drpca.registry import MODELS
+from drpca.studies import training_speed as speed
 
 # Operations whose result, or whose size, the processor has to know.
 READING = (

@@ -176,7 +176,7 @@ def test_ctrl_c_saves_and_says_how_to_resume(
     capsys: pytest.CaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from drpca.engine.hooks import TrainingLogHook
+    from drpca.engine.hooks.log import TrainingLogHook
 
     original = TrainingLogHook.after_train_iter
 

@@ -18,8 +18,8 @@ from mmengine import optim as mmengine_optim
 from torch import nn
 
 from drpca.cli import train as train_command
+from drpca.config import find_config, load_config
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.config import find_config, load_config
 from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel

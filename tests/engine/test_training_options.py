@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from drpca.cli import train as train_command
+from drpca.config import find_config, load_config
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.config import find_config, load_config
 from drpca.errors import UserError
 
 CONFIG = 'rpcanet_plus_synthetic'

@@ -1,5 +1,5 @@
 """Fixtures of the evaluation tests."""
 
-from mini_results import workplace
+from tests.mini_results import workplace
 
 __all__ = ['workplace']

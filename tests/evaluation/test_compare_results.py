@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from drpca.errors import UserError
-from drpca.evaluation import Evaluator, compare
+from drpca.evaluation import Evaluator
+from drpca.evaluation import bootstrap as compare
 
 
 def records(quality, count=30, seed=0, names=None):

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_results import NAMES, SIZES, make_maps
 from PIL import Image
 from scipy import io as scipy_io
 
 from drpca.cli.score import main
 from drpca.datasets.io import resize_image
 from drpca.evaluation import Evaluator
-from drpca.evaluation.results import Case, ResultsFolder, read_mat
+from drpca.results.folder import Case, ResultsFolder, read_mat
+from tests.mini_results import NAMES, SIZES, make_maps
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from drpca.evaluation import targets as T
+from drpca.evaluation import target_rows as T
 from drpca.evaluation.functional import connected_components
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import build_protocol

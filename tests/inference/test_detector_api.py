@@ -16,11 +16,11 @@ from torch import Tensor, nn
 import drpca
 from drpca.cli import infer
 from drpca.errors import UserError
+from drpca.inference.detections import find_targets
 from drpca.inference.frames import FrameSource
-from drpca.inference.targets import find_targets
 from drpca.inference.tiling import map_in_tiles, ramp_window, tile_starts
-from drpca.inference.writers import run_lengths
 from drpca.registry import MODELS
+from drpca.results.writer import run_lengths
 
 RNG = np.random.default_rng(0)
 

@@ -8,10 +8,11 @@ import pytest
 
 from drpca.datasets.synthetic_sequence import generate_sequence
 from drpca.errors import UserError
-from drpca.evaluation.sequences import TopHatMapper, at_equal_pd
 from drpca.inference import temporal
-from drpca.inference.detector import Detection, Detector
+from drpca.inference.detections import Detection
+from drpca.inference.detector import Detector
 from drpca.inference.temporal import TemporalFilter
+from drpca.studies.sequences import TopHatMapper, at_equal_pd
 
 SIZE = 96
 

@@ -16,13 +16,13 @@ import pytest
 import drpca
 from drpca.cli import infer
 from drpca.errors import UserError
-from drpca.evaluation.sequences import TopHatMapper
 from drpca.inference import video as module
-from drpca.inference.detector import Detection
+from drpca.inference.detections import Detection, Target
 from drpca.inference.frames import FrameSource
 from drpca.inference.live import LiveStream
-from drpca.inference.targets import Target
-from drpca.inference.video import CODECS, AnnotatedVideo, video_frames
+from drpca.inference.video import video_frames
+from drpca.inference.video_writer import CODECS, AnnotatedVideo, annotate
+from drpca.studies.sequences import TopHatMapper
 
 FRAME = np.zeros((16, 16), np.uint8)
 
@@ -292,10 +292,10 @@ def test_annotated_video(tmp_path: Path, suffix: str) -> None:
 
 def test_numbers_of_tracks_and_scores_are_drawn() -> None:
     image = np.full((100, 100), 0.3)
-    drawn = [module.annotate(image, [target], 'f') for target in (spot(50, 50), spot(50, 50, track=12))]
-    boxes = [module.annotate(image, [], 'f') != picture for picture in drawn]
+    drawn = [annotate(image, [target], 'f') for target in (spot(50, 50), spot(50, 50, track=12))]
+    boxes = [annotate(image, [], 'f') != picture for picture in drawn]
     assert boxes[1].sum() > boxes[0].sum() > 0
-    assert module.annotate(image, [], 'f').shape == (400 + 18, 400, 3)
+    assert annotate(image, [], 'f').shape == (400 + 18, 400, 3)
 
 
 def test_annotated_videos_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

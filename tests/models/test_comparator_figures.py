@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drpca.models.comparator_layers import unused_parameter_names
-from drpca.models.isnet import image_gradient
+from drpca.models.layers import image_gradient
 from drpca.registry import MODELS
 from tests.reference import assert_statistics, load, load_rule_weights, rule_image, rule_mask
 from tests.support import shared_path

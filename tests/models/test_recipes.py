@@ -16,8 +16,8 @@ from torch.utils.data import default_collate
 
 from drpca import load_weights
 from drpca.cli import train as train_command
+from drpca.config import config_folder, find_config, list_configs, load_config
 from drpca.datasets.synthetic import generate_dataset
-from drpca.engine.config import config_folder, find_config, list_configs, load_config
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import DATASETS, MODELS

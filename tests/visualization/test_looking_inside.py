@@ -6,14 +6,16 @@ import pytest
 import torch
 
 from drpca.errors import UserError
-from drpca.evaluation.corruptions import Corruption
-from drpca.evaluation.decomposition import measure
-from drpca.evaluation.robustness import Result
 from drpca.inference.decomposer import FrameDecomposition, StageRecord
 from drpca.models.detector import DetectionModel
-from drpca.visualization import curves
+from drpca.reports.stages import stages_picture
+from drpca.results.stage_pictures import StageFolder, read_index
+from drpca.studies import figures
+from drpca.studies.corruptions import Corruption
+from drpca.studies.decomposition import measure
+from drpca.studies.robustness import Result
+from drpca.visualization import charts
 from drpca.visualization.panels import CAPTION_HEIGHT, GAP, decomposition_panel
-from drpca.visualization.stages import StageFolder, read_index, stages_picture
 
 SIZE = 200
 
@@ -95,26 +97,26 @@ def robustness_results():
 
 
 def test_robustness_curves_show_the_figures():
-    figure = curves.robustness_figure(robustness_results(), 'p', 'IoU')
+    figure = figures.robustness_figure(robustness_results(), 'p', 'IoU')
     gaussian, blur = figure.axes
     assert [line.get_label() for line in gaussian.lines] == ['a', 'b']
     assert gaussian.lines[0].get_xydata().tolist() == [[0, 90], [10, 50], [30, 10]]
     assert blur.lines[1].get_xydata().tolist() == [[0, 90], [1, 40]]
-    fa = curves.robustness_figure(robustness_results(), 'p', 'Fa').axes[0]
+    fa = figures.robustness_figure(robustness_results(), 'p', 'Fa').axes[0]
     assert fa.lines[0].get_ydata() == pytest.approx([10, 10, 10])
 
 
 def test_files_of_figures_are_reproducible(tmp_path):
     for name in ('first', 'second'):
         (tmp_path / name).mkdir()
-        figure = curves.robustness_figure(robustness_results(), 'p', 'IoU')
-        curves.save_figure(figure, tmp_path / name / 'IoU')
-    for suffix in curves.SUFFIXES:
+        figure = figures.robustness_figure(robustness_results(), 'p', 'IoU')
+        charts.save_figure(figure, tmp_path / name / 'IoU')
+    for suffix in charts.SUFFIXES:
         first, second = ((tmp_path / name / f'IoU{suffix}').read_bytes() for name in ('first', 'second'))
         assert first == second
         assert len(first) > 1000
     with pytest.raises(UserError, match='Cannot write'):
-        curves.save_figure(figure, tmp_path / 'nowhere' / 'IoU')
+        charts.save_figure(figure, tmp_path / 'nowhere' / 'IoU')
 
 
 class Fixed:
@@ -126,15 +128,15 @@ class Fixed:
 
 def test_curves_of_a_decomposition_show_its_means():
     measured = measure(Fixed(), [('a', None), ('b', None)])
-    spectrum, rank, energy = curves.low_rank_figure(measured).axes
+    spectrum, rank, energy = figures.low_rank_figure(measured).axes
     assert len(spectrum.lines) == 3, 'two stages and the image'
     assert spectrum.lines[0].get_ydata()[0] == 1
     assert rank.lines[0].get_ydata() == pytest.approx(measured.effective_rank[0])
     assert energy.lines[0].get_ydata() == pytest.approx(measured.energy[0, :, 0])
-    l0, l1, gini = curves.sparsity_figure(measured).axes
+    l0, l1, gini = figures.sparsity_figure(measured).axes
     for axis, values in ((l0, measured.l0), (l1, measured.l1), (gini, measured.gini)):
         assert axis.lines[0].get_ydata() == pytest.approx(values.mean(axis=0))
-    epsilon, gamma = curves.scalars_figure(measured).axes
+    epsilon, gamma = figures.scalars_figure(measured).axes
     assert epsilon.lines[0].get_ydata().tolist() == [0.5, 0.5]
     assert gamma.get_title() == 'gamma'
 

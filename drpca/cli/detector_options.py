@@ -1,0 +1,105 @@
+"""What the tools that run detectors share: options, detectors, images, output files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from drpca.cli.common import OptionsAction, size_argument
+from drpca.datasets.splits import Split, spread
+from drpca.errors import UserError
+
+
+def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None:
+    """Adds ``CONFIG``, ``--checkpoint``, ``--size``, ``--device`` and ``--cfg-options``.
+
+    Args:
+        parser: Takes them.
+        several: Whether the tool runs more than one detector.
+    """
+    if several:
+        parser.add_argument(
+            'config', nargs='+', metavar='CONFIG',
+            help='config files or names: one for all checkpoints, or one for each, in their order; classical '
+            'methods take none',
+        )  # fmt: skip
+    else:
+        parser.add_argument('config', metavar='CONFIG', help='config file or name')
+    parser.add_argument(
+        '--checkpoint', nargs='+' if several else None, default=[] if several else None, metavar='FILE',
+        help='weights: published, ours',
+    )  # fmt: skip
+    parser.add_argument(
+        '--size', type=size_argument, metavar='N|native',
+        help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
+    )  # fmt: skip
+    parser.add_argument(
+        '--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
+        help='override keys of the configs',
+    )  # fmt: skip
+
+
+def add_data_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+    """Adds ``--dataset``, ``--split``, ``--data-root`` and ``--limit``."""
+    if several:
+        parser.add_argument('--dataset', nargs='+', required=True, metavar='D', help='data sets')
+    else:
+        parser.add_argument('--dataset', metavar='D', help="data set (default: the config's)")
+    parser.add_argument('--split', default='test', metavar='S', help='split (default: %(default)s)')
+    parser.add_argument(
+        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
+    )
+    parser.add_argument(
+        '--limit', type=positive, metavar='N', help='only N images, evenly spread over the split, for a quick look'
+    )  # fmt: skip
+
+
+def positive(text: str) -> int:
+    """A whole number above 0, for argparse."""
+    if not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'expected a whole number above 0, got {text!r}')
+    return int(text)
+
+
+def images_of(split: Split, limit: int | None) -> list[str]:
+    """Names of the images to use, and a line on standard error when they are not all."""
+    names = spread(split.names, limit)
+    if len(names) < len(split):
+        print(
+            f'note: {len(names)} of the {len(split)} images of {split.dataset} {split.split}', file=sys.stderr
+        )
+    return names
+
+
+def claim(folder: Path, files: Iterable[str], overwrite: bool) -> None:
+    """Makes a folder for files about to be written; called before the work, so that nothing is lost after it.
+
+    Raises:
+        UserError: One of them is there already, or the folder cannot be made.
+    """
+    there = [name for name in files if (folder / name).exists()]
+    if there and not overwrite:
+        raise UserError(
+            f'{folder / there[0]} is there already: choose another --out, or replace it with --overwrite.'
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f'Cannot write to {folder}: {error.strerror}; choose another --out.') from None
+
+
+def save_text(path: Path, text: str) -> None:
+    """Writes a text file.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    try:
+        path.write_text(text, encoding='utf-8')
+    except OSError as error:
+        raise UserError(f'Cannot write {path}: {error.strerror}; choose another --out.') from None

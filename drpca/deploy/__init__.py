@@ -1,0 +1,1 @@
+"""Faster forms of networks, exported files and their runtimes, quantisation."""

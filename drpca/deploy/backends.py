@@ -1,0 +1,244 @@
+"""Runtimes for exported networks: each takes (B, 1, H, W) float32 images and gives (B, 1, H, W) logits.
+
+========== =============================== ============================
+backend    file                            package
+========== =============================== ============================
+onnx       ``model.onnx``                  onnxruntime
+openvino   ``model.onnx``, ``model.xml``   openvino
+tensorrt   ``model.onnx``                  onnxruntime-gpu with TensorRT
+torch      ``model.pt2``                   torch (``torch.export``)
+========== =============================== ============================
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from drpca.deploy.threads import limit_threads
+from drpca.errors import UserError, unknown_name
+
+RULES_KEY = 'drpca'
+PADDING = -1.0
+"""Value of pixels that the network sees as zeros behind its normalisation."""
+SUFFIXES = ('.onnx', '.xml', '.pt2')
+
+
+@dataclass(frozen=True)
+class InputRules:
+    """What an exported network needs of its input; stored in the file.
+
+    Attributes:
+        network: Registered name.
+        multiple: H and W must be multiples of this.
+        min_size: Smallest H and W.
+        pad_value: Of the padding at the bottom and the right; ``PADDING`` where the network normalises.
+        pad_mode: ``'constant'`` or ``'reflect'``, without the border pixel.
+        inference_size: Size of the recipe the weights were trained with, None: any.
+        fixed_size: The file takes images of this height and width alone, None: of any.
+    """
+
+    network: str
+    multiple: int = 1
+    min_size: int = 8
+    pad_value: float = 0.0
+    pad_mode: str = 'constant'
+    inference_size: int | None = None
+    fixed_size: int | None = None
+
+    def as_text(self) -> str:
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str | None, path: Path) -> InputRules:
+        """Raises :class:`drpca.errors.UserError` for a file that was not exported here."""
+        try:
+            return cls(**json.loads(text or ''))
+        except (ValueError, TypeError):
+            raise UserError(
+                f'{path} does not say what its network needs: export it with tools/export.py.'
+            ) from None
+
+    def pad(self, images: np.ndarray) -> np.ndarray:
+        """(B, 1, H, W) padded at the bottom and the right.
+
+        Raises:
+            UserError: The file takes another size alone.
+        """
+        if self.fixed_size and images.shape[-2:] != (self.fixed_size, self.fixed_size):
+            raise UserError(
+                f'This {self.network} was exported for images of {self.fixed_size} x {self.fixed_size} and got '
+                f'{images.shape[-2]} x {images.shape[-1]}: resize them, with size={self.fixed_size} or --size '
+                f'{self.fixed_size}.'
+            )
+        sides = [max(side, self.min_size) for side in images.shape[-2:]]
+        add = [side + -side % self.multiple - old for side, old in zip(sides, images.shape[-2:])]
+        if not any(add):
+            return images
+        pad = [(0, 0), (0, 0), (0, add[0]), (0, add[1])]
+        if self.pad_mode == 'reflect':
+            return np.pad(images, pad, mode='reflect')
+        return np.pad(images, pad, constant_values=self.pad_value)
+
+
+class Backend(ABC):
+    """A loaded file."""
+
+    rules: InputRules
+
+    @abstractmethod
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """Padded (B, 1, H, W) float32 → logits of that shape."""
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32."""
+        return self.run(self.rules.pad(images))[..., : images.shape[-2], : images.shape[-1]]
+
+
+class OnnxBackend(Backend):
+    """ONNX Runtime, on the GPU where its build and the machine have one."""
+
+    providers: tuple[str, ...] = ('CUDAExecutionProvider', 'CPUExecutionProvider')
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        options.intra_op_num_threads = threads or torch.get_num_threads()
+        wanted = [name for name in self.providers if name in onnxruntime.get_available_providers()]
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
+        self.input = self.session.get_inputs()[0].name
+        self.rules = InputRules.from_text(
+            self.session.get_modelmeta().custom_metadata_map.get(RULES_KEY), path
+        )
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        return self.session.run(None, {self.input: images})[0]
+
+
+class TensorRTBackend(OnnxBackend):
+    """ONNX Runtime's TensorRT engine; the first call builds it."""
+
+    providers = ('TensorrtExecutionProvider', *OnnxBackend.providers)
+
+
+class OpenVinoBackend(Backend):
+    """OpenVINO on the CPU, in float32 like PyTorch (its own default may be bfloat16)."""
+
+    def __init__(self, path: Path, threads: int | None = None, precision: str = 'f32') -> None:
+        import openvino
+
+        core = openvino.Core()
+        model = core.read_model(path)
+        if path.suffix == '.onnx':
+            self.rules = OnnxRules.read(path)
+        else:
+            stored = model.get_rt_info(RULES_KEY).value if model.has_rt_info(RULES_KEY) else None
+            self.rules = InputRules.from_text(stored, path)
+        settings = {
+            'INFERENCE_PRECISION_HINT': precision,
+            'INFERENCE_NUM_THREADS': threads or torch.get_num_threads(),
+        }
+        self.model = core.compile_model(model, 'CPU', settings)
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        return self.model(images)[0]
+
+
+class OnnxRules:
+    """Input rules of an ONNX file."""
+
+    @staticmethod
+    def read(path: Path) -> InputRules:
+        if find_spec('onnx') is None:
+            raise UserError("OpenVINO runs ONNX files with the package onnx: pip install 'drpca[export]'.")
+        import onnx
+
+        stored = {
+            entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props
+        }
+        return InputRules.from_text(stored.get(RULES_KEY), path)
+
+
+class TorchExportBackend(Backend):
+    """A ``torch.export`` program."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        extra = {RULES_KEY: ''}
+        program = torch.export.load(path, extra_files=extra)
+        self.rules = InputRules.from_text(extra[RULES_KEY], path)
+        self.module = program.module()
+
+    @torch.inference_mode()
+    def run(self, images: np.ndarray) -> np.ndarray:
+        return self.module(torch.from_numpy(images)).numpy()
+
+
+BACKENDS: dict[str, tuple[Callable[..., Backend], tuple[str, ...], tuple[str, ...]]] = {
+    'onnx': (OnnxBackend, ('.onnx',), ('onnxruntime',)),
+    'openvino': (OpenVinoBackend, ('.onnx', '.xml'), ('openvino',)),
+    'tensorrt': (TensorRTBackend, ('.onnx',), ('onnxruntime', 'tensorrt')),
+    'torch': (TorchExportBackend, ('.pt2',), ()),
+}
+"""Name → class, the files it reads, the packages it needs."""
+
+
+def is_installed(name: str) -> bool:
+    """Whether a backend's packages are there."""
+    return all(find_spec(package) is not None for package in BACKENDS[name][2])
+
+
+def open_backend(path: str | os.PathLike[str], name: str = 'auto', threads: int | None = None) -> Backend:
+    """Load an exported file.
+
+    Args:
+        path: ``.onnx``, ``.xml`` or ``.pt2``.
+        name: One of ``BACKENDS``, or ``'auto'``: of those that are installed and read the file, the one that is
+            fastest here on a 256² image.
+        threads: Threads of the CPU; None: as many as PyTorch uses.
+
+    Raises:
+        UserError: No such file, nothing installed that reads it, or not a file of ours.
+    """
+    limit_threads()
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'No exported model at {path}: write one with tools/export.py.')
+    if name != 'auto' and name not in BACKENDS:
+        raise unknown_name('backend', name, [*BACKENDS, 'auto'])
+    able = [key for key, (_, suffixes, _) in BACKENDS.items() if path.suffix in suffixes]
+    if name != 'auto' and name not in able:
+        raise UserError(f'{name} does not read {path.suffix} files: {path}. It reads {BACKENDS[name][1]}.')
+    usable = [key for key in (able if name == 'auto' else [name]) if is_installed(key)]
+    if not usable:
+        needed = sorted({package for key in able for package in BACKENDS[key][2]})
+        raise UserError(f"{path} needs one of {', '.join(needed)}: pip install 'drpca[export]'.")
+    try:
+        backends = [BACKENDS[key][0](path, threads) for key in usable]
+    except UserError:
+        raise
+    except Exception as error:  # each runtime raises its own types for a damaged file
+        raise UserError(f'Cannot load {path} with {usable}: {str(error).splitlines()[0][:200]}') from None
+    return backends[0] if len(backends) == 1 else min(backends, key=_seconds)
+
+
+def _seconds(backend: Backend) -> float:
+    side = backend.rules.fixed_size or 256
+    image = np.zeros((1, 1, side, side), np.float32)
+    backend.logits(image)
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        backend.logits(image)
+        times.append(time.perf_counter() - started)
+    return min(times)

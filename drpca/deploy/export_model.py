@@ -1,0 +1,328 @@
+"""Exporting a network to ONNX, OpenVINO or a ``torch.export`` program, checked against PyTorch before it is kept.
+
+The exported function takes (B, 1, H, W) float32 images in [0, 1] of any batch, height and width that the network
+takes, or of one size if asked for, and gives the target logits. Normalisation and BatchNorm are inside, padding to
+the network's multiples is done by whoever runs it (:class:`drpca.deploy.backends.InputRules`, stored in the file).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import dataclasses
+import inspect
+import math
+import os
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from drpca.deploy.backends import PADDING, RULES_KEY, InputRules, open_backend
+from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
+from drpca.deploy.quantise import quantise_onnx
+from drpca.errors import UserError, unknown_name
+from drpca.models.detector import DetectionModel
+from drpca.models.lrrnet import LRRNet
+
+FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'torch': '.pt2'}
+PACKAGES = {
+    'onnx': ('onnx', 'onnxruntime'),
+    'openvino': ('onnx', 'openvino'),
+    'torch': (),
+}
+OPSET = 20
+INT8_FORMATS = ('onnx', 'openvino')
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How an exported file compares with PyTorch on some images.
+
+    Attributes:
+        images: Number of images.
+        max_error: Largest difference of the logits.
+        max_logit: Largest magnitude of PyTorch's logits.
+        iou: Pooled IoU of the two masks at 0.5; 1 if both are empty.
+        iou_pytorch: Pooled IoU of PyTorch's masks with the labels, None without labels.
+        iou_file: Likewise of the file's.
+    """
+
+    images: int
+    max_error: float
+    max_logit: float
+    iou: float
+    iou_pytorch: float | None = None
+    iou_file: float | None = None
+
+    @property
+    def iou_loss(self) -> float:
+        """IoU with the labels that the file loses; without labels 1 − IoU of the two masks, which is no less."""
+        if self.iou_pytorch is None or self.iou_file is None:
+            return 1 - self.iou
+        return self.iou_pytorch - self.iou_file
+
+
+def input_rules(
+    model: DetectionModel, inference_size: int | None = None, fixed_size: int | None = None
+) -> InputRules:
+    """What the exported file will say about its input.
+
+    Raises:
+        UserError: The network does not take the fixed size.
+    """
+    network = model.network
+    reflects = isinstance(network, LRRNet)  # it pads by reflection itself, which an export cannot leave open
+    multiple = network.stride if reflects else math.lcm(network.size_multiple, model.pad_multiple)
+    min_size = -(-max(network.min_size, multiple) // multiple) * multiple
+    if fixed_size and (fixed_size < min_size or fixed_size % multiple):
+        raise UserError(
+            f'{type(network).__name__} takes sizes from {min_size} that are multiples of {multiple}, got {fixed_size}.'
+        )
+    return InputRules(
+        network=type(network).__name__,
+        multiple=multiple,
+        min_size=min_size,
+        pad_value=PADDING if model.normalises else 0.0,
+        pad_mode='reflect' if reflects else 'constant',
+        inference_size=inference_size,
+        fixed_size=fixed_size,
+    )
+
+
+def export_model(
+    model: DetectionModel,
+    path: str | Path,
+    format: str = 'onnx',
+    *,
+    images: Sequence[np.ndarray],
+    labels: Sequence[np.ndarray] | None = None,
+    inference_size: int | None = None,
+    fixed_size: int | None = None,
+    trim: bool = False,
+    tolerance: float = 1e-3,
+    calibration: Sequence[np.ndarray] | None = None,
+    max_iou_loss: float = 0.01,
+    overwrite: bool = False,
+) -> Agreement:
+    """Export a model, compare the file with PyTorch on images, and keep it only if they agree.
+
+    Args:
+        model: With weights.
+        path: File to write; OpenVINO also writes a ``.bin`` beside it.
+        format: One of ``FORMATS``.
+        images: (H, W) float32 in [0, 1], of different sizes to exercise what is dynamic.
+        labels: Their masks, (H, W) bool, for the IoU.
+        inference_size: Stored for whoever runs the file.
+        fixed_size: Height and width of the only images that the file will take; None leaves them open.
+        trim: Drop parameters that the network never uses.
+        tolerance: Largest difference of the logits, relative to the largest logit or 1.
+        calibration: Images like those that the file will see, to write INT8 (:mod:`drpca.deploy.quantise`).
+        max_iou_loss: What decides about an INT8 file instead of the tolerance: see :attr:`Agreement.iou_loss`.
+        overwrite: Replace a file.
+
+    Raises:
+        UserError: Unknown format, missing packages, the file exists, no images, a format or size that the network
+            does not export to, or a file that does not agree.
+    """
+    path = Path(path)
+    if path.exists() and not overwrite:
+        raise UserError(f'{path} exists: choose another name or replace it with --overwrite.')
+    if not images:
+        raise UserError('No images to check the exported file with.')
+    rules = input_rules(model, inference_size, fixed_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        write_model(model, draft, format, rules, trim, calibration)
+        agreement = compare(model, draft, images, labels, format)
+        fault = _fault(agreement, None if calibration is not None else tolerance, max_iou_loss)
+        if fault:
+            raise UserError(f'{path} was not written: {fault}.')
+        for file in Path(folder).iterdir():
+            if file.stem == path.stem:
+                os.replace(file, path.parent / file.name)
+    return agreement
+
+
+def _fault(agreement: Agreement, tolerance: float | None, max_iou_loss: float) -> str:
+    """Why a file is not good enough, '' if it is."""
+    if tolerance is None:
+        if agreement.max_error < float('inf') and agreement.iou_loss <= max_iou_loss:
+            return ''
+        return (
+            f'in INT8 it loses {100 * agreement.iou_loss:.2f} points of IoU (allowed: {100 * max_iou_loss:g}); more '
+            'calibration images may help, or keep float32'
+        )
+    allowed = tolerance * max(1, agreement.max_logit)
+    if agreement.max_error <= allowed:
+        return ''
+    return f'its logits differ from PyTorch by up to {agreement.max_error:.2g} (allowed: {allowed:.2g})'
+
+
+def write_model(
+    model: DetectionModel,
+    path: Path,
+    format: str,
+    rules: InputRules,
+    trim: bool = False,
+    calibration: Sequence[np.ndarray] | None = None,
+) -> None:
+    """Write a file without any check of what it computes; see :func:`export_model`.
+
+    Raises:
+        UserError: Unknown format, missing packages, or a network that the format cannot express.
+    """
+    if format not in FORMATS:
+        raise unknown_name('format', format, list(FORMATS))
+    if path.suffix != FORMATS[format]:
+        raise UserError(f'{path.name}: expected a name that ends in {FORMATS[format]} for format {format}.')
+    missing = [package for package in PACKAGES[format] if find_spec(package) is None]
+    if missing:
+        raise UserError(f"Format {format} needs {', '.join(missing)}: pip install 'drpca[export]'.")
+    if calibration is not None and format not in INT8_FORMATS:
+        raise UserError(f'INT8 is written as {" or ".join(INT8_FORMATS)}, not as {format}.')
+    try:
+        # What the exporters print of tracing is for their authors; the file is checked by what it computes.
+        with warnings.catch_warnings(), _silent(), torch.no_grad():
+            warnings.simplefilter('ignore')
+            _WRITERS[format](exportable(model, trim), path, rules, calibration)
+    except Exception as error:  # each exporter raises its own types
+        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+        advice = '' if rules.fixed_size else '; with one fixed size, --size N, it may work'
+        raise UserError(f'{rules.network} does not export as {format}{advice}: {reason}') from error
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on the standard output, from compiled code either: PyTorch prints the whole graph when it fails."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with open(os.devnull, 'w') as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        os.dup2(kept, 1)
+        os.close(kept)
+
+
+def _example(rules: InputRules) -> torch.Tensor:
+    """An image to trace with, of unequal sides where the sizes stay open."""
+    if rules.fixed_size:
+        return torch.rand(2, 1, rules.fixed_size, rules.fixed_size)
+    side = -(-max(64, rules.min_size) // rules.multiple) * rules.multiple
+    return torch.rand(2, 1, side, side + 8 * rules.multiple)
+
+
+def _write_onnx(
+    function: TargetLogits, path: Path, rules: InputRules, calibration: Sequence[np.ndarray] | None
+) -> None:
+    import onnx
+
+    axes = {0: 'batch'} if rules.fixed_size else {0: 'batch', 2: 'height', 3: 'width'}
+    by_tracing: dict[str, Any] = (
+        {'dynamo': False} if 'dynamo' in inspect.signature(torch.onnx.export).parameters else {}
+    )
+    with plain_attention():
+        torch.onnx.export(
+            function,
+            (_example(rules),),
+            str(path),
+            input_names=['image'],
+            output_names=['logits'],
+            opset_version=OPSET,
+            dynamic_axes={'image': axes, 'logits': axes},
+            **by_tracing,  # torch 2.4 knows nothing else
+        )
+    if calibration is not None:
+        quantise_onnx(path, (rules.pad(np.asarray(image, np.float32)[None, None]) for image in calibration))
+    model = onnx.load(path)
+    onnx.helper.set_model_props(model, {RULES_KEY: rules.as_text()})
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def _write_openvino(
+    function: TargetLogits, path: Path, rules: InputRules, calibration: Sequence[np.ndarray] | None
+) -> None:
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / 'model.onnx'
+        _write_onnx(function, file, rules, calibration)
+        model = openvino.Core().read_model(file)
+        model.set_rt_info(rules.as_text(), RULES_KEY)
+        openvino.save_model(model, path, compress_to_fp16=False)
+
+
+def _write_program(
+    function: TargetLogits, path: Path, rules: InputRules, calibration: Sequence[np.ndarray] | None
+) -> None:
+    free: dict[int, Any] = {0: torch.export.Dim('batch', min=1, max=4096)}
+    if not rules.fixed_size:
+        for axis, name in ((2, 'rows'), (3, 'columns')):
+            if rules.multiple == 1:
+                free[axis] = torch.export.Dim(name, min=rules.min_size, max=16384)
+            else:
+                free[axis] = rules.multiple * torch.export.Dim(name, min=1, max=16384 // rules.multiple)
+    program = torch.export.export(function, (_example(rules),), dynamic_shapes=({**free},))
+    torch.export.save(program, path, extra_files={RULES_KEY: rules.as_text()})
+
+
+_WRITERS: dict[str, Callable[[TargetLogits, Path, InputRules, Sequence[np.ndarray] | None], None]] = {
+    'onnx': _write_onnx,
+    'openvino': _write_openvino,
+    'torch': _write_program,
+}
+
+
+@torch.inference_mode()
+def compare(
+    model: DetectionModel,
+    path: Path,
+    images: Iterable[np.ndarray],
+    labels: Sequence[np.ndarray] | None = None,
+    backend: str = 'auto',
+) -> Agreement:
+    """Run a file and PyTorch on the same images.
+
+    Args:
+        model: With weights, as trained.
+        path: Exported file.
+        images: (H, W) float32 in [0, 1].
+        labels: Their masks, or None.
+        backend: See :func:`drpca.deploy.backends.open_backend`.
+    """
+    session = open_backend(path, backend)
+    model = copy.deepcopy(model).eval().cpu()
+    count, errors, largest = 0, 0.0, 0.0
+    both = either = 0
+    with_label = np.zeros((2, 2), np.int64)  # (PyTorch, file) × (intersection, union)
+    for index, image in enumerate(images):
+        batch = np.ascontiguousarray(image, np.float32)[None, None]
+        expected = model.detect(torch.from_numpy(batch)).numpy()
+        got = session.logits(batch)
+        difference = np.abs(got - expected)
+        errors = max(errors, float(difference.max())) if np.isfinite(difference).all() else float('inf')
+        largest = max(largest, float(np.abs(expected).max()))
+        masks = expected[0, 0] > 0, got[0, 0] > 0
+        both += int((masks[0] & masks[1]).sum())
+        either += int((masks[0] | masks[1]).sum())
+        if labels is not None:
+            for row, mask in zip(with_label, masks):
+                row += (mask & labels[index]).sum(), (mask | labels[index]).sum()
+        count += 1
+    agreement = Agreement(count, errors, largest, both / either if either else 1.0)
+    if labels is None:
+        return agreement
+    before, after = with_label[:, 0] / np.maximum(with_label[:, 1], 1)
+    return dataclasses.replace(agreement, iou_pytorch=float(before), iou_file=float(after))

@@ -1,0 +1,1 @@
+"""Hooks over MMEngine's Runner, one a file."""

@@ -1,0 +1,121 @@
+"""From a score map to a list of targets."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import ndimage
+
+from drpca.evaluation.local_contrast import BACKGROUND_MARGIN
+
+EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
+
+
+@dataclass(frozen=True)
+class Target:
+    """An 8-connected component of the detection mask. Positions are in pixels of the score map.
+
+    Attributes:
+        row: Row of the centroid, each pixel weighted by its score; pixel centres are whole numbers.
+        column: Likewise.
+        box: (top, left, bottom, right), bottom and right exclusive, as slices take them.
+        area: Pixels.
+        peak: Highest score.
+        mean: Mean score.
+        snr: Local signal-to-noise ratio of the image, |μ_target − μ_background| / σ_background, the background
+            being the window of 20 pixels around the box without any target (Gao et al., IEEE TIP 2013);
+            infinite on a flat background, NaN without one.
+        track: Number of the track that confirmed it (:mod:`drpca.inference.temporal`), else None.
+    """
+
+    row: float
+    column: float
+    box: tuple[int, int, int, int]
+    area: int
+    peak: float
+    mean: float
+    snr: float
+    track: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, which has no infinity or NaN: those become None."""
+        return {
+            name: None if isinstance(value, float) and not np.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
+
+def find_targets(scores: np.ndarray, image: np.ndarray, mask: np.ndarray) -> list[Target]:
+    """Describes the components of a mask, in the order of their first pixels.
+
+    Args:
+        scores: (H, W) in [0, 1].
+        image: (H, W) grey values at the same size.
+        mask: (H, W) bool, where the scores exceed the threshold.
+    """
+    labels, _ = ndimage.label(mask, structure=EIGHT_NEIGHBOURS)
+    return [
+        _describe(scores, image, mask, labels, index + 1, box)
+        for index, box in enumerate(ndimage.find_objects(labels))
+    ]
+
+
+def _describe(
+    scores: np.ndarray,
+    image: np.ndarray,
+    mask: np.ndarray,
+    labels: np.ndarray,
+    label: int,
+    box: tuple[slice, slice],
+) -> Target:
+    rows, columns = np.nonzero(labels[box] == label)
+    top, left = box[0].start, box[1].start
+    weights = scores[box][rows, columns].astype(np.float64)
+    window = tuple(
+        slice(max(0, side.start - BACKGROUND_MARGIN), side.stop + BACKGROUND_MARGIN) for side in box
+    )
+    background = image[window][~mask[window]].astype(np.float64)
+    contrast = (
+        abs(image[box][rows, columns].mean(dtype=np.float64) - background.mean())
+        if background.size
+        else np.nan
+    )
+    deviation = np.ptp(background) and background.std() if background.size else np.nan
+    with np.errstate(divide='ignore', invalid='ignore'):
+        snr = float(np.divide(contrast, deviation))
+    return Target(
+        row=float(top + np.average(rows, weights=weights)),
+        column=float(left + np.average(columns, weights=weights)),
+        box=(top, left, box[0].stop, box[1].stop),
+        area=len(rows),
+        peak=float(weights.max()),
+        mean=float(weights.mean()),
+        snr=snr,
+    )
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found in one frame. Everything is at the size the detector works at.
+
+    Attributes:
+        name: Stem of the file, ``STEM_000012`` for a frame of a video, ``frame_000012`` for an array.
+        image: (H, W) float32 in [0, 1], as the network saw it.
+        scores: (H, W) float32 in [0, 1].
+        mask: (H, W) bool, scores above the threshold.
+        targets: One entry per 8-connected component of the mask.
+        index: Place of the frame in a live stream, counting those dropped; None elsewhere, like the next two.
+        time: Seconds from the start of a live stream to the frame's arrival.
+        latency: Seconds from the frame's arrival to this result.
+    """
+
+    name: str
+    image: np.ndarray
+    scores: np.ndarray
+    mask: np.ndarray
+    targets: list[Target]
+    index: int | None = None
+    time: float | None = None
+    latency: float | None = None

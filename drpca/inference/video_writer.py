@@ -1,0 +1,137 @@
+"""Writing a video with the detections drawn in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from drpca.errors import UserError
+from drpca.inference.detections import Target
+from drpca.visualization.panels import DETECTED, caption, enlarge, to_grey
+
+CODECS = {
+    '.mp4': ('mp4v', 'avc1'),
+    '.m4v': ('mp4v', 'avc1'),
+    '.mov': ('mp4v', 'avc1'),
+    '.avi': ('MJPG', 'XVID'),
+    '.mkv': ('FFV1', 'MJPG'),
+}
+"""Suffix of a written video → codecs in the order in which they are tried; FFV1 is lossless."""
+
+
+DEFAULT_RATE = 25.0
+
+
+class AnnotatedVideo:
+    """Writes frames with boxes, scores and track numbers as a video. Small frames are enlarged.
+
+    Args:
+        path: The suffix chooses the container and the codec, see ``CODECS``.
+        rate: Frames per second.
+        overwrite: Replace a file that is there.
+
+    Raises:
+        UserError: Another suffix, or the file is there already.
+    """
+
+    def __init__(self, path: str | Path, rate: float = DEFAULT_RATE, overwrite: bool = False) -> None:
+        self.path = Path(path)
+        self.rate = rate
+        if self.path.suffix.lower() not in CODECS:
+            raise UserError(f'Cannot write {self.path}: expected one of {", ".join(CODECS)} as suffix.')
+        if self.path.exists() and not overwrite:
+            raise UserError(
+                f'{self.path} is there already: choose another name, or replace it with --overwrite.'
+            )
+        self._writer: cv2.VideoWriter | None = None
+        self._shape: tuple[int, int] = (0, 0)
+
+    def write(self, image: np.ndarray, targets: list[Target], text: str) -> None:
+        """Add a frame.
+
+        Args:
+            image: (H, W) in [0, 1]; all frames of one size.
+            targets: What to draw.
+            text: Line above the picture.
+
+        Raises:
+            UserError: The size differs from the first frame's, there is no codec, or no access to the folder.
+        """
+        picture = annotate(image, targets, text)
+        height, width = picture.shape[:2]
+        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))  # codecs want even sides
+        if self._writer is None:
+            self._shape = image.shape
+            self._writer = self._open(picture.shape[1], picture.shape[0])
+        if image.shape != self._shape:
+            raise UserError(
+                f'{self.path}: a video has frames of one size, {self._shape[0]} × {self._shape[1]} here, but '
+                f'{text} is {image.shape[0]} × {image.shape[1]}; give --size N.'
+            )
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def _open(self, width: int, height: int) -> cv2.VideoWriter:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.open('wb').close()
+        except OSError as error:
+            raise UserError(f'Cannot write {self.path}: {error.strerror}.') from None
+        codecs = CODECS[self.path.suffix.lower()]
+        for codec in codecs:
+            code = cv2.VideoWriter.fourcc(*codec)
+            writer = cv2.VideoWriter(str(self.path), code, self.rate, (width, height))
+            if writer.isOpened():
+                return writer
+        self.path.unlink(missing_ok=True)
+        raise UserError(
+            f'This OpenCV cannot write {self.path.suffix} videos ({", ".join(codecs)}): choose another of '
+            f'{", ".join(CODECS)}.'
+        )
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.release()
+            self._writer = None
+
+
+ANNOTATED_SIDE = 384
+"""Smallest height and width of an annotated frame."""
+
+
+_BOX_MARGIN = 4
+
+
+_LABEL = (255, 150, 150)
+
+
+def annotate(image: np.ndarray, targets: Sequence[Target], text: str) -> np.ndarray:
+    """A frame with a box around every target, its highest score, and the number of its track if it has one.
+
+    Args:
+        image: (H, W) in [0, 1]. Enlarged by a whole factor to a side of at least ``ANNOTATED_SIDE``.
+        targets: What was found in it.
+        text: Line above the picture.
+
+    Returns:
+        (H', W', 3) uint8, RGB.
+    """
+    rgb = enlarge(cv2.cvtColor(to_grey(image), cv2.COLOR_GRAY2RGB), ANNOTATED_SIDE)
+    factor = rgb.shape[0] // image.shape[0]
+    boxes = []
+    for target in targets:
+        top, left, bottom, right = (side * factor for side in target.box)
+        corner = (left - _BOX_MARGIN, top - _BOX_MARGIN)
+        boxes.append((corner, (right + _BOX_MARGIN, bottom + _BOX_MARGIN)))
+        label = f'{target.peak:.2f}' if target.track is None else f'#{target.track} {target.peak:.2f}'
+        (width, height), _ = cv2.getTextSize(label, cv2.FONT_HERSHEY_SIMPLEX, 0.4, 1)
+        column = min(max(corner[0], 0), rgb.shape[1] - width)
+        row = corner[1] - 4 if corner[1] > height + 4 else bottom + _BOX_MARGIN + height + 4
+        cv2.rectangle(rgb, (column, row - height), (column + width, row + 2), (0, 0, 0), cv2.FILLED)
+        cv2.putText(rgb, label, (column, row), cv2.FONT_HERSHEY_SIMPLEX, 0.4, _LABEL, 1, cv2.LINE_AA)
+    for corners in boxes:  # after the labels, which would hide those close by
+        cv2.rectangle(rgb, *corners, DETECTED, 1)
+    return caption(rgb, text)

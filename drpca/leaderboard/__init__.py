@@ -1,0 +1,1 @@
+"""Methods and seeds in one table."""

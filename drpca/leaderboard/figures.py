@@ -1,0 +1,120 @@
+"""Learning curves and picture grids of a leaderboard."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from drpca.datasets import Split, open_split
+from drpca.datasets.splits import spread
+from drpca.errors import UserError, unknown_name
+from drpca.evaluation.protocols import Protocol
+from drpca.leaderboard.rows import (
+    Row,
+)
+from drpca.reports.grid import GridRow, draw_grid, save_grid
+from drpca.run_folder import read_log
+from drpca.visualization.charts import line_style, panel_grid, save_figure
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """A validation figure over the epochs of one training.
+
+    Attributes:
+        panel: What it is drawn with: the network.
+        label: What it is called: the config. Equal labels are seeds of one recipe.
+        epochs: Epochs of the validations, from 1.
+        values: The figure, as a ratio.
+    """
+
+    panel: str
+    label: str
+    epochs: Sequence[int]
+    values: Sequence[float]
+
+
+def learning_figure(curves: Sequence[LearningCurve], key: str) -> Figure:
+    """A panel per network: thin lines are trainings, thick ones their means where all seeds were validated.
+
+    Args:
+        curves: One at least.
+        key: Name of the figure, shown in %.
+    """
+    panels = list(dict.fromkeys(curve.panel for curve in curves))
+    figure, axes = panel_grid(len(panels))
+    for axis, panel in zip(axes, panels):
+        labels = list(dict.fromkeys(curve.label for curve in curves if curve.panel == panel))
+        for number, label in enumerate(labels):
+            mine = [dict(zip(c.epochs, c.values)) for c in curves if (c.panel, c.label) == (panel, label)]
+            look = line_style(number)
+            for points in mine if len(mine) > 1 else []:
+                axis.plot(
+                    list(points), [100 * v for v in points.values()], color=look['color'], lw=0.7, alpha=0.5
+                )
+            shared = sorted(set.intersection(*map(set, mine)))
+            means = [100 * sum(points[epoch] for points in mine) / len(mine) for epoch in shared]
+            seeds = f', {len(mine)} seeds' if len(mine) > 1 else ''
+            axis.plot(shared, means, label=f'{label}{seeds}', **look)
+        axis.set_title(panel)
+        axis.set_xlabel('epoch')
+        axis.set_ylabel(f'validation {key} %')
+        axis.set_ylim(bottom=0)
+        axis.legend(fontsize=6, frameon=False)
+    return figure
+
+
+def draw(rows: Sequence[Row], args: argparse.Namespace, protocol: Protocol) -> None:
+    """Writes the picture grid of the first data set: a column per row of the table, of its first seed.
+
+    Raises:
+        UserError: No such image, or no score maps.
+    """
+    split = open_split(rows[0].dataset, rows[0].split, args.data_root)
+    shown = [
+        (row, next(Path(run.maps) for run in row.runs if run.maps))
+        for row in rows
+        if row.dataset == rows[0].dataset and any(run.maps for run in row.runs)
+    ]
+    if not shown:
+        raise UserError('--grid: no method has score maps.')
+    grid_rows = [
+        GridRow.read(split, name, [maps for _, maps in shown]) for name in _grid_images(split, args.images)
+    ]
+    repeated = [row.method for row, _ in shown]
+    titles = [row.method if repeated.count(row.method) == 1 else row.config for row, _ in shown]
+    save_grid(draw_grid(grid_rows, titles, protocol), args.grid)
+    print(f'wrote {args.grid}', file=sys.stderr)
+
+
+def draw_curves(rows: Sequence[Row], stem: Path) -> None:
+    """Writes the learning curves of the rows that were trained.
+
+    Raises:
+        UserError: None was validated while it trained, or the files cannot be written.
+    """
+    curves = []
+    for row in rows:
+        for run in row.runs if row.kind == 'trained' else ():
+            lines = read_log(Path(run.checkpoint).parent) if run.checkpoint else []
+            points = {line['epoch']: line['val/IoU'] for line in lines if 'val/IoU' in line}
+            if points:
+                curves.append(LearningCurve(row.method, row.config, list(points), list(points.values())))
+    if not curves:
+        raise UserError(
+            '--curves: no training with validation figures among the rows, or their logs are gone.'
+        )
+    for path in save_figure(learning_figure(curves, 'IoU'), stem):
+        print(f'wrote {path}', file=sys.stderr)
+
+
+def _grid_images(split: Split, names: Sequence[str]) -> list[str]:
+    for name in names:
+        if name not in split.names:
+            raise unknown_name(f'image of {split.dataset} {split.split}', name, split.names)
+    return list(names) or spread([name for name in split.names if split.read_mask(name).any()], 4)

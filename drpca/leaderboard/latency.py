@@ -1,0 +1,73 @@
+"""Latency of the methods of a leaderboard, measured in turn so that the figures can be compared."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from drpca.inference.frames import NATIVE
+from drpca.inference.mappers import ScoreMapper, build_mapper, is_baseline, network_mapper
+from drpca.leaderboard.contenders import config_of
+from drpca.leaderboard.rows import Cost, Row
+from drpca.registry import MODELS
+
+
+def measure_latency(rows: Sequence[Row], frames: Sequence[np.ndarray]) -> list[Row]:
+    """Times all methods in turn on the same frames, on the CPU, as ``inference.py`` runs them.
+
+    What is timed goes from an image in memory to its score map: resizing, the network or the method. Every
+    method sees each frame once per round, so that a busy machine slows all alike; the median counts.
+
+    Args:
+        rows: Their weights do not matter here and are not loaded; those without figures are left alone.
+        frames: (H, W) uint8 or uint16.
+    """
+    mappers: dict[tuple[Any, ...], ScoreMapper] = {}
+    times: dict[tuple[Any, ...], list[float]] = {}
+    timed = [row for row in rows if row.figures]
+    for row in timed:
+        key = _timed(row)
+        if key not in mappers:
+            config = config_of(row)
+            asked = config.get('inference_size', 256) if row.input_size is None else row.input_size
+            size = None if asked in (None, NATIVE) else int(asked)
+            if is_baseline(config):
+                mappers[key] = build_mapper(config, None, size)
+            else:
+                mappers[key] = network_mapper(MODELS.build(config.model).eval(), size, 'cpu')
+            times[key] = []
+    for number, frame in enumerate([frames[0], *frames]):
+        for key, mapper in mappers.items():
+            started = time.perf_counter()
+            list(mapper.score_maps([('frame', frame)]))
+            if number:  # the first round warms up
+                times[key].append(1e3 * (time.perf_counter() - started))
+    threads = torch.get_num_threads()
+    return [
+        _with_latency(row, float(np.median(times[_timed(row)])), threads) if row.figures else row
+        for row in rows
+    ]
+
+
+def _timed(row: Row) -> tuple[Any, ...]:
+    """Rows with the same key take the same time."""
+    return row.config, str(row.input_size), json.dumps(row.options, sort_keys=True, default=str)
+
+
+def _with_latency(row: Row, milliseconds: float | None, threads: int | None) -> Row:
+    return dataclasses.replace(
+        row, cost=dataclasses.replace(row.cost, latency_ms=milliseconds, threads=threads)
+    )
+
+
+def keep_latency(rows: Sequence[Row], earlier: Sequence[Row]) -> list[Row]:
+    """The rows with the latencies of an earlier table, where it has them."""
+    known = {_timed(row): row.cost for row in earlier}
+    costs = [known.get(_timed(row), Cost()) for row in rows]
+    return [_with_latency(row, cost.latency_ms, cost.threads) for row, cost in zip(rows, costs)]

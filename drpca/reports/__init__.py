@@ -1,0 +1,1 @@
+"""Tables, the HTML report, picture grids, stage pictures."""

@@ -1,0 +1,219 @@
+"""Writing a results folder: score maps, lists of targets, pictures and ``run.json``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy import ndimage
+from scipy.io import savemat
+
+from drpca.errors import UserError
+from drpca.inference.detections import Detection
+from drpca.visualization.panels import outline
+
+RUN = 'run.json'
+# Two runs with the same values here write the same maps.
+IDENTITY = (
+    'config',
+    'model',
+    'checkpoint_sha256',
+    'dataset',
+    'split',
+    'input',
+    'size',
+    'tile',
+    'precision',
+    'temporal',
+)
+FORMATS = ('png', 'mat', 'json', 'csv', 'coco')
+PARTS = ('img', 'mat', 'json', 'overlay', 'stages')
+
+CSV = 'targets.csv'
+COCO = 'coco.json'
+COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track')
+
+
+class ResultsWriter:
+    """Writes what was found, frame by frame, into one folder.
+
+    ======== ============================ ==========================================================
+    format   file                         content
+    ======== ============================ ==========================================================
+    png      ``img/NAME.png``             score map, 0-255
+    mat      ``mat/NAME.mat``             score map, key ``T``, float32 in [0, 1]
+    json     ``json/NAME.json``           height, width, threshold and the targets
+    csv      ``targets.csv``              a row per target
+    coco     ``coco.json``                targets as COCO annotations: box, area, score, mask as RLE
+    ======== ============================ ==========================================================
+
+    Args:
+        folder: ``results/<dataset>``.
+        run: What made the maps; goes into ``run.json`` and is compared with what is there.
+        overwrite: Replace another run's maps.
+        formats: Some of ``FORMATS``.
+        overlay: Also write ``overlay/NAME.png``, the image with detections outlined.
+        threshold: For ``run.json`` of the target lists.
+
+    Raises:
+        UserError: The folder holds another checkpoint's or split's maps, or files that no run describes.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        run: dict[str, Any],
+        overwrite: bool = False,
+        formats: Sequence[str] = ('png', 'mat'),
+        overlay: bool = False,
+        threshold: float = 0.5,
+    ) -> None:
+        self.folder = Path(folder)
+        self.threshold = threshold
+        self._refuse_others(run, overwrite)
+        writers: dict[str, Callable[[Detection], None]] = {
+            'png': self._write_png, 'mat': self._write_mat, 'json': self._write_json, 'csv': self._write_csv,
+            'coco': self._add_to_coco,
+        }  # fmt: skip
+        self._writers = [writers[name] for name in dict.fromkeys(formats)]
+        if overlay:
+            self._writers.append(self._write_overlay)
+        self._coco: dict[str, Any] = {
+            'images': [], 'annotations': [], 'categories': [{'id': 1, 'name': 'target'}],
+        }  # fmt: skip
+        self._formats = set(formats)
+        self._save(RUN, lambda path: path.write_text(json.dumps(run, indent=1) + '\n'))
+        if 'csv' in self._formats:
+            self._save(CSV, lambda path: path.write_text(','.join(COLUMNS) + '\n'))
+
+    def _refuse_others(self, run: dict[str, Any], overwrite: bool) -> None:
+        before = self._described_by()
+        if before is None or all(before.get(key) == run.get(key) for key in IDENTITY):
+            return
+        if not overwrite:
+            made = before.get('checkpoint') or before.get('config') or 'files without run.json'
+            raise UserError(
+                f'{self.folder} already holds the maps of another run ({made}, split {before.get("split")}): '
+                'choose another --out, or replace them with --overwrite.'
+            )
+        for part in PARTS:
+            shutil.rmtree(self.folder / part, ignore_errors=True)
+        for file in (CSV, COCO):
+            (self.folder / file).unlink(missing_ok=True)
+
+    def _described_by(self) -> dict[str, Any] | None:
+        path = self.folder / RUN
+        if path.is_file():
+            try:
+                return dict(json.loads(path.read_text()))
+            except ValueError:
+                return {}
+        return {} if any((self.folder / part).is_dir() for part in PARTS) else None
+
+    def _save(self, name: str, write: Callable[[Path], Any]) -> None:
+        path = self.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+        except OSError as error:
+            raise UserError(f'Cannot write {path}: {error.strerror}.') from None
+
+    def _save_png(self, name: str, picture: np.ndarray) -> None:
+        self._save(name, lambda path: path.write_bytes(cv2.imencode('.png', picture)[1].tobytes()))
+
+    def write(self, detection: Detection) -> None:
+        """Save one frame in every format.
+
+        Raises:
+            UserError: The disk is full or not writable.
+        """
+        for writer in self._writers:
+            writer(detection)
+
+    def _write_png(self, detection: Detection) -> None:
+        self._save_png(f'img/{detection.name}.png', np.round(255 * detection.scores).astype(np.uint8))
+
+    def _write_mat(self, detection: Detection) -> None:
+        content = {'T': detection.scores.astype(np.float32)}
+        self._save(f'mat/{detection.name}.mat', lambda path: savemat(path, content, do_compression=True))
+
+    def _write_json(self, detection: Detection) -> None:
+        height, width = detection.scores.shape
+        content = {
+            'name': detection.name, 'height': height, 'width': width, 'threshold': self.threshold,
+            'targets': [target.as_dict() for target in detection.targets],
+        }  # fmt: skip
+        self._save(
+            f'json/{detection.name}.json', lambda path: path.write_text(json.dumps(content, indent=1) + '\n')
+        )
+
+    def _write_csv(self, detection: Detection) -> None:
+        def append(path: Path) -> None:
+            with open(path, 'a', newline='') as file:
+                rows = csv.writer(file, lineterminator='\n')
+                for target in detection.targets:
+                    values = (
+                        target.row,
+                        target.column,
+                        *target.box,
+                        target.area,
+                        target.peak,
+                        target.mean,
+                        target.snr,
+                    )
+                    track = '' if target.track is None else target.track
+                    rows.writerow([detection.name, *(round(value, 6) for value in values), track])
+
+        self._save(CSV, append)
+
+    def _add_to_coco(self, detection: Detection) -> None:
+        height, width = detection.scores.shape
+        image_id = len(self._coco['images']) + 1
+        self._coco['images'].append(
+            {'id': image_id, 'file_name': detection.name, 'height': height, 'width': width}
+        )
+        labels, _ = ndimage.label(detection.mask, structure=np.ones((3, 3)))
+        for index, target in enumerate(detection.targets):
+            top, left, bottom, right = target.box
+            self._coco['annotations'].append({
+                'id': len(self._coco['annotations']) + 1, 'image_id': image_id, 'category_id': 1, 'iscrowd': 0,
+                'bbox': [left, top, right - left, bottom - top], 'area': target.area, 'score': target.peak,
+                **({} if target.track is None else {'track_id': target.track}),
+                'segmentation': {'size': [height, width], 'counts': run_lengths(labels, index + 1, target.box)},
+            })  # fmt: skip
+
+    def _write_overlay(self, detection: Detection) -> None:
+        picture = outline(detection.image, detection.mask)
+        self._save_png(f'overlay/{detection.name}.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def write_stages(self, name: str, picture: np.ndarray) -> None:
+        """Save ``stages/NAME.png``.
+
+        Args:
+            name: Of the frame.
+            picture: (H, W, 3) uint8, RGB, see :func:`drpca.reports.stages.stages_picture`.
+        """
+        self._save_png(f'stages/{name}.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Write the files that describe all frames together."""
+        if 'coco' in self._formats:
+            self._save(COCO, lambda path: path.write_text(json.dumps(self._coco) + '\n'))
+
+
+def run_lengths(labels: np.ndarray, label: int, box: tuple[int, int, int, int]) -> list[int]:
+    """A component as COCO's uncompressed run lengths: column by column, background first."""
+    top, left, bottom, right = box
+    columns, rows = np.nonzero(np.equal(labels[top:bottom, left:right].T, label))
+    positions = (columns + left) * labels.shape[0] + rows + top
+    breaks = np.flatnonzero(np.diff(positions) != 1)
+    starts = positions[np.r_[0, breaks + 1]]
+    stops = positions[np.r_[breaks, len(positions) - 1]] + 1
+    edges = np.r_[0, np.stack([starts, stops], axis=1).ravel(), labels.size]
+    return np.diff(edges).tolist()

@@ -1,0 +1,1 @@
+"""Robustness, decomposition, sequences, speed of inference and of training."""

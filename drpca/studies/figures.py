@@ -1,0 +1,135 @@
+"""Figures of the studies: robustness and decomposition."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from drpca.studies.corruptions import KINDS
+from drpca.studies.decomposition import GRID, Measurement
+from drpca.studies.robustness import Result
+from drpca.visualization.charts import COLOURS, line_style, panel_grid
+
+
+def robustness_figure(results: Sequence[Result], protocol: str, key: str) -> Figure:
+    """A figure against the strength of each kind of disturbance, clean frames at 0, a line per detector.
+
+    Args:
+        results: Of all detectors, under one disturbance at least.
+        protocol: Name of the protocol.
+        key: 'IoU', 'nIoU', 'F1', 'Pd' (in %) or 'Fa' (×1e-6).
+    """
+    factor, unit = (1e6, '×1e-6') if key == 'Fa' else (100, '%')
+    kinds = list(dict.fromkeys(r.corruption.kind for r in results if r.corruption is not None))
+    detectors = list(dict.fromkeys(r.detector for r in results))
+    figure, axes = panel_grid(len(kinds))
+    for axis, kind in zip(axes, kinds):
+        for number, detector in enumerate(detectors):
+            points = [
+                (0 if r.corruption is None else r.corruption.level, factor * r.figures[protocol][key])
+                for r in results
+                if r.detector == detector and (r.corruption is None or r.corruption.kind == kind)
+            ]
+            x, y = zip(*sorted(points))
+            axis.plot(x, y, label=detector, **line_style(number))
+        axis.set_title(KINDS[kind].title)
+        axis.set_xlabel(KINDS[kind].unit)
+        axis.set_ylabel(f'{key} {unit}')
+        axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
+    return figure
+
+
+def low_rank_figure(measured: Measurement) -> Figure:
+    """Normalised singular values, effective rank and energy of the background, stage by stage.
+
+    Lines are means over the images, bands and bars the 10th to the 90th percentile; the image itself is drawn
+    for comparison, dashed.
+    """
+    figure, (curves, rank, energy) = panel_grid(3)
+    colours = matplotlib.colormaps['viridis'](np.linspace(0, 0.9, measured.stages))
+    stages = np.arange(1, measured.stages + 1)
+    floor = 1e-6
+    for index, colour in enumerate(colours):
+        mean = np.maximum(measured.curves[:, index].mean(axis=0), floor)
+        curves.semilogy(GRID, mean, color=colour, label=f'B, stage {index + 1}')
+    curves.semilogy(
+        GRID, np.maximum(measured.image_curves.mean(axis=0), floor), 'k--', label='image', linewidth=1
+    )
+    curves.set_title('singular values of B')
+    curves.set_xlabel('relative index')
+    curves.set_ylabel('σ / largest σ')
+    curves.legend(fontsize=6, frameon=False)
+    _percentiles(rank, stages, measured.effective_rank, COLOURS[0], 'B')
+    rank.axhline(measured.image_effective_rank.mean(), color='k', linestyle='--', linewidth=1, label='image')
+    rank.set_title('effective rank')
+    rank.set_ylim(bottom=0)
+    for index, r in enumerate(measured.ranks):
+        colour = COLOURS[index % len(COLOURS)]
+        beside = 0.12 * (index - (len(measured.ranks) - 1) / 2)
+        _percentiles(energy, stages + beside, measured.energy[:, :, index], colour, f'first {r}')
+        energy.axhline(
+            _defined_mean(measured.image_energy[:, index]), color=colour, linestyle='--', linewidth=1
+        )
+    energy.set_title('energy of B in the first σ')
+    for axis in (rank, energy):
+        _stage_axis(axis, stages)
+        axis.legend(fontsize=7, frameon=False)
+    return figure
+
+
+def sparsity_figure(measured: Measurement) -> Figure:
+    """l0, l1 and Gini index of the target, stage by stage: mean, 10th and 90th percentile over the images."""
+    figure, axes = panel_grid(3)
+    of = {'deviation': '|T − median T|', 'positive': 'max(T, 0)', 'raw': '|T|'}[measured.view]
+    stages = np.arange(1, measured.stages + 1)
+    titles = (f'share above {measured.threshold:g} max', 'mean absolute value', 'Gini index')
+    for axis, title, values in zip(axes, titles, (measured.l0, measured.l1, measured.gini)):
+        _percentiles(axis, stages, values, COLOURS[0])
+        axis.set_title(title)
+        axis.set_ylabel(f'of {of}')
+        _stage_axis(axis, stages)
+    axes[0].set_ylim(bottom=0)
+    axes[1].set_ylim(bottom=0)
+    axes[2].set_ylim(0, 1)
+    return figure
+
+
+def scalars_figure(measured: Measurement) -> Figure:
+    """Learned scalars, stage by stage: mean, 10th and 90th percentile over the images.
+
+    Args:
+        measured: With at least one scalar.
+    """
+    figure, axes = panel_grid(len(measured.scalars))
+    for axis, (name, values) in zip(axes, measured.scalars.items()):
+        stages = np.arange(1, values.shape[1] + 1)
+        _percentiles(axis, stages, values, COLOURS[0])
+        axis.set_title(name)
+        _stage_axis(axis, stages)
+    return figure
+
+
+def _stage_axis(axis: Axes, stages: np.ndarray) -> None:
+    axis.set_xlabel('stage')
+    axis.set_xticks(stages)
+    axis.set_xlim(0.5, len(stages) + 0.5)
+
+
+def _percentiles(axis: Axes, x: np.ndarray, values: np.ndarray, colour: str, label: str = '') -> None:
+    """Mean of each column with bars from its 10th to its 90th percentile; NaN left out."""
+    columns = [column[~np.isnan(column)] for column in values.T]
+    points = [(a, c.mean(), *np.percentile(c, (10, 90))) for a, c in zip(x, columns) if c.size]
+    if not points:
+        return
+    at, mean, low, high = np.array(points).T
+    axis.plot(at, mean, color=colour, marker='o', markersize=4, label=label)
+    axis.vlines(at, low, high, color=colour, alpha=0.4, linewidth=4)
+
+
+def _defined_mean(values: np.ndarray) -> float:
+    return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else float('nan')

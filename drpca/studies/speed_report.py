@@ -1,0 +1,89 @@
+"""What ``tools/benchmark.py`` writes: a table, JSON and a plot."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+
+from drpca.cards import FILE, read_card
+from drpca.config import config_folder
+from drpca.errors import UserError
+from drpca.studies.speed import Result
+
+PACKAGES = ('torch', 'onnx', 'onnxruntime', 'openvino')
+
+
+def leaderboard_parameters(root: Path | None = None) -> dict[str, float]:
+    """Network → millions of parameters as published comparisons give them, from the metafiles of the configs."""
+    cards = [read_card(path) for path in sorted((root or config_folder()).glob(f'*/{FILE}'))]
+    return {card['Network']['type']: float(card['Leaderboard']) for card in cards if card.get('Leaderboard')}
+
+
+def to_markdown(results: Iterable[Result]) -> str:
+    """A table, one row per result; parameters are all of them, those in use, and the published figure."""
+    published = leaderboard_parameters()
+    lines = [
+        '| network | variant | device | size | batch | M params | used | published | GFLOP at 256² | ms (5–95 %) '
+        '| images/s | peak MB | × baseline | max error |',
+        '|---|---|---|---|---|---|---|---|---|---|---|---|---|---|',
+    ]
+    for r in results:
+        device = f'{r.device}, {r.threads} threads' if r.device == 'cpu' else r.device
+        figure = f'{published[r.network]:.3f}' if r.network in published else '–'
+        peak = '–' if r.peak_mb is None else f'{r.peak_mb:.0f}'
+        lines.append(
+            f'| {r.network} | {r.variant} | {device} | {r.size} | {r.batch} | {r.parameters:.3f} '
+            f'| {r.used_parameters:.3f} | {figure} | {r.gflop_256:.1f} '
+            f'| {r.latency_ms:.1f} ({r.latency_5:.1f}–{r.latency_95:.1f}) | {r.images_per_s:.1f} | {peak} '
+            f'| {r.speedup:.2f} | {r.max_error:.1e} |'
+        )
+    return '\n'.join(lines) + '\n'
+
+
+def write_json(results: Iterable[Result], path: str | Path) -> None:
+    """All figures, with the versions they were measured with."""
+    installed = {entry.metadata['Name'].lower(): entry.version for entry in metadata.distributions()}
+    content = {
+        'versions': {name: installed[name] for name in PACKAGES if name in installed},
+        'published_parameters': leaderboard_parameters(),
+        'results': [asdict(result) for result in results],
+    }
+    Path(path).write_text(json.dumps(content, indent=1) + '\n')
+
+
+def plot_tradeoff(results: Sequence[Result], scores: dict[str, float], path: str | Path) -> None:
+    """IoU against latency and against parameters, one point per network and variant.
+
+    Args:
+        results: What was measured.
+        scores: Network → IoU, a ratio. Networks without one are left out.
+        path: Picture to write.
+
+    Raises:
+        UserError: No measured network has an IoU.
+    """
+    from matplotlib.figure import Figure
+
+    shown = [result for result in results if result.network in scores]
+    if not shown:
+        raise UserError(
+            f'No IoU for any of the measured networks; the file has: {", ".join(scores) or "none"}.'
+        )
+    figure = Figure(figsize=(10, 4), layout='constrained')
+    panels = figure.subplots(1, 2)
+    for axes, label in zip(panels, ('latency in ms per image', 'parameters in use, M')):
+        axes.set(xscale='log', xlabel=label, ylabel='IoU in %')
+        axes.grid(alpha=0.3)
+    for variant in dict.fromkeys(result.variant for result in shown):
+        mine = [result for result in shown if result.variant == variant]
+        latency = [result.latency_ms / result.batch for result in mine]
+        panels[0].scatter(latency, [100 * scores[result.network] for result in mine], label=variant)
+    for result in {result.network: result for result in shown}.values():
+        place = (result.used_parameters, 100 * scores[result.network])
+        panels[1].scatter(*place, color='black')
+        panels[1].annotate(result.network, place, textcoords='offset points', xytext=(4, 4), fontsize=8)
+    panels[0].legend(fontsize=8)
+    figure.savefig(path, dpi=150)

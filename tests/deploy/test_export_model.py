@@ -1,0 +1,187 @@
+"""Exported files are the network, and files that are not are refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from scipy.io import loadmat
+
+import drpca
+from drpca.cli import export as command
+from drpca.cli import infer
+from drpca.deploy import export_model as module
+from drpca.deploy.backends import InputRules, open_backend
+from drpca.deploy.export_model import export_model, exportable, input_rules
+from drpca.errors import UserError
+from drpca.models.comparator_layers import unused_parameter_names
+from drpca.models.detector import DetectionModel
+from drpca.registry import MODELS
+
+RNG = np.random.default_rng(0)
+IMAGES = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (45, 61))]
+
+
+def model(name: str = 'RPCANet') -> DetectionModel:
+    torch.manual_seed(0)
+    return DetectionModel(MODELS.build({'type': name, 'num_stages': 1})).eval()
+
+
+def needs_onnx() -> None:
+    for package in ('onnx', 'onnxruntime'):
+        pytest.importorskip(package)
+
+
+@pytest.mark.parametrize('name', ['RPCANet', 'RPCANetPlus', 'DRPCANet'])
+def test_onnx_file_in_the_detector(tmp_path: Path, name: str) -> None:
+    needs_onnx()
+    network = model(name)
+    path = tmp_path / 'network.onnx'
+    agreement = export_model(network, path, images=IMAGES, labels=[image > 0.9 for image in IMAGES])
+    assert agreement.images == 2
+    assert agreement.max_error < 1e-3
+    assert agreement.iou_file == pytest.approx(agreement.iou_pytorch, abs=1e-3)
+    frames = [*IMAGES, *IMAGES[:1] * 2]
+    for expected, got in zip(drpca.Detector(network)(frames), drpca.Detector(path, batch_size=2)(frames)):
+        assert got.scores.shape == expected.scores.shape
+        assert np.abs(got.scores - expected.scores).max() < 1e-4
+    with pytest.raises(UserError, match='exists'):
+        export_model(network, path, images=IMAGES)
+
+
+def test_openvino_file(tmp_path: Path) -> None:
+    needs_onnx()
+    pytest.importorskip('openvino')
+    path = tmp_path / 'network.xml'
+    assert export_model(model(), path, 'openvino', images=IMAGES).max_error < 1e-3
+    assert path.with_suffix('.bin').is_file()
+    assert open_backend(path).logits(IMAGES[0][None, None]).shape == (1, 1, 40, 40)
+
+
+SMALL = {
+    'RPCANet': {'num_stages': 1},
+    'RPCANetPlus': {'num_stages': 1},
+    'DRPCANet': {'num_stages': 1, 'background_depth': 1, 'target_depth': 1, 'reconstruction_depth': 1},
+    'LRRNet': {'channel_mults': (1, 2), 'num_res_blocks': 1},
+}
+
+
+@pytest.mark.parametrize('name', SMALL)
+def test_torch_export_file_in_the_detector(tmp_path: Path, name: str) -> None:
+    torch.manual_seed(0)
+    network = DetectionModel(MODELS.build({'type': name, **SMALL[name]})).eval()
+    path = tmp_path / 'network.pt2'
+    assert export_model(network, path, 'torch', images=IMAGES).max_error < 1e-3
+    expected, got = drpca.Detector(network)(IMAGES[1])[0], drpca.Detector(path)(IMAGES[1])[0]
+    assert np.abs(got.scores - expected.scores).max() < 1e-4
+
+
+def test_fixed_size(tmp_path: Path) -> None:
+    network = DetectionModel(MODELS.build({'type': 'RDIAN'})).eval()
+    path = tmp_path / 'n.pt2'
+    with pytest.raises(UserError, match='RDIAN does not export as torch; with one fixed size'):
+        export_model(network, path, 'torch', images=IMAGES)
+    square = [RNG.random((48, 48), dtype=np.float32)]
+    assert export_model(network, path, 'torch', images=square, fixed_size=48).max_error < 1e-5
+    assert drpca.Detector(path, size=48)(IMAGES[1])[0].scores.shape == (48, 48)
+    with pytest.raises(UserError, match='48 x 48 and got 45 x 61'):
+        drpca.Detector(path)(IMAGES[1])
+    with pytest.raises(UserError, match='multiples of 16'):
+        input_rules(DetectionModel(MODELS.build({'type': 'ACM'})), fixed_size=50)
+
+
+@pytest.mark.parametrize('scale_to_max', [False, True])
+def test_normalisation_and_padding_are_those_of_the_model(tmp_path: Path, scale_to_max: bool) -> None:
+    needs_onnx()
+    torch.manual_seed(0)
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    network = MODELS.build({'type': 'ACM', 'in_channels': 3})
+    normalising = DetectionModel(network, None, mean, std, scale_to_max=scale_to_max).eval()
+    agreement = export_model(normalising, tmp_path / 'n.onnx', images=[0.7 * image for image in IMAGES])
+    assert agreement.max_error < 1e-5
+
+
+def test_what_pytorch_prints_of_a_failure_is_kept_quiet(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    needs_onnx()
+    network = model()
+    network.network.detect = lambda image: torch.cartesian_prod(image[0, 0, 0], image[0, 0, 0])
+    with pytest.raises(UserError, match='RPCANet does not export as onnx'):
+        export_model(network, tmp_path / 'n.onnx', images=IMAGES)
+    assert capfd.readouterr().out == ''
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = exportable(model())
+    with torch.no_grad():
+        wrong.network.decos[0].sparse.epsilon += 0.5
+    monkeypatch.setattr(module, 'exportable', lambda *_: wrong)
+    with pytest.raises(UserError, match='was not written'):
+        export_model(model(), tmp_path / 'n.pt2', 'torch', images=IMAGES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_trimmed_parameters() -> None:
+    network = DetectionModel(MODELS.build({'type': 'ISTDUNet'})).eval()
+    names = unused_parameter_names(network.network)
+    kept, trimmed = (
+        sum(p.numel() for p in exportable(network, trim).network.parameters()) for trim in (False, True)
+    )
+    assert names
+    assert trimmed < kept
+
+
+def test_padding_by_the_file_s_rules() -> None:
+    images = RNG.random((1, 1, 13, 16), dtype=np.float32)
+    zeros = InputRules('Net', multiple=8, min_size=16).pad(images)
+    assert zeros.shape == (1, 1, 16, 16)
+    assert (zeros[..., 13:, :] == 0).all()
+    mirrored = InputRules('Net', multiple=8, pad_mode='reflect').pad(images)
+    assert np.array_equal(mirrored[..., 13, :], images[..., 11, :])
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (('n.onnx', 'onnxx'), 'Unknown format'),
+        (('n.bin', 'torch'), 'ends in .pt2'),
+    ],
+)
+def test_bad_export(tmp_path: Path, arguments: tuple[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        export_model(model(), tmp_path / arguments[0], arguments[1], images=IMAGES)
+
+
+def test_bad_files(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='No exported model'):
+        drpca.Detector(tmp_path / 'none.onnx')
+    (tmp_path / 'bad.pt2').write_bytes(b'nothing')
+    with pytest.raises(UserError, match='Cannot load'):
+        drpca.Detector(tmp_path / 'bad.pt2')
+    with pytest.raises(UserError, match='does not read'):
+        open_backend(tmp_path / 'bad.pt2', 'onnx')
+
+
+def test_command_and_inference_with_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    network = "dict(type='RPCANet', num_stages=1)"
+    Path('small.py').write_text(
+        f"model = dict(type='DetectionModel', network={network})\ninference_size = None\n"
+    )
+    Path('frames').mkdir()
+    cv2.imwrite('frames/a.png', (255 * IMAGES[0]).astype(np.uint8))
+    torch.save(model().network.state_dict(), 'w.pth')
+    arguments = ['small.py', '--checkpoint', 'w.pth', '--out', 'n.pt2', '--format', 'torch']
+    assert command.main([*arguments, '--images', 'frames']) == 0
+    assert 'on 1 images the logits differ from PyTorch' in capsys.readouterr().out
+    assert command.main([*arguments, '--images', 'nowhere']) == 2
+    assert 'no such folder' in capsys.readouterr().err
+    for weights, out in (('w.pth', 'one'), ('n.pt2', 'two')):
+        assert infer.main(['small.py', '--checkpoint', weights, '--input', 'frames', '--out', out]) == 0
+    one, two = (loadmat(f'{out}/frames/mat/a.mat')['T'] for out in ('one', 'two'))
+    assert np.abs(one - two).max() < 1e-4

@@ -1,0 +1,368 @@
+"""``tools/leaderboard.py`` as a user calls it: trains what is missing, keeps what is there, marks what fails."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from drpca.cli import leaderboard
+from drpca.config import config_folder
+from drpca.datasets.synthetic import generate_dataset
+from drpca.engine.faults import TrainingDiverged
+from drpca.engine.loop import Interrupted
+from drpca.leaderboard import metafiles
+from drpca.leaderboard import runs as R
+from drpca.leaderboard.page import BEGIN, END
+from drpca.registry import MODELS
+from tests.support import ROOT
+
+CONFIG = 'rpcanet_plus_synthetic'
+OPTIONS = [
+    'model.network.num_stages=1', 'train_dataloader.num_workers=0', 'train_dataloader.batch_size=2',
+    *(f'{name}_dataloader.dataset.size=32' for name in ('train', 'val', 'test')),
+]  # fmt: skip
+SMALL = ['--dataset', 'synthetic', '--size', '32', '--epochs', '1', '--cfg-options', *OPTIONS]
+TWO_SEEDS = [CONFIG, *SMALL, '--seeds', '0', '1', '--no-latency', '--protocol', 'basicirstd', 'opdc']
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp('leaderboard')
+    generate_dataset(folder / 'datasets', num_train=8, num_test=3, size=32)
+    return folder / 'datasets'
+
+
+@pytest.fixture(scope='module')
+def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seeds trained by the command."""
+    work = tmp_path_factory.mktemp('runs')
+    args = [
+        *TWO_SEEDS,
+        '--data-root',
+        str(data),
+        '--work-dir',
+        str(work / 'checkpoints'),
+        '--maps',
+        str(work / 'maps'),
+    ]
+    assert leaderboard.main([*args, '--json', str(work / 'table.json')]) == 0
+    return work
+
+
+@pytest.fixture
+def workplace(data: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of its own with the data set and the trained runs."""
+    monkeypatch.chdir(tmp_path)
+    Path('datasets').symlink_to(data)
+    shutil.copytree(trained / 'checkpoints', 'checkpoints')
+    return tmp_path
+
+
+def rows_of(path: str = 'table.json') -> list[dict[str, Any]]:
+    return json.loads(Path(path).read_text())['rows']
+
+
+def never(*args: Any, **options: Any) -> Any:
+    raise AssertionError('not to be called')
+
+
+def error_of(capsys: pytest.CaptureFixture) -> str:
+    err = capsys.readouterr().err.strip()
+    assert 'Traceback' not in err
+    assert len(err.splitlines()) == 1, err
+    return err
+
+
+def test_trains_scores_and_tabulates(trained: Path) -> None:
+    (row,) = rows_of(str(trained / 'table.json'))
+    assert (row['method'], row['kind'], row['seeds'], row['selection']) == (
+        'RPCANet+',
+        'trained',
+        [0, 1],
+        'val',
+    )
+    assert [run['state'] for run in row['runs']] == ['done', 'done']
+    ious = [run['figures']['basicirstd']['IoU'] for run in row['runs']]
+    assert row['figures']['basicirstd']['mean']['IoU'] == pytest.approx(sum(ious) / 2)
+    assert 'hIoU' in row['figures']['opdc']['mean']
+    assert row['cost']['parameters'] < 50_000
+    assert row['cost']['gflop'] > 0
+    assert row['cost']['training_seconds'] > 0
+    for run in row['runs']:
+        summary = json.loads(Path(run['checkpoint']).with_name('summary.json').read_text())
+        assert run['figures']['basicirstd']['IoU'] == pytest.approx(summary['test']['IoU'], abs=1e-6)
+
+
+def test_nothing_is_done_twice(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(R, 'train', never)
+    monkeypatch.setattr(R.infer, 'main', never)
+    args = [*TWO_SEEDS, '--maps', str(trained / 'maps'), '--json', 'table.json']
+    assert leaderboard.main(args) == 0
+    assert rows_of()[0]['figures'] == rows_of(str(trained / 'table.json'))[0]['figures']
+
+
+def test_maps_of_other_weights_are_not_reused(
+    workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    best = Path('checkpoints', CONFIG, 'seed_0', 'best.pth')
+    content = torch.load(best, weights_only=True)
+    content['state_dict'] = {name: value * 0 for name, value in content['state_dict'].items()}
+    torch.save(content, best)
+    maps = workplace / 'maps'
+    shutil.copytree(trained / 'maps', maps)
+    before = {path.name for path in maps.iterdir()}
+    assert leaderboard.main([*TWO_SEEDS, '--maps', str(maps), '--json', 'table.json']) == 0
+    assert len({path.name for path in maps.iterdir()} - before) == 1, 'one of the two is new'
+    assert rows_of()[0]['figures'] != rows_of(str(trained / 'table.json'))[0]['figures']
+
+
+def test_half_a_run_is_resumed_and_a_missing_one_trained(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed once in each training: the next calls go on from there."""
+    runs = workplace / 'checkpoints' / CONFIG
+    (runs / 'seed_0' / 'summary.json').unlink()
+    shutil.rmtree(runs / 'seed_1')
+    real, calls = R.train, []
+
+    def interrupted(config: Any, resume: bool) -> Any:
+        calls.append((config.randomness.seed, resume))
+        raise Interrupted('last.pth')
+
+    monkeypatch.setattr(R, 'train', interrupted)
+    args = [*TWO_SEEDS, '--json', 'table.json']
+    assert leaderboard.main(args) == 130
+    assert not Path('table.json').exists(), 'half a table takes nobody in'
+
+    def counted(config: Any, resume: bool) -> Any:
+        calls.append((config.randomness.seed, resume))
+        return real(config, resume)
+
+    monkeypatch.setattr(R, 'train', counted)
+    assert leaderboard.main(args) == 0
+    assert calls == [(0, True), (0, True), (1, False)]
+    assert rows_of()[0]['seeds'] == [0, 1]
+
+
+def test_a_failed_run_is_marked_and_the_others_go_on(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.rmtree(workplace / 'checkpoints' / CONFIG / 'seed_0')
+
+    def diverged(config: Any, resume: bool) -> Any:
+        raise TrainingDiverged('the loss became NaN in epoch 1')
+
+    monkeypatch.setattr(R, 'train', diverged)
+    assert leaderboard.main([*TWO_SEEDS, '--json', 'table.json', '--markdown', 'table.md']) == 1
+    (row,) = rows_of()
+    assert row['seeds'] == [1]
+    assert row['figures']['basicirstd']['std'] == {}
+    assert row['runs'][0]['message'] == 'the loss became NaN in epoch 1'
+    assert '1 of 2 seeds, **1 failed**' in Path('table.md').read_text()
+    assert f'failed: {CONFIG} on synthetic seed 0: the loss became NaN' in capsys.readouterr().err
+
+
+def test_a_method_that_breaks_does_not_stop_the_others(
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    real = R.infer.main
+
+    def broken(arguments: list[str]) -> int:
+        if 'maxmedian.py' in arguments[0]:
+            raise RuntimeError('out of memory')
+        return real(arguments)
+
+    monkeypatch.setattr(R.infer, 'main', broken)
+    args = ['maxmedian', 'tophat', '--dataset', 'synthetic', '--no-latency', '--json', 'table.json']
+    assert leaderboard.main(args) == 1
+    assert 'failed: maxmedian on synthetic: RuntimeError: out of memory' in capsys.readouterr().err
+    assert [row['figures'] == {} for row in rows_of()] == [True, False]
+
+
+def test_no_train_marks_what_is_missing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(R, 'train', never)
+    shutil.rmtree(workplace / 'checkpoints' / CONFIG / 'seed_1')
+    assert leaderboard.main([*TWO_SEEDS, '--no-train', '--json', 'table.json']) == 0
+    assert [run['state'] for run in rows_of()[0]['runs']] == ['done', 'missing']
+
+
+def test_a_run_with_other_options_is_not_shown_as_this_one(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    args = [CONFIG, '--dataset', 'synthetic', '--no-latency', '--epochs', '7', '--json', 'table.json']
+    assert leaderboard.main(args) == 1
+    assert 'was trained with train_cfg.max_epochs = 1, not 7' in capsys.readouterr().err
+    assert rows_of()[0]['figures'] == {}
+
+
+def test_a_small_run_is_not_shown_as_the_recipe(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    assert leaderboard.main([CONFIG, '--dataset', 'synthetic', '--no-latency', '--json', 'table.json']) == 1
+    assert 'was trained with train_cfg.max_epochs = 1, not 400' in capsys.readouterr().err
+    assert rows_of()[0]['figures'] == {}
+
+
+def test_figures_of_other_options_stay_out_of_the_metafiles(
+    trained: Path, workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert (
+        leaderboard.main(['--from', str(trained / 'table.json'), '--no-latency', '--update-metafiles']) == 2
+    )
+    assert 'was made with other options' in error_of(capsys)
+
+
+def test_curves_of_several_tables(trained: Path, workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    assert leaderboard.main(['tophat', '--dataset', 'synthetic', '--no-latency', '--json', 'all.json']) == 0
+    table = str(trained / 'table.json')
+    assert leaderboard.main(['--from', table, 'all.json', '--no-latency']) == 2
+    assert 'all.json has other presets' in capsys.readouterr().err
+    presets = ['--size', '32', '--protocol', 'basicirstd', 'opdc']
+    args = ['tophat', '--dataset', 'synthetic', '--no-latency', *presets, '--json', 'classical.json']
+    assert leaderboard.main(args) == 0
+    args = ['--from', table, 'classical.json', '--no-latency', '--json', 'both.json', '--curves', 'curves']
+    assert leaderboard.main(args) == 0
+    assert [row['method'] for row in rows_of('both.json')] == ['RPCANet+', 'TopHat']
+    assert 'rpcanet_plus_synthetic, 2 seeds' in Path('curves.svg').read_text()
+    assert Path('curves.png').stat().st_size > 1000
+    capsys.readouterr()
+    assert leaderboard.main(['--from', 'classical.json', '--no-latency', '--curves', 'none']) == 2
+    assert '--curves: no training' in error_of(capsys)
+
+
+@pytest.mark.parametrize('killed', ['log.jsonl', 'best.pth'])
+def test_a_run_killed_before_its_first_save_is_begun_again(workplace: Path, killed: str) -> None:
+    folder = Path('checkpoints') / CONFIG / 'seed_0'
+    for path in folder.iterdir():
+        if path.is_file() and path.name != killed:
+            path.unlink()
+    assert (
+        leaderboard.main([CONFIG, *SMALL, '--no-latency', '--protocol', 'basicirstd', '--json', 'table.json'])
+        == 0
+    )
+    assert rows_of()[0]['runs'][0]['state'] == 'done'
+
+
+def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    torch.manual_seed(0)
+    torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
+    args = [
+        'TopHat', 'max-median', 'tophat_paper', '--weights', f'{CONFIG}=w.pth', '--dataset', 'synthetic',
+        '--size', '32', '--cfg-options', OPTIONS[0], '--relative-to', 'tophat', '--grid', 'grid.png',
+    ]  # fmt: skip
+    assert leaderboard.main([*args, '--json', 'table.json', '--jobs', '2']) == 0
+    out = capsys.readouterr().out
+    assert [row['method'] for row in rows_of()] == ['TopHat', 'MaxMedian', 'TopHat (paper)', 'RPCANet+']
+    assert [row['kind'] for row in rows_of()] == ['classical'] * 3 + ['weights']
+    assert all(row['cost']['latency_ms'] > 0 and row['cost']['threads'] for row in rows_of())
+    assert set(rows_of()[0]['figures']) == {'basicirstd', 'drpca', 'rpcanet', 'shooting', 'opdc'}
+    assert 'Δ IoU' in out
+    assert '`w.pth`' in out
+    assert Path('grid.png').stat().st_size > 1000
+
+    latency = [row['cost'].pop('latency_ms') for row in rows_of()]
+    assert leaderboard.main([*args, '--json', 'table.json', '--no-latency']) == 0
+    assert [row['cost'].pop('latency_ms') for row in rows_of()] == latency, 'kept from the earlier file'
+    assert leaderboard.main(['--from', 'table.json', '--json', 'again.json']) == 0
+    again = rows_of('again.json')
+    assert [row['cost']['latency_ms'] for row in again] != latency, 'measured again'
+    assert [row['figures'] for row in again] == [row['figures'] for row in rows_of()]
+
+
+def test_dry_run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(R, 'train', never)
+    monkeypatch.setattr(R.infer, 'main', never)
+    (workplace / 'checkpoints' / CONFIG / 'seed_1' / 'summary.json').unlink()
+    assert leaderboard.main([CONFIG, 'tophat', *SMALL, '--seeds', '0', '1', '2', '--dry-run']) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    assert lines == [
+        [CONFIG, 'synthetic', '0', 'there', 'to', 'do'],
+        [CONFIG, 'synthetic', '1', 'resume', 'after', 'epoch', '1', '-'],
+        [CONFIG, 'synthetic', '2', 'to', 'do', '-'],
+        ['tophat', 'synthetic', '-', '-', 'to', 'do'],
+    ]
+
+
+def test_nothing_named_means_the_unfolded_networks_and_the_classical_methods(
+    workplace: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert leaderboard.main(['--dataset', 'synthetic', '--dry-run']) == 0
+    named = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
+    assert named[:4] == [
+        'rpcanet_synthetic',
+        'rpcanet_plus_synthetic',
+        'drpcanet_synthetic',
+        'lrrnet_synthetic',
+    ]
+    assert len(named) == 16
+
+
+def test_metafiles_and_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied = workplace / 'configs' / 'classical'
+    copied.mkdir(parents=True)
+    for name in ('metafile.yml', 'README.md'):
+        shutil.copy(config_folder() / 'classical' / name, copied / name)
+    monkeypatch.setattr(metafiles, 'config_folder', lambda: workplace / 'configs')
+    Path('README.md').write_text(f'# Mine\n\n{BEGIN}\n{END}\n')
+    args = ['tophat', '--dataset', 'synthetic', '--no-latency', '--update-metafiles', '--readme', 'README.md']
+    assert leaderboard.main([*args, '--markdown', 'docs/table.md']) == 0
+    card = metafiles.read_card(copied / 'metafile.yml')
+    row = next(row for row in card['Results']['Measured'] if row['Dataset'] == 'synthetic')
+    assert row['Command'] == 'python tools/leaderboard.py tophat --dataset synthetic'
+    readme = Path('README.md').read_text()
+    assert readme.startswith('# Mine\n')
+    assert '| TopHat | classical |' in readme
+    assert '(docs/table.md)' in readme
+    assert '| `tophat` | synthetic |' in (copied / 'README.md').read_text()
+
+
+@pytest.mark.parametrize(
+    ('args', 'message'),
+    [
+        (['tophat'], 'Give --dataset'),
+        (['nonesuch', '--dataset', 'synthetic'], "Unknown method 'nonesuch'"),
+        (['tophat', '--dataset', 'nowhere'], 'nowhere'),
+        (['tophat', 'TopHat', '--dataset', 'synthetic'], 'named twice'),
+        (['--weights', 'w.pth', '--dataset', 'synthetic'], 'expected CONFIG=FILE'),
+        (['--weights', f'{CONFIG}=no.pth', '--dataset', 'synthetic'], 'no such file'),
+        (['--weights', f'rpcanet_sirstv1={__file__}', '--dataset', 'synthetic'], 'the config is of SIRSTv1'),
+        (['tophat', '--dataset', 'synthetic', '--protocol', 'mine'], "Unknown protocol 'mine'"),
+        (['tophat', '--dataset', 'synthetic', '--jobs', '0'], '--jobs must be at least 1'),
+        (['tophat', '--dataset', 'synthetic', '--images', 'a'], 'give --grid'),
+        (['tophat', '--from', 'table.json'], 'leave out METHOD'),
+        (['--from', 'nofile.json'], 'Cannot read nofile.json'),
+        (['tophat', '--dataset', 'synthetic', '--epochs', '3', '--update-metafiles'], 'leave out --epochs'),
+        (
+            ['tophat', '--dataset', 'synthetic', '--protocol', 'drpca', '--update-metafiles'],
+            'leave out --protocol',
+        ),
+        (
+            ['tophat', '--dataset', 'synthetic', '--relative-to', 'ipi'],
+            "method to compare with (--relative-to) 'ipi'",
+        ),
+        (
+            ['tophat', '--dataset', 'synthetic', '--grid', 'g.png', '--images', 'no'],
+            "Unknown image of synthetic test 'no'",
+        ),
+        (['tophat', '--dataset', 'synthetic', '--readme', 'no.md'], 'no.md: no such file'),
+        (['rpcanet', '--dataset', 'synthetic', '--seeds', '1', '1'], 'expected different whole numbers'),
+    ],
+)
+def test_bad_input_is_one_line(
+    workplace: Path, capsys: pytest.CaptureFixture, args: list[str], message: str
+) -> None:
+    assert leaderboard.main(args) == 2
+    assert message in error_of(capsys)
+
+
+def test_the_tool_starts_from_anywhere(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools' / 'leaderboard.py', '--help'], cwd=tmp_path, capture_output=True, text=True
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert 'Compare methods in one table' in done.stdout

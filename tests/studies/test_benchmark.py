@@ -1,0 +1,141 @@
+"""The benchmark measures what it says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from drpca.cli import benchmark as command
+from drpca.deploy.backends import is_installed
+from drpca.models.comparator_layers import unused_parameter_names
+from drpca.registry import MODELS
+from drpca.studies.speed import count_gflop, count_parameters, measure, network_names
+from drpca.studies.speed_report import leaderboard_parameters, to_markdown
+
+
+def test_parameters_with_and_without_unused_ones() -> None:
+    assert count_parameters(MODELS.build({'type': 'RPCANet'})) == (679896, 679896)
+    with torch.device('meta'):
+        networks = [MODELS.build({'type': name}) for name in ('ACM', 'ISNet', 'ISTDUNet')]
+    for network in networks:
+        total, used = count_parameters(network)
+        unused = unused_parameter_names(network)
+        left = sum(value.numel() for name, value in network.named_parameters() if name in unused)
+        assert total - used == left
+
+
+def test_gflop_of_rpcanet() -> None:
+    with torch.device('meta'):
+        network = MODELS.build({'type': 'RPCANet'})
+        assert count_gflop(network, torch.zeros(1, 1, 256, 256)) == pytest.approx(88.3, abs=0.1)
+
+
+def test_variants_in_one_run() -> None:
+    baseline, fast = measure(
+        'RPCANet',
+        ['optimised'],
+        size=32,
+        batch=2,
+        repetitions=3,
+        warm_up=1,
+        memory=False,
+        options={'num_stages': 1},
+    )
+    assert fast.peak_mb is None
+    assert fast.gflop_256 == pytest.approx(64 * fast.gflop)
+    assert (baseline.variant, baseline.speedup, baseline.max_error) == ('eager', 1, 0)
+    assert fast.latency_5 <= fast.latency_ms <= fast.latency_95
+    assert fast.images_per_s == pytest.approx(2000 / fast.latency_ms)
+    assert 0 < fast.max_error < 1e-4
+
+
+def test_exported_variants() -> None:
+    names = [
+        name
+        for name, package in (
+            ('onnxruntime', 'onnx'),
+            ('onnxruntime-int8', 'onnx'),
+            ('openvino', 'openvino'),
+            ('openvino-bf16', 'openvino'),
+        )
+        if is_installed('onnx') and is_installed(package)
+    ]
+    if not names:
+        pytest.skip('needs onnxruntime')
+    _, *results = measure('RPCANet', names, size=32, repetitions=1, memory=False, options={'num_stages': 1})
+    assert [result.variant for result in results] == names
+    errors = {result.variant: result.max_error for result in results}
+    assert errors['onnxruntime'] < 1e-4 < errors['onnxruntime-int8'] < 0.1
+
+
+def test_memory_is_that_of_the_variant_alone() -> None:
+    (result,) = measure('RPCANet', [], size=512, repetitions=1, warm_up=1, options={'num_stages': 1})
+    assert result.peak_mb is not None
+    assert 32 < result.peak_mb < 200, 'a map of 32 channels at 512² takes 32 MB, PyTorch itself more than 200'
+
+
+def test_published_parameters() -> None:
+    published = leaderboard_parameters()
+    for name in ('RPCANet', 'ISTDUNet', 'UIUNet', 'ISNet', 'ACM'):
+        with torch.device('meta'):
+            _, used = count_parameters(MODELS.build({'type': name}))
+        assert published[name] == pytest.approx(used / 1e6, rel=0.03)
+    (result,) = measure('ACM', [], size=32, repetitions=1, memory=False)
+    assert '| 0.398 | 0.398 | 0.398 |' in to_markdown([result])
+
+
+def test_every_network_is_known() -> None:
+    names = network_names()
+    assert {'RPCANet', 'RPCANetPlusPlus', 'LRRNet', 'UIUNet', 'MSHNet'} <= set(names)
+    assert 'DetectionModel' not in names
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    files = {name: str(tmp_path / name) for name in ('a.json', 'a.md', 'a.png', 'iou.json')}
+    Path(files['iou.json']).write_text('{"LRRNet": 0.7}')
+    arguments = [
+        'LRRNet',
+        '--variants',
+        'optimised',
+        '--sizes',
+        '32',
+        '--repetitions',
+        '2',
+        '--warm-up',
+        '1',
+        '--no-memory',
+    ]
+    outputs = [
+        '--json',
+        files['a.json'],
+        '--markdown',
+        files['a.md'],
+        '--plot',
+        files['a.png'],
+        '--scores',
+        files['iou.json'],
+    ]
+    assert command.main(arguments + outputs) == 0
+    results = json.loads(Path(files['a.json']).read_text())['results']
+    assert [result['variant'] for result in results] == ['eager', 'optimised']
+    assert results[0]['parameters'] == pytest.approx(3.454994)
+    assert Path(files['a.md']).read_text() == capsys.readouterr().out
+    assert Path(files['a.png']).stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['NoNet'], 'Unknown network'),
+        (['--repetitions', '0'], 'repetition'),
+        (['LRRNet', '--variants', 'cuda-graph'], 'needs an NVIDIA GPU'),
+        (['--plot', 'x.png'], 'belong together'),
+        (['--plot', 'x.png', '--scores', 'none.json'], 'none.json'),
+    ],
+)
+def test_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+    assert command.main(arguments) == 2
+    assert message in capsys.readouterr().err
