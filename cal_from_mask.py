@@ -1,8 +1,6 @@
-"""Scores saved maps against the masks of a data set; see ``python cal_from_mask.py --help``."""
+"""Scores saved maps against the masks of a data set: ``python cal_from_mask.py --help``."""
 
-import sys
-
-from drpca.cli.score import main
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

@@ -1,8 +1,6 @@
 """Export score maps: ``python inference.py --help``."""
 
-import sys
-
-from drpca.cli.infer import main
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

@@ -1,8 +1,6 @@
 """Train networks: ``python run_configs.py --help``."""
 
-import sys
-
-from drpca.cli.train import main
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

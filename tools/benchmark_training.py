@@ -1,8 +1,11 @@
 """Speed of training, as published and here: ``python tools/benchmark_training.py --help``."""
 
 import sys
+from pathlib import Path
 
-from drpca.cli.benchmark_training import main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

@@ -1,8 +1,11 @@
 """Networks as ONNX, OpenVINO or torch.export files: ``python tools/export.py --help``."""
 
 import sys
+from pathlib import Path
 
-from drpca.cli.export import main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

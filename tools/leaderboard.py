@@ -1,11 +1,11 @@
-"""Compares networks and classical methods in one table; see ``python tools/leaderboard.py --help``."""
+"""Compares networks and classical methods in one table: ``python tools/leaderboard.py --help``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drpca.cli.leaderboard import main
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

@@ -1,8 +1,11 @@
 """A small weight file of a trained run: ``python tools/publish.py --help``."""
 
 import sys
+from pathlib import Path
 
-from drpca.cli.publish import main
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

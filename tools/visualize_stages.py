@@ -1,11 +1,11 @@
-"""Draws every stage of a decomposition; see ``python tools/visualize_stages.py --help``."""
+"""Draws every stage of a decomposition: ``python tools/visualize_stages.py --help``."""
 
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drpca.cli.visualize_stages import main
+from drpca.cli.main import run_script
 
 if __name__ == '__main__':
-    sys.exit(main())
+    run_script(__file__)

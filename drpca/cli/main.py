@@ -1,40 +1,71 @@
-"""``python -m drpca COMMAND``: the commands under one name."""
+"""``drpca COMMAND``, also ``python -m drpca COMMAND``: the one list of the commands."""
 
 from __future__ import annotations
 
+import difflib
 import sys
 from importlib import import_module
+from pathlib import Path
+
+import drpca
+from drpca.errors import EXIT_USAGE
 
 COMMANDS = {
-    'train': ('drpca.cli.train', 'train networks (run_configs.py)'),
-    'infer': ('drpca.cli.infer', 'write score maps (inference.py)'),
-    'score': ('drpca.cli.score', 'score maps against masks (cal_from_mask.py)'),
-    'check-dataset': ('drpca.cli.check_dataset', 'check a data set (tools/check_dataset.py)'),
-    'make-synthetic': ('drpca.cli.make_synthetic', 'make the synthetic data set (tools/make_synthetic.py)'),
-    'robustness': ('drpca.cli.robustness', 'score under noise, blur, … (tools/robustness.py)'),
-    'visualize-stages': ('drpca.cli.visualize_stages', 'pictures of D, B, T, N (tools/visualize_stages.py)'),
-    'analyse-decomposition': ('drpca.cli.analyse_decomposition', 'low rank and sparsity (tools/analyse_…)'),
-    'cross-dataset': (
-        'drpca.cli.cross_dataset',
-        'one checkpoint on several data sets (tools/cross_dataset.py)',
-    ),
-    'leaderboard': ('drpca.cli.leaderboard', 'methods x seeds in one table (tools/leaderboard.py)'),
-    'export': ('drpca.cli.export', 'ONNX, OpenVINO, torch.export (tools/export.py)'),
-    'benchmark': ('drpca.cli.benchmark', 'speed of networks (tools/benchmark.py)'),
-    'benchmark-training': ('drpca.cli.benchmark_training', 'speed of training (tools/benchmark_training.py)'),
-    'publish': ('drpca.cli.publish', 'a small weight file of a trained run (tools/publish.py)'),
+    'train': ('drpca.cli.train', 'train networks'),
+    'infer': ('drpca.cli.infer', 'write score maps'),
+    'score': ('drpca.cli.score', 'score maps against masks'),
+    'check-dataset': ('drpca.cli.check_dataset', 'check a data set'),
+    'make-synthetic': ('drpca.cli.make_synthetic', 'make the synthetic data set'),
+    'robustness': ('drpca.cli.robustness', 'score under noise, blur, …'),
+    'visualize-stages': ('drpca.cli.visualize_stages', 'pictures of D, B, T, N'),
+    'analyse-decomposition': ('drpca.cli.analyse_decomposition', 'low rank and sparsity'),
+    'cross-dataset': ('drpca.cli.cross_dataset', 'one checkpoint on several data sets'),
+    'leaderboard': ('drpca.cli.leaderboard', 'methods x seeds in one table'),
+    'export': ('drpca.cli.export', 'ONNX, OpenVINO, torch.export'),
+    'benchmark': ('drpca.cli.benchmark', 'speed of networks'),
+    'benchmark-training': ('drpca.cli.benchmark_training', 'speed of training'),
+    'publish': ('drpca.cli.publish', 'a small weight file of a trained run'),
     'app': ('drpca.app.command', 'a page to try detectors on'),
 }
+"""Command → the module whose ``main(argv)`` it calls, and a line for the list."""
+
+SCRIPTS = {'train': 'run_configs.py', 'infer': 'inference.py', 'score': 'cal_from_mask.py'}
+"""The commands with a file of their own at the top; all others have ``tools/<name>.py``."""
+
+
+def script_of(command: str) -> str:
+    """The file that calls a command, relative to the project: 'tools/check_dataset.py'."""
+    return SCRIPTS.get(command, f'tools/{command.replace("-", "_")}.py')
+
+
+def run_script(file: str) -> None:
+    """Runs the command of a file, with the arguments of the process, and ends the process with its exit code.
+
+    Args:
+        file: ``__file__`` of one of the files that :func:`script_of` names.
+    """
+    name = Path(file).name
+    sys.exit(
+        main([next(command for command in COMMANDS if Path(script_of(command)).name == name), *sys.argv[1:]])
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Hand over to a command; returns its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    if not arguments or arguments[0] not in COMMANDS:
-        known = '\n'.join(f'  {name:24s}{text}' for name, (_, text) in COMMANDS.items())
-        asked_for_help = bool(arguments) and arguments[0] in ('-h', '--help')
-        print(
-            f'usage: python -m drpca COMMAND …\n\n{known}', file=sys.stdout if asked_for_help else sys.stderr
-        )
-        return 0 if asked_for_help else 2
-    return int(import_module(COMMANDS[arguments[0]][0]).main(arguments[1:]))
+    name = arguments[0] if arguments else None
+    if name in COMMANDS:
+        return int(import_module(COMMANDS[name][0]).main(arguments[1:]))
+    if name == '--version':
+        print(f'drpca {drpca.__version__}')
+        return 0
+    lines = (f'  {command:24s}{text} ({script_of(command)})' for command, (_, text) in COMMANDS.items())
+    usage = '\n'.join(['usage: drpca COMMAND …  |  drpca COMMAND --help  |  drpca --version\n', *lines])
+    if name in ('-h', '--help'):
+        print(usage)
+        return 0
+    if name is not None:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0)[0]
+        usage = f"error: There is no command {name!r}; the nearest is {nearest!r}. 'drpca --help' lists all."
+    print(usage, file=sys.stderr)
+    return EXIT_USAGE

@@ -24,6 +24,7 @@ from drpca.config import explain_build_error
 from drpca.datasets import find_datasets, open_split
 from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.leaks import find_leaks
+from drpca.engine import optimisation  # noqa: F401 - registers the averages of weights
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
 from drpca.errors import UserError
 from drpca.registry import RUNNERS

@@ -1,6 +1,5 @@
-"""Evaluation: pure metric functions, named protocols, accumulating metrics, scoring of results folders."""
+"""Evaluation: pure metric functions, named protocols, accumulating metrics."""
 
-from drpca.evaluation.metrics import Evaluator, TargetMetric
-from drpca.evaluation.protocols import Protocol, build_protocol, known_protocols
+import lazy_loader
 
-__all__ = ['Evaluator', 'Protocol', 'TargetMetric', 'build_protocol', 'known_protocols']
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

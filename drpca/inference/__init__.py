@@ -1,0 +1,1 @@
+"""Frames in, detections out; the one way to a detector."""
