@@ -16,7 +16,7 @@ from drpca.cli.common import command_parser, guarded
 from drpca.config import find_config, load_config
 from drpca.errors import UserError
 from drpca.registry import MODELS
-from drpca.run_folder import find_run
+from drpca.run_folder import best_run
 
 _DESCRIPTION = """\
 Make a small weight file of a trained run, to hand on: a bare state dict under the published parameter names, called
@@ -70,8 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     path = find_config(args.config)
-    folder = args.work_dir / (path.stem + '_final' * args.final)
-    summary, checkpoint = find_run(folder, args.seed)
+    summary, checkpoint = best_run(args.work_dir, path.stem + '_final' * args.final, args.seed)
     content = weight_bytes(path, checkpoint)
     if len(content) > args.limit_mb * 1e6:
         raise UserError(

@@ -28,7 +28,7 @@ from drpca.engine import optimisation  # noqa: F401 - registers the averages of 
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
 from drpca.errors import UserError
 from drpca.registry import RUNNERS
-from drpca.run_folder import BEST, FINAL, LAST, LOG, SUMMARY, read_log
+from drpca.run_folder import BEST, LOG, SUMMARY, RunFolder
 
 # A change in one of these makes a resumed run another experiment.
 _IDENTITY = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
@@ -153,19 +153,18 @@ def _quieten() -> None:
 
 def _check_work_dir(config: Config, resume: bool) -> Path | None:
     """The checkpoint to resume from; refuses to write over a run that is there."""
-    folder = Path(config.work_dir)
-    last = folder / LAST
+    folder = RunFolder(Path(config.work_dir))
     if not resume:
-        present = [name for name in (LAST, BEST, FINAL, LOG) if (folder / name).exists()]
-        if present:
+        if folder.files():
             raise UserError(
-                f'{config.work_dir} already holds a run ({", ".join(present)}). Continue it with --resume, or '
+                f'{config.work_dir} already holds a run ({", ".join(folder.files())}). Continue it with --resume, or '
                 'choose another --work-dir.'
             )
         return None
-    if last.exists():
-        return last
-    (folder / LOG).unlink(missing_ok=True)  # of a run that was killed before it could save: it begins again
+    if folder.last.exists():
+        return folder.last
+    # Of a run that was killed before it could save: it begins again.
+    (folder.path / LOG).unlink(missing_ok=True)
     return None
 
 
@@ -213,7 +212,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         Interrupted: Stopped by Ctrl-C after saving.
     """
     _quieten()
-    work_dir = Path(config.work_dir)
+    folder = RunFolder(Path(config.work_dir))
     resume_from = _check_work_dir(config, resume)
     initial_weights, config.load_from = config.get('load_from'), None
     if resume_from is not None:
@@ -226,7 +225,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
     _run(runner, runner.train)
 
     barrier()  # the main process has written its files
-    result = next(path for path in (work_dir / name for name in (BEST, FINAL, LAST)) if path.exists())
+    result = folder.weights or folder.last
     selection = read_checkpoint(result)['meta']['selection']
     summary: dict[str, Any] = {
         'config': Path(config.filename or '').stem,
@@ -236,7 +235,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         'best_epoch': selection['best_epoch'],
         'best': selection['best'],
         'parameters': sum(value.numel() for value in _bare(runner).network.parameters()),
-        'seconds': round(sum(line['seconds'] for line in read_log(work_dir)), 1),
+        'seconds': round(sum(line['seconds'] for line in folder.log()), 1),
         'checkpoint': str(result),
         'test': None,
     }
@@ -247,7 +246,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, EMAHook)]
         summary['test'] = {key: float(value) for key, value in _run(runner, runner.test).items()}
     if is_main_process():
-        (work_dir / SUMMARY).write_text(json.dumps(summary, indent=1) + '\n')
+        (folder.path / SUMMARY).write_text(json.dumps(summary, indent=1) + '\n')
     return summary
 
 
@@ -271,7 +270,7 @@ def _run(runner: DetectionRunner, function: Callable[[], Any]) -> Any:
         if isinstance(error, UserError) and runner.iter == 0:
             raise UserError(cause) from None
     cause = explain_out_of_memory(runner) if cause is None else cause
-    last = Path(runner.work_dir) / LAST
+    last = RunFolder(Path(runner.work_dir)).last
     saved = f'The last checkpoint, {last}, is intact.' if last.exists() else 'Nothing had been saved yet.'
     raise TrainingFailed(f'{cause} {saved}')
 

@@ -20,6 +20,7 @@ from drpca.inference.mappers import is_baseline
 from drpca.leaderboard.rows import Cost, Kind, Row
 from drpca.names import simplify
 from drpca.registry import MODELS
+from drpca.run_folder import RunFolder
 from drpca.studies.speed import count_gflop, count_parameters
 
 UNFOLDED = ('rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet')
@@ -60,9 +61,9 @@ class Contender:
         return folder.name if described else ''
 
     @property
-    def work_dirs(self) -> list[Path]:
+    def folders(self) -> list[RunFolder]:
         """Folders of the trainings."""
-        return [run.work_dir(self.training.work_dir) for run in self.runs]
+        return [RunFolder(run.work_dir(self.training.work_dir)) for run in self.runs]
 
 
 def classical_methods(paper: bool = False) -> dict[str, Path]:

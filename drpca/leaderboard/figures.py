@@ -18,7 +18,7 @@ from drpca.leaderboard.rows import (
     Row,
 )
 from drpca.reports.grid import GridRow, draw_grid, save_grid
-from drpca.run_folder import read_log
+from drpca.run_folder import RunFolder
 from drpca.visualization.charts import line_style, panel_grid, save_figure
 
 
@@ -101,7 +101,7 @@ def draw_curves(rows: Sequence[Row], stem: Path) -> None:
     curves = []
     for row in rows:
         for run in row.runs if row.kind == 'trained' else ():
-            lines = read_log(Path(run.checkpoint).parent) if run.checkpoint else []
+            lines = RunFolder(Path(run.checkpoint).parent).log() if run.checkpoint else []
             points = {line['epoch']: line['val/IoU'] for line in lines if 'val/IoU' in line}
             if points:
                 curves.append(LearningCurve(row.method, row.config, list(points), list(points.values())))

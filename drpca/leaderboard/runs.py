@@ -32,7 +32,7 @@ from drpca.leaderboard.rows import Cost, Run
 from drpca.registry import BASELINES
 from drpca.results.folder import ResultsFolder
 from drpca.results.scoring import score_folder
-from drpca.run_folder import BEST, PUBLISHED, SUMMARY, epochs_logged, read_log, run_state
+from drpca.run_folder import BEST, PUBLISHED, RunFolder
 
 
 def complete_runs(contender: Contender, may_train: bool) -> list[Run]:
@@ -47,14 +47,14 @@ def complete_runs(contender: Contender, may_train: bool) -> list[Run]:
 
 
 def _complete(contender: Contender, run: engine_runs.Run, may_train: bool) -> Run:
-    folder = run.work_dir(contender.training.work_dir)
-    state = run_state(folder)
+    folder = RunFolder(run.work_dir(contender.training.work_dir))
+    state = folder.state
     try:
         if state != 'done':
             if not may_train:
-                what = 'not trained' if state == 'train' else f'stopped after epoch {epochs_logged(folder)}'
-                return Run(run.seed, 'missing', f'{folder}: {what}')
-            print(f'{state} {run.name} seed {run.seed} -> {folder}', flush=True)
+                what = 'not trained' if state == 'train' else f'stopped after epoch {len(folder.log())}'
+                return Run(run.seed, 'missing', f'{folder.path}: {what}')
+            print(f'{state} {run.name} seed {run.seed} -> {folder.path}', flush=True)
             train(engine_runs.build_config(run, contender.training), resume=state == 'resume')
         return _describe(contender, run, folder)
     except (UserError, TrainingFailed) as error:
@@ -69,18 +69,14 @@ def _complete(contender: Contender, run: engine_runs.Run, may_train: bool) -> Ru
             torch.cuda.empty_cache()
 
 
-def _describe(contender: Contender, run: engine_runs.Run, folder: Path) -> Run:
+def _describe(contender: Contender, run: engine_runs.Run, folder: RunFolder) -> Run:
     """A run that is done, from its files.
 
     Raises:
         UserError: A file is missing or damaged, or the run was made with other options than those given now.
     """
-    try:
-        summary = json.loads((folder / SUMMARY).read_text())
-        log = read_log(folder)
-    except (OSError, ValueError) as error:
-        raise UserError(f'Cannot read the run in {folder}: {error}.') from None
-    checkpoint = folder / Path(summary.get('checkpoint', BEST)).name
+    summary, log = folder.summary(), folder.log()
+    checkpoint = folder.path / Path(summary.get('checkpoint', BEST)).name
     _check_same_training(contender, run, checkpoint)
     return Run(
         run.seed,

@@ -21,7 +21,7 @@ from drpca.engine.hooks import selection as hooks
 from drpca.engine.hooks.log import TrainingLogHook
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
-from drpca.run_folder import read_log
+from drpca.run_folder import RunFolder
 from tests.support import ROOT
 
 
@@ -254,9 +254,9 @@ def test_a_run_killed_before_its_first_save_begins_again(data_root: Path, tmp_pa
     args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
     assert train_command.main(args) == 0
     (folder(tmp_path) / 'last.pth').unlink()
-    epochs = [line['epoch'] for line in read_log(folder(tmp_path))]
+    epochs = [line['epoch'] for line in RunFolder(folder(tmp_path)).log()]
     assert train_command.main(['--resume', *args]) == 0
-    assert [line['epoch'] for line in read_log(folder(tmp_path))] == epochs
+    assert [line['epoch'] for line in RunFolder(folder(tmp_path)).log()] == epochs
 
 
 def test_weights_that_are_no_numbers_are_not_saved(
