@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import torch
+__version__ = '0.1.0'
 
 
 def versions() -> dict[str, str]:
     """Versions of what makes the numbers, for files."""
     import cv2
     import numpy as np
-
-    import drpca
+    import torch
 
     return {
-        'drpca': drpca.__version__,
+        'drpca': __version__,
         'torch': torch.__version__,
         'numpy': np.__version__,
         'opencv': cv2.__version__,

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 
 from drpca.errors import EXIT_USAGE, UserError
-from drpca.evaluation.protocols import Protocol, build_protocols, known_protocols
+from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
 from drpca.inference.frames import NATIVE
 
 EXIT_FAILED = 1
@@ -76,36 +75,9 @@ def size_argument(text: str) -> int | str:
     return size
 
 
-DEFAULT_PROTOCOLS = ('basicirstd', 'drpca', 'rpcanet')
-
-
 def chosen_protocols(arguments: argparse.Namespace) -> list[Protocol]:
-    """The protocols of a command line, with the size it asks for.
-
-    Raises:
-        UserError: Unknown protocol.
-    """
-    specs = [spec for name in arguments.protocol or DEFAULT_PROTOCOLS for spec in _protocol_specs(name)]
-    protocols = build_protocols(specs)
-    if arguments.size is None:
-        return protocols
-    size = None if arguments.size == NATIVE else arguments.size
-    return [dataclasses.replace(protocol, size=size) for protocol in protocols]
-
-
-def _protocol_specs(name: str) -> list[Any]:
-    """A name as it is, or what the config file of that name lists under ``protocols``."""
-    if not name.endswith('.py'):
-        return [name]
-    if not Path(name).is_file():
-        raise UserError(f'No config file {name}; name a preset ({", ".join(known_protocols())}) or a file.')
-    try:
-        specs = Config.fromfile(name).get('protocols')
-    except Exception as error:  # the file is Python: anything may go wrong in it
-        raise UserError(f'Cannot read {name}: {type(error).__name__}: {error}') from error
-    if not isinstance(specs, list) or not specs:
-        raise UserError(f"{name}: expected a list, protocols = [dict(type='basicirstd', name='mine', …)].")
-    return specs
+    """The protocols of a command line, with the size it asks for."""
+    return choose_protocols(arguments.protocol or DEFAULT_PROTOCOLS, arguments.size)
 
 
 def write_file(path: Path, text: str) -> None:

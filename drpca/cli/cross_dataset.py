@@ -19,7 +19,7 @@ from drpca.evaluation.protocols import build_protocols, known_protocols
 from drpca.inference.opening import open_detector
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, shown
-from drpca.results.live import score_split
+from drpca.results.scoring import score_split
 from drpca.studies.robustness import plain
 from drpca.version import versions
 

@@ -6,20 +6,13 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from drpca.cli.common import (
-    DEFAULT_PROTOCOLS,
-    chosen_protocols,
-    command_parser,
-    guarded,
-    size_argument,
-    write_file,
-)
-from drpca.evaluation.protocols import known_protocols
-from drpca.reports import tables
-from drpca.reports.report import render_report
-from drpca.results.folder import ResultsFolder, find_results
-from drpca.results.scoring import Score, choose_thresholds, score_folder
+from drpca.cli.common import command_parser, guarded, size_argument, write_file
+from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, known_protocols
+
+if TYPE_CHECKING:
+    from drpca.results.scoring import Score
 
 DESCRIPTION = """\
 Score saved maps against the masks of a data set.
@@ -111,6 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def write_files(arguments: argparse.Namespace, scores: Sequence[Score]) -> None:
     """Writes what the command line asks for."""
+    from drpca.reports import tables
+    from drpca.reports.report import render_report
+
     if arguments.json:
         write_file(arguments.json, json.dumps(tables.as_json(scores), indent=2) + '\n')
     if arguments.csv:
@@ -136,27 +132,32 @@ def main(argv: list[str] | None = None) -> int:
         Exit status: 0, or 2 after bad input.
     """
     arguments = build_parser().parse_args(argv)
-    protocols = chosen_protocols(arguments)
-    folders = [ResultsFolder(path) for path in arguments.results] if arguments.results else find_results()
-    chosen_on = None
-    if arguments.threshold_from:
-        source = ResultsFolder(arguments.threshold_from)
-        protocols, chosen_on = choose_thresholds(source, protocols, arguments.data_root)
-        chosen = ', '.join(f'{p.name} {p.threshold_text} ({tables.size_text(p.size)})' for p in protocols)
-        print(f'thresholds chosen on {source.path}, {chosen_on.dataset} {chosen_on.split}: {chosen}\n')
-    scores: list[Score] = []
-    for folder in folders:
-        score = score_folder(
-            folder,
-            protocols,
-            arguments.dataset,
-            arguments.split,
-            arguments.data_root,
-            arguments.allow_partial,
-            analyse=bool(arguments.report or arguments.targets_csv),
-            chosen_on=chosen_on,
-        )
-        print(('\n' if scores else '') + tables.as_text(score))
-        scores.append(score)
+    from drpca.reports import tables
+    from drpca.results.scoring import score
+
+    shown: list[Score] = []
+
+    def show(done: Score) -> None:
+        if done.threshold_from is not None and not shown:
+            source, chosen_on = done.threshold_from
+            chosen = ', '.join(
+                f'{p.name} {p.threshold_text} ({tables.size_text(p.size)})' for p in done.protocols
+            )
+            print(f'thresholds chosen on {source.path}, {chosen_on.dataset} {chosen_on.split}: {chosen}\n')
+        print(('\n' if shown else '') + tables.as_text(done))
+        shown.append(done)
+
+    scores = score(
+        arguments.results,
+        protocols=arguments.protocol or DEFAULT_PROTOCOLS,
+        size=arguments.size,
+        dataset=arguments.dataset,
+        split=arguments.split,
+        data_root=arguments.data_root,
+        threshold_from=arguments.threshold_from,
+        allow_partial=arguments.allow_partial,
+        analyse=bool(arguments.report or arguments.targets_csv),
+        report=show,
+    )
     write_files(arguments, scores)
     return 0

@@ -160,6 +160,11 @@ class Components:
         """(H, W) bool: the binary map itself."""
         return self.labels > 0
 
+    @cached_property
+    def boxes(self) -> list[tuple[slice, slice]]:
+        """Rows and columns that each component spans."""
+        return ndimage.find_objects(self.labels)
+
 
 def connected_components(mask: np.ndarray) -> Components:
     """Labels the 8-connected components of a (H, W) bool map."""

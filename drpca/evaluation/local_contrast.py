@@ -28,16 +28,23 @@ def local_statistics(
         only.
     """
     statistics = np.full((3, len(targets)), np.nan)
-    for index in range(len(targets)):
-        rows, columns = np.nonzero(targets.labels == index + 1)
-        window = (
-            slice(max(0, rows.min() - margin), rows.max() + margin + 1),
-            slice(max(0, columns.min() - margin), columns.max() + margin + 1),
-        )
-        statistics[0, index] = values[rows, columns].mean(dtype=np.float64)
-        background = values[window][~targets.mask[window]]
+    for index, box in enumerate(targets.boxes):
+        statistics[0, index] = values[box][targets.labels[box] == index + 1].mean(dtype=np.float64)
+        window = tuple(slice(max(0, side.start - margin), side.stop + margin) for side in box)
+        background = values[window][targets.labels[window] == 0]
         if background.size:
             flat = background.min() == background.max()  # rounding of the mean would leave a tiny deviation
             deviation = 0.0 if flat else background.std(dtype=np.float64)
             statistics[1:, index] = background.mean(dtype=np.float64), deviation
     return statistics[0], statistics[1], statistics[2]
+
+
+def contrast_to_noise(mean: np.ndarray, background: np.ndarray, deviation: np.ndarray) -> np.ndarray:
+    """Local signal-to-noise ratio |μ_target − μ_background| / σ_background of what :func:`local_statistics` gives.
+
+    Returns:
+        (n targets,): infinite on a flat background, NaN without one and for a target that does not stand out
+        from a flat one.
+    """
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return np.divide(np.abs(mean - background), deviation)

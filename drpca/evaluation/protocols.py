@@ -21,6 +21,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from drpca.errors import UserError, unknown_name
@@ -31,6 +32,9 @@ MatchingRule = Literal['overlap', 'centroid', 'box', 'opdc']
 FalseAlarmRule = Literal['outside_targets', 'unmatched', 'unmatched_by_value', 'outside_boxes']
 Denominator = Literal['all', 'background']
 EmptyImages = Literal['count', 'skip']
+
+DEFAULT_PROTOCOLS = ('basicirstd', 'drpca', 'rpcanet')
+"""What is scored unless told otherwise."""
 
 _PAIRING_RULES = ('centroid', 'opdc')
 
@@ -206,6 +210,44 @@ def build_protocol(spec: str | dict[str, Any] | Protocol) -> Protocol:
     if kind == 'Protocol' and 'name' not in changes:
         raise UserError("A protocol stated in full needs a name: dict(type='Protocol', name='mine', …).")
     return factory(**changes)
+
+
+def choose_protocols(
+    specs: str | Sequence[str | dict[str, Any] | Protocol] = DEFAULT_PROTOCOLS,
+    size: int | Literal['native'] | None = None,
+) -> list[Protocol]:
+    """Makes protocols as the commands take them.
+
+    Args:
+        specs: Each as in :func:`build_protocol`, or the name of a config file (``….py``) with a list of one's own,
+            ``protocols = [dict(type='basicirstd', name='strict', threshold=0.7)]``.
+        size: Scoring size of all of them in pixels, 'native' for that of each mask; None leaves each its own.
+
+    Raises:
+        UserError: As :func:`build_protocols`, or the file cannot be read.
+    """
+    given = [specs] if isinstance(specs, str) else specs
+    protocols = build_protocols([one for spec in given for one in _read_specs(spec)])
+    if size is None:
+        return protocols
+    return [dataclasses.replace(p, size=None if size == 'native' else size) for p in protocols]
+
+
+def _read_specs(spec: str | dict[str, Any] | Protocol) -> list[Any]:
+    """A protocol as it is, or what the config file of that name lists under ``protocols``."""
+    if not isinstance(spec, str) or not spec.endswith('.py'):
+        return [spec]
+    if not Path(spec).is_file():
+        raise UserError(f'No config file {spec}; name a preset ({", ".join(known_protocols())}) or a file.')
+    from mmengine.config import Config
+
+    try:
+        specs = Config.fromfile(spec).get('protocols')
+    except Exception as error:  # the file is Python: anything may go wrong in it
+        raise UserError(f'Cannot read {spec}: {type(error).__name__}: {error}') from error
+    if not isinstance(specs, list) or not specs:
+        raise UserError(f"{spec}: expected a list, protocols = [dict(type='basicirstd', name='mine', …)].")
+    return specs
 
 
 def build_protocols(specs: Sequence[str | dict[str, Any] | Protocol]) -> list[Protocol]:

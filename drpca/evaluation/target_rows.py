@@ -1,9 +1,7 @@
 """One row per target and per false alarm: what was found, how visible it was, how well the background was
 suppressed.
 
-The clutter figures are local: the background of a target is the window of ``BACKGROUND_MARGIN`` pixels around
-its bounding box, cut at the border, without the pixels of any target (Gao et al., IEEE TIP 2013, use the same
-window).
+The clutter figures are local, see :mod:`drpca.evaluation.local_contrast`.
 
     SCR = |μ_target − μ_background| / σ_background
     SCRG = SCR of the score map / SCR of the image
@@ -19,7 +17,7 @@ from itertools import pairwise
 import numpy as np
 
 from drpca.evaluation.functional import overlap_areas
-from drpca.evaluation.local_contrast import local_statistics
+from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
 from drpca.evaluation.matching import Matching, centroid_distances, dilate
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import Protocol
@@ -98,8 +96,8 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
     matching = case.match(protocol)
     mean, background, deviation = local_statistics(image, targets)
     mean_out, background_out, deviation_out = local_statistics(case.scores, targets)
-    snr = _divide(np.abs(mean - background), deviation)
-    scrg = _divide(_divide(np.abs(mean_out - background_out), deviation_out), snr)
+    snr = contrast_to_noise(mean, background, deviation)
+    scrg = _divide(contrast_to_noise(mean_out, background_out, deviation_out), snr)
     bsf = _divide(deviation, deviation_out)
     errors = _centroid_errors(case, matching, protocol)
     return [
@@ -111,12 +109,12 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
             contrast=float(mean[i] - background[i]),
             snr=float(snr[i]),
             hit=bool(matching.hit[i]),
-            score=float(case.scores[targets.labels == i + 1].max()),
+            score=float(case.scores[box][targets.labels[box] == i + 1].max()),
             centroid_error=float(errors[i]),
             scrg=float(scrg[i]),
             bsf=float(bsf[i]),
         )
-        for i in range(len(targets))
+        for i, box in enumerate(targets.boxes)
     ]
 
 
@@ -150,9 +148,10 @@ def false_alarm_rows(case: ImageCase, protocol: Protocol) -> list[FalseAlarmRow]
             row=float(predictions.centroids[i, 0]),
             column=float(predictions.centroids[i, 1]),
             area=int(predictions.areas[i]),
-            score=float(case.scores[predictions.labels == i + 1].max()),
+            score=float(case.scores[box][predictions.labels[box] == i + 1].max()),
         )
-        for i in np.flatnonzero(free)
+        for i, box in enumerate(predictions.boxes)
+        if free[i]
     ]
 
 

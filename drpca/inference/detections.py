@@ -6,9 +6,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from drpca.evaluation.local_contrast import BACKGROUND_MARGIN
+from drpca.evaluation.functional import connected_components
+from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
 
 EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
@@ -55,45 +55,25 @@ def find_targets(scores: np.ndarray, image: np.ndarray, mask: np.ndarray) -> lis
         image: (H, W) grey values at the same size.
         mask: (H, W) bool, where the scores exceed the threshold.
     """
-    labels, _ = ndimage.label(mask, structure=EIGHT_NEIGHBOURS)
-    return [
-        _describe(scores, image, mask, labels, index + 1, box)
-        for index, box in enumerate(ndimage.find_objects(labels))
-    ]
-
-
-def _describe(
-    scores: np.ndarray,
-    image: np.ndarray,
-    mask: np.ndarray,
-    labels: np.ndarray,
-    label: int,
-    box: tuple[slice, slice],
-) -> Target:
-    rows, columns = np.nonzero(labels[box] == label)
-    top, left = box[0].start, box[1].start
-    weights = scores[box][rows, columns].astype(np.float64)
-    window = tuple(
-        slice(max(0, side.start - BACKGROUND_MARGIN), side.stop + BACKGROUND_MARGIN) for side in box
-    )
-    background = image[window][~mask[window]].astype(np.float64)
-    contrast = (
-        abs(image[box][rows, columns].mean(dtype=np.float64) - background.mean())
-        if background.size
-        else np.nan
-    )
-    deviation = np.ptp(background) and background.std() if background.size else np.nan
-    with np.errstate(divide='ignore', invalid='ignore'):
-        snr = float(np.divide(contrast, deviation))
-    return Target(
-        row=float(top + np.average(rows, weights=weights)),
-        column=float(left + np.average(columns, weights=weights)),
-        box=(top, left, box[0].stop, box[1].stop),
-        area=len(rows),
-        peak=float(weights.max()),
-        mean=float(weights.mean()),
-        snr=snr,
-    )
+    components = connected_components(mask)
+    snrs = contrast_to_noise(*local_statistics(image, components))
+    targets = []
+    for index, box in enumerate(components.boxes):
+        rows, columns = np.nonzero(components.labels[box] == index + 1)
+        top, left = box[0].start, box[1].start
+        weights = scores[box][rows, columns].astype(np.float64)
+        targets.append(
+            Target(
+                row=float(top + np.average(rows, weights=weights)),
+                column=float(left + np.average(columns, weights=weights)),
+                box=(top, left, box[0].stop, box[1].stop),
+                area=len(rows),
+                peak=float(weights.max()),
+                mean=float(weights.mean()),
+                snr=float(snrs[index]),
+            )
+        )
+    return targets
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from drpca.evaluation.protocols import Protocol
 from drpca.leaderboard.contenders import Contender, config_of
 from drpca.leaderboard.rows import Cost, Run
 from drpca.registry import BASELINES
-from drpca.results.folder import ResultsFolder
+from drpca.results.folder import ResultsFolder, saved_names
 from drpca.results.scoring import score_folder
 from drpca.run_folder import BEST, PUBLISHED, RunFolder
 
@@ -163,8 +163,7 @@ class Task:
 
     def is_done(self) -> bool:
         """All maps are there."""
-        there = {path.stem for path in (self.maps / 'mat').glob('*.mat')}
-        return there == set(self.images.names)
+        return saved_names(self.maps, 'mat') == sorted(self.images.names)
 
 
 def task_of(contender: Contender, run: Run, args: argparse.Namespace, protocols: Sequence[Protocol]) -> Task:

@@ -13,7 +13,6 @@ from typing import Any
 import jinja2
 import numpy as np
 
-import drpca
 from drpca.evaluation import bootstrap as compare
 from drpca.evaluation import functional
 from drpca.evaluation import target_rows as T
@@ -24,6 +23,7 @@ from drpca.reports import tables
 from drpca.reports.pictures import gallery, stage_gallery
 from drpca.reports.svg_charts import Axis, Line, legend_style, line_chart, log_axis
 from drpca.results.scoring import Analysis, Score
+from drpca.version import __version__
 
 _FIGURES = (*tables.PERCENT, 'Fa', 'AUC')
 _UNITS = {**dict.fromkeys(tables.PERCENT, '%'), 'Fa': '×1e-6'}
@@ -45,7 +45,7 @@ def render_report(scores: Sequence[Score]) -> str:
     )
     analyses = [score.analysis for score in scores if score.analysis is not None]
     return environment.get_template('report.html.j2').render(
-        version=drpca.__version__,
+        version=__version__,
         protocols=[(p.name, p.false_alarm_text, p.source) for p in scores[0].protocols],
         definition=dict(zip(tables.DEFINITION, tables.definition(scores[0].protocols[0]))),
         columns=_FIGURES,

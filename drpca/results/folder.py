@@ -1,8 +1,17 @@
-"""Folders of saved score maps: reading, checking against a split, bringing maps and masks to the scoring
-size.
+"""Results folders: what lies where in one, reading, checking against a split, bringing maps to the scoring size.
 
-A results folder is ``results/<dataset>/`` with ``mat/NAME.mat`` (key ``T``, float in [0, 1]; preferred) or
-``img/NAME.png`` (8- or 16-bit score map), and ``run.json`` where this project's inference made it.
+A results folder is ``results/<dataset>/``:
+
+====================  ===================================================================================
+``mat/NAME.mat``      score map, key ``T``, float in [0, 1]; what is read where there is one
+``img/NAME.png``      score map, 8- or 16-bit
+``json/NAME.json``    targets of an image
+``overlay/NAME.png``  image with detections outlined
+``stages/NAME.png``   what every stage makes of the image
+``targets.csv``       targets of all images
+``coco.json``         the same as COCO annotations
+``run.json``          what made it all; there where this project's inference did
+====================  ===================================================================================
 """
 
 from __future__ import annotations
@@ -23,8 +32,22 @@ from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation.functional import check_pair, shape_text
 
-_SUFFIXES = {'mat': '.mat', 'img': '.png'}
-_MAT_KEY = 'T'
+PARTS = {'mat': '.mat', 'img': '.png', 'json': '.json', 'overlay': '.png', 'stages': '.png'}
+"""Folders with a file per image, and how its name ends."""
+MAP_PARTS = ('mat', 'img')
+"""Those that hold score maps, the preferred one first."""
+RUN, TARGETS, COCO = 'run.json', 'targets.csv', 'coco.json'
+MAT_KEY = 'T'
+
+
+def part_file(part: str, name: str) -> str:
+    """Path of an image's file within a results folder."""
+    return f'{part}/{name}{PARTS[part]}'
+
+
+def saved_names(folder: str | Path, part: str) -> list[str]:
+    """Names of the images that have a file in ``PART/``, sorted."""
+    return sorted(file.stem for file in (Path(folder) / part).glob(f'*{PARTS[part]}'))
 
 
 @dataclass(frozen=True)
@@ -76,20 +99,19 @@ class ResultsFolder:
         self.path = Path(path)
         if not self.path.is_dir():
             raise UserError(f'No results folder {self.path}; make one with inference.py, or name another.')
-        for kind, suffix in _SUFFIXES.items():
-            files = sorted((self.path / kind).glob(f'*{suffix}'))
-            if files:
-                self.kind, self.names = kind, [file.stem for file in files]
+        for part in MAP_PARTS:
+            self.kind, self.names = part, saved_names(self.path, part)
+            if self.names:
                 return
         raise UserError(
-            f'{self.path} holds no score maps: expected mat/NAME.mat (key {_MAT_KEY!r}) or img/NAME.png; '
+            f'{self.path} holds no score maps: expected mat/NAME.mat (key {MAT_KEY!r}) or img/NAME.png; '
             'make them with inference.py.'
         )
 
     @cached_property
     def run(self) -> dict[str, Any]:
         """Contents of ``run.json``; empty where there is none."""
-        file = self.path / 'run.json'
+        file = self.path / RUN
         if not file.is_file():
             return {}
         try:
@@ -112,7 +134,7 @@ class ResultsFolder:
 
     def map_path(self, name: str) -> Path:
         """File of one score map."""
-        return self.path / self.kind / f'{name}{_SUFFIXES[self.kind]}'
+        return self.path / part_file(self.kind, name)
 
     def read(self, name: str) -> np.ndarray:
         """Reads one score map.
@@ -129,7 +151,7 @@ class ResultsFolder:
         return check_pair(scores, np.zeros(scores.shape, dtype=bool), str(path))[0]
 
 
-def read_mat(path: str | Path, key: str = _MAT_KEY) -> np.ndarray:
+def read_mat(path: str | Path, key: str = MAT_KEY) -> np.ndarray:
     """Reads one 2-D variable of a MATLAB file (version 4 to 7.2) as float32.
 
     Raises:
@@ -169,7 +191,7 @@ def find_results(root: str | Path = 'results') -> list[ResultsFolder]:
     found = [
         ResultsFolder(folder)
         for folder in (sorted(root.iterdir()) if root.is_dir() else [])
-        if any(next((folder / kind).glob(f'*{suffix}'), None) for kind, suffix in _SUFFIXES.items())
+        if any(saved_names(folder, part) for part in MAP_PARTS)
     ]
     if not found:
         raise UserError(

@@ -1,11 +1,14 @@
-"""Scoring of results folders, each protocol at its own size, and what a report needs besides."""
+"""Scoring, of saved maps and of a detector's maps as they come: each protocol at its own size."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
 
 from drpca.datasets.io import resize_image, to_unit
 from drpca.datasets.splits import Split, open_split
@@ -13,9 +16,16 @@ from drpca.errors import UserError
 from drpca.evaluation import functional as F
 from drpca.evaluation.curves import CurveCounts, curve_counts, select_threshold
 from drpca.evaluation.metrics import Evaluator, ImageCase, ImageRecord
-from drpca.evaluation.protocols import Protocol
+from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
 from drpca.evaluation.target_rows import FalseAlarmRow, TargetRow, false_alarm_rows, target_rows
-from drpca.results.folder import Case, ResultsFolder, iterate_cases
+from drpca.results.folder import Case, ResultsFolder, find_results, iterate_cases
+
+if TYPE_CHECKING:
+    from drpca.inference.frames import Frame
+    from drpca.inference.mappers import ScoreMapper
+
+FiguresByProtocol = dict[str, dict[str, float]]
+"""Figures by the name of the protocol, see :meth:`drpca.evaluation.metrics.Evaluator.compute`."""
 
 
 @dataclass
@@ -54,17 +64,148 @@ class Score:
         folder: The results folder.
         split: The images.
         protocols: What was scored; ``size`` is the scoring size.
-        figures: By the name of the protocol, see :meth:`drpca.evaluation.metrics.Evaluator.compute`.
+        figures: By the name of the protocol.
         records: Counts of each image by the name of the protocol.
         analysis: Of the first protocol, if asked for.
+        threshold_from: The folder and the split on which the thresholds were chosen, if they were.
     """
 
     folder: ResultsFolder
     split: Split
     protocols: list[Protocol]
-    figures: dict[str, dict[str, float]]
+    figures: FiguresByProtocol
     records: dict[str, list[ImageRecord]]
     analysis: Analysis | None = None
+    threshold_from: tuple[ResultsFolder, Split] | None = None
+
+
+def score(
+    results: str | Path | Sequence[str | Path] | None = None,
+    *,
+    protocols: str | Sequence[str | dict[str, Any] | Protocol] = DEFAULT_PROTOCOLS,
+    size: int | Literal['native'] | None = None,
+    dataset: str | None = None,
+    split: str | None = None,
+    data_root: str | Path | None = None,
+    threshold_from: str | Path | None = None,
+    allow_partial: bool = False,
+    analyse: bool = False,
+    report: Callable[[Score], None] | None = None,
+) -> list[Score]:
+    """Scores saved maps against the masks of a data set: ``cal_from_mask.py`` as a function.
+
+    Args:
+        results: Results folders (``mat/NAME.mat`` with key ``T``, or ``img/NAME.png``); default: every folder
+            under ``results/``.
+        protocols: Presets, dicts that change one, protocols, or config files with a list of them, see
+            :func:`drpca.evaluation.protocols.choose_protocols`.
+        size: Scoring size in pixels, 'native' for that of each mask; default: the one customary for each protocol.
+        dataset: Data set of the masks; default as ``run.json`` says, else the folder's name.
+        split: Its split; default as ``run.json`` says, else 'test'.
+        data_root: Folder of the data sets; default ``DRPCA_DATA``, else ``./datasets``.
+        threshold_from: Results folder of a validation split: score at the threshold with the highest pixel F1 on it.
+        allow_partial: Score the images that folder and split have in common.
+        analyse: Also collect curves, a row per target and a row per false alarm, under the first protocol.
+        report: Called with each score as soon as it is there.
+
+    Returns:
+        One :class:`Score` per folder; ``score.figures['basicirstd']['IoU']`` is a plain ratio.
+
+    Raises:
+        UserError: No results; unknown protocol; data set, split, maps or masks are not as expected; the threshold
+            was chosen on images that are scored.
+    """
+    chosen = choose_protocols(protocols, size)
+    paths = [results] if isinstance(results, (str, Path)) else results
+    folders = find_results() if paths is None else [ResultsFolder(path) for path in paths]
+    source = None
+    if threshold_from is not None:
+        folder = ResultsFolder(threshold_from)
+        chosen, chosen_on = choose_thresholds(folder, chosen, data_root)
+        source = folder, chosen_on
+    scores = []
+    for folder in folders:
+        scores.append(score_folder(folder, chosen, dataset, split, data_root, allow_partial, analyse, source))
+        if report is not None:
+            report(scores[-1])
+    return scores
+
+
+def score_folder(
+    folder: ResultsFolder,
+    protocols: Sequence[Protocol],
+    dataset: str | None = None,
+    split: str | None = None,
+    data_root: str | Path | None = None,
+    allow_partial: bool = False,
+    analyse: bool = False,
+    threshold_from: tuple[ResultsFolder, Split] | None = None,
+) -> Score:
+    """Scores one results folder, each protocol at its own ``size``.
+
+    Args and errors as :func:`score`; ``threshold_from`` is the folder and the split on which the thresholds of the
+    protocols were chosen.
+    """
+    images = open_split(dataset or folder.dataset, split or folder.split, data_root)
+    if threshold_from is not None:
+        _refuse_same_images(threshold_from[1], images)
+    analysis = Analysis(protocols[0]) if analyse else None
+
+    def cases() -> Iterator[Case]:
+        for case in iterate_cases(folder, images, allow_partial):
+            yield case
+            if analysis is not None:
+                analysis.update(case, images)
+
+    figures, records = _score(cases(), protocols)
+    return Score(folder, images, list(protocols), figures, records, analysis, threshold_from)
+
+
+def score_split(
+    mapper: ScoreMapper,
+    split: Split,
+    names: Sequence[str],
+    protocols: Sequence[Protocol],
+    change: Callable[[np.ndarray, str], np.ndarray] | None = None,
+) -> FiguresByProtocol:
+    """Scores a detector on images of a split, each protocol at its own size, without saving maps.
+
+    The figures are those of ``inference.py`` followed by ``cal_from_mask.py``.
+
+    Args:
+        mapper: The detector.
+        split: The images.
+        names: Which of them.
+        protocols: What to score.
+        change: Called with each frame, as read from its file, and its name; returns what the detector sees.
+
+    Raises:
+        UserError: An image or a mask is unreadable.
+    """
+
+    def frames() -> Iterator[Frame]:
+        for name in names:
+            frame = split.read_image(name, mapper.grey)
+            yield name, frame if change is None else change(frame, name)
+
+    cases = (Case(name, scores, split.read_mask(name)) for name, scores in mapper.score_maps(frames()))
+    return _score(cases, protocols)[0]
+
+
+def _score(
+    cases: Iterable[Case], protocols: Sequence[Protocol]
+) -> tuple[FiguresByProtocol, dict[str, list[ImageRecord]]]:
+    """Figures, and counts of each image, by the name of the protocol; each protocol at its own size."""
+    sizes = dict.fromkeys(protocol.size for protocol in protocols)
+    evaluators = {size: Evaluator([p for p in protocols if p.size == size]) for size in sizes}
+    for case in cases:
+        for size, evaluator in evaluators.items():
+            evaluator.update(*case.at(size), name=case.name)
+    figures = {size: evaluator.compute() for size, evaluator in evaluators.items()}
+    return (
+        {p.name: figures[p.size][p.name] for p in protocols},
+        {p.name: evaluators[p.size].records for p in protocols},
+    )
 
 
 def _refuse_same_images(chosen_on: Split, scored: Split) -> None:
@@ -79,54 +220,6 @@ def _refuse_same_images(chosen_on: Split, scored: Split) -> None:
             f'The threshold was chosen on {chosen_on.dataset} {chosen_on.split}, which shares {len(shared)} '
             f'images with {scored.split}; choose it on a validation split.'
         )
-
-
-def score_folder(
-    folder: ResultsFolder,
-    protocols: Sequence[Protocol],
-    dataset: str | None = None,
-    split: str | None = None,
-    data_root: str | Path | None = None,
-    allow_partial: bool = False,
-    analyse: bool = False,
-    chosen_on: Split | None = None,
-) -> Score:
-    """Scores one results folder, each protocol at its own ``size``.
-
-    Args:
-        folder: Score maps.
-        protocols: What to score.
-        dataset: Data set of the masks; default as the folder says.
-        split: Split of the data set; default as the folder says.
-        data_root: Folder that holds the data sets.
-        allow_partial: Score the images that folder and split have in common.
-        analyse: Also collect curves and rows under the first protocol; needs the images, and time.
-        chosen_on: Images on which the thresholds of the protocols were chosen, if they were.
-
-    Raises:
-        UserError: Data set, split, maps or masks are not as expected; or some of the images are among
-            ``chosen_on``.
-    """
-    images = open_split(dataset or folder.dataset, split or folder.split, data_root)
-    if chosen_on is not None:
-        _refuse_same_images(chosen_on, images)
-    sizes = dict.fromkeys(protocol.size for protocol in protocols)
-    evaluators = {size: Evaluator([p for p in protocols if p.size == size]) for size in sizes}
-    analysis = Analysis(protocols[0]) if analyse else None
-    for case in iterate_cases(folder, images, allow_partial):
-        for size, evaluator in evaluators.items():
-            evaluator.update(*case.at(size), name=case.name)
-        if analysis is not None:
-            analysis.update(case, images)
-    figures = {size: evaluator.compute() for size, evaluator in evaluators.items()}
-    return Score(
-        folder,
-        images,
-        list(protocols),
-        {p.name: figures[p.size][p.name] for p in protocols},
-        {p.name: evaluators[p.size].records for p in protocols},
-        analysis,
-    )
 
 
 def choose_thresholds(

@@ -16,9 +16,9 @@ from scipy.io import savemat
 
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
+from drpca.results.folder import COCO, MAT_KEY, PARTS, RUN, TARGETS, part_file
 from drpca.visualization.panels import outline
 
-RUN = 'run.json'
 # Two runs with the same values here write the same maps.
 IDENTITY = (
     'config',
@@ -33,10 +33,6 @@ IDENTITY = (
     'temporal',
 )
 FORMATS = ('png', 'mat', 'json', 'csv', 'coco')
-PARTS = ('img', 'mat', 'json', 'overlay', 'stages')
-
-CSV = 'targets.csv'
-COCO = 'coco.json'
 COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track')
 
 
@@ -90,7 +86,7 @@ class ResultsWriter:
         self._formats = set(formats)
         self._save(RUN, lambda path: path.write_text(json.dumps(run, indent=1) + '\n'))
         if 'csv' in self._formats:
-            self._save(CSV, lambda path: path.write_text(','.join(COLUMNS) + '\n'))
+            self._save(TARGETS, lambda path: path.write_text(','.join(COLUMNS) + '\n'))
 
     def _refuse_others(self, run: dict[str, Any], overwrite: bool) -> None:
         before = self._described_by()
@@ -104,7 +100,7 @@ class ResultsWriter:
             )
         for part in PARTS:
             shutil.rmtree(self.folder / part, ignore_errors=True)
-        for file in (CSV, COCO):
+        for file in (TARGETS, COCO):
             (self.folder / file).unlink(missing_ok=True)
 
     def _described_by(self) -> dict[str, Any] | None:
@@ -137,11 +133,11 @@ class ResultsWriter:
             writer(detection)
 
     def _write_png(self, detection: Detection) -> None:
-        self._save_png(f'img/{detection.name}.png', np.round(255 * detection.scores).astype(np.uint8))
+        self._save_png(part_file('img', detection.name), np.round(255 * detection.scores).astype(np.uint8))
 
     def _write_mat(self, detection: Detection) -> None:
-        content = {'T': detection.scores.astype(np.float32)}
-        self._save(f'mat/{detection.name}.mat', lambda path: savemat(path, content, do_compression=True))
+        content = {MAT_KEY: detection.scores.astype(np.float32)}
+        self._save(part_file('mat', detection.name), lambda path: savemat(path, content, do_compression=True))
 
     def _write_json(self, detection: Detection) -> None:
         height, width = detection.scores.shape
@@ -150,7 +146,8 @@ class ResultsWriter:
             'targets': [target.as_dict() for target in detection.targets],
         }  # fmt: skip
         self._save(
-            f'json/{detection.name}.json', lambda path: path.write_text(json.dumps(content, indent=1) + '\n')
+            part_file('json', detection.name),
+            lambda path: path.write_text(json.dumps(content, indent=1) + '\n'),
         )
 
     def _write_csv(self, detection: Detection) -> None:
@@ -170,7 +167,7 @@ class ResultsWriter:
                     track = '' if target.track is None else target.track
                     rows.writerow([detection.name, *(round(value, 6) for value in values), track])
 
-        self._save(CSV, append)
+        self._save(TARGETS, append)
 
     def _add_to_coco(self, detection: Detection) -> None:
         height, width = detection.scores.shape
@@ -190,7 +187,7 @@ class ResultsWriter:
 
     def _write_overlay(self, detection: Detection) -> None:
         picture = outline(detection.image, detection.mask)
-        self._save_png(f'overlay/{detection.name}.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._save_png(part_file('overlay', detection.name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def write_stages(self, name: str, picture: np.ndarray) -> None:
         """Save ``stages/NAME.png``.
@@ -199,7 +196,7 @@ class ResultsWriter:
             name: Of the frame.
             picture: (H, W, 3) uint8, RGB, see :func:`drpca.reports.stages.stages_picture`.
         """
-        self._save_png(f'stages/{name}.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._save_png(part_file('stages', name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
         """Write the files that describe all frames together."""

@@ -15,7 +15,7 @@ from drpca.evaluation.protocols import Protocol
 from drpca.inference.mappers import ScoreMapper
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, shown
-from drpca.results.live import Figures, score_split
+from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.corruptions import KINDS, Corruption, eight_bit
 
 COLUMNS = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
@@ -37,7 +37,7 @@ class Result:
 
     detector: str
     corruption: Corruption | None
-    figures: Figures
+    figures: FiguresByProtocol
 
 
 def score_corrupted(

@@ -11,9 +11,13 @@ from PIL import Image
 from scipy import io as scipy_io
 
 from drpca.cli.score import main
+from drpca.datasets import open_split
 from drpca.datasets.io import resize_image
+from drpca.errors import UserError
 from drpca.evaluation import Evaluator
+from drpca.evaluation.protocols import build_protocols, choose_protocols
 from drpca.results.folder import Case, ResultsFolder, read_mat
+from drpca.results.scoring import score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
 
 ROOT = Path(__file__).parents[2]
@@ -59,6 +63,36 @@ def test_figures_are_those_of_the_evaluator(workplace, capsys):
     assert 'wrote out' in capsys.readouterr().err
     main(['--json', 'out/scores.json'])
     assert 'replaced out' in capsys.readouterr().err
+
+
+def test_the_function_gives_the_figures_of_the_command(workplace, capsys):
+    seen = []
+    (done,) = score(
+        'results/mini', protocols=['drpca', 'opdc'], size='native', analyse=True, report=seen.append
+    )
+    assert seen == [done]
+    assert capsys.readouterr() == ('', '')
+    evaluator = Evaluator([*build_protocols(['opdc']), *choose_protocols('drpca', 'native')])
+    for name, (scores, mask) in make_maps().items():
+        evaluator.update(scores, mask, name)
+    assert done.figures == evaluator.compute()
+    assert len(done.analysis.targets) == 3
+    assert [one.folder.path.name for one in score()] == ['mini']
+    with pytest.raises(UserError, match='shares 3 images'):
+        score(threshold_from='results/mini')
+
+
+def test_maps_of_a_detector_are_scored_as_saved_ones(workplace):
+    class Mapper:
+        grey = 'opencv'
+
+        def score_maps(self, frames):
+            return ((name, make_maps()[name][0]) for name, _ in frames)
+
+    split = open_split('mini')
+    protocols = choose_protocols()
+    figures = score_split(Mapper(), split, split.names, protocols)
+    assert figures == score()[0].figures
 
 
 def test_size_256_resizes_scores_bilinear_and_masks_nearest(workplace, capsys):
@@ -206,8 +240,6 @@ class TestErrors:
         ],
     )
     def test_wrong_mat(self, tmp_path, variables, message):
-        from drpca.errors import UserError
-
         scipy_io.savemat(tmp_path / 'x.mat', variables)
         with pytest.raises(UserError, match=message):
             read_mat(tmp_path / 'x.mat')

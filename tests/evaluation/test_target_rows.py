@@ -9,6 +9,7 @@ from drpca.evaluation import target_rows as T
 from drpca.evaluation.functional import connected_components
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import build_protocol
+from drpca.inference.detections import find_targets
 
 SHAPE = (60, 80)
 
@@ -122,3 +123,10 @@ def test_medians_bear_infinite_values(scene):
     summary = T.clutter_summary([*rows, clean[0]])
     assert math.isfinite(summary['SCRG'])
     assert summary['BSF'] > 0
+
+
+def test_detections_are_as_visible_as_targets(scene):
+    image, _, mask = scene
+    rows = T.target_rows(ImageCase(mask.astype(np.float32), mask), image, build_protocol('basicirstd'))
+    found = find_targets(mask.astype(np.float32), image, mask)
+    assert [target.snr for target in found] == [row.snr for row in rows]
