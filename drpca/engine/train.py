@@ -21,6 +21,7 @@ from mmengine.runner import Runner
 
 from drpca.checkpoint import load_weights, read_checkpoint
 from drpca.config import explain_build_error
+from drpca.config_text import read_config
 from drpca.datasets import find_datasets, open_split
 from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.leaks import find_leaks
@@ -169,7 +170,7 @@ def _check_work_dir(config: Config, resume: bool) -> Path | None:
 
 
 def _check_same_experiment(config: Config, checkpoint: dict[str, Any], path: Path) -> None:
-    saved = Config.fromstring(checkpoint['meta']['cfg'], file_format='.py')
+    saved = read_config(checkpoint['meta']['cfg'], path)
     changed = [
         key
         for key in _IDENTITY
@@ -177,9 +178,10 @@ def _check_same_experiment(config: Config, checkpoint: dict[str, Any], path: Pat
         != json.dumps(config.get(key), sort_keys=True, default=str)
     ]
     if 'param_scheduler' in changed:
+        epochs = (saved.get('train_cfg') or {}).get('max_epochs')
         raise UserError(
-            f'{path} was written with other learning rate schedules (param_scheduler), for '
-            f'{saved.train_cfg.max_epochs} epochs, not {config.train_cfg.max_epochs}; the old ones would go on. Give '
+            f'{path} was written with other learning rate schedules (param_scheduler), for {epochs} epochs, not '
+            f'{config.train_cfg.max_epochs}; the old ones would go on. Give '
             'the same --epochs and options, or begin a new run from these weights: another --work-dir, and --load-from.'
         )
     for key in changed:

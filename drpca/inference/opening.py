@@ -15,6 +15,7 @@ from mmengine.config import Config
 from drpca.cards import weight_cards
 from drpca.checkpoint import file_hash, read_checkpoint
 from drpca.config import find_config, load_config
+from drpca.config_text import check_model, read_config
 from drpca.errors import UserError
 from drpca.inference.frames import NATIVE
 from drpca.inference.mappers import ScoreMapper, build_mapper, is_baseline
@@ -57,12 +58,14 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
             return config, None
         return config, Path(args.checkpoint) if args.checkpoint else newest_best(path.stem)
     checkpoint = Path(args.checkpoint) if args.checkpoint else newest_best()
-    text = read_checkpoint(checkpoint).get('meta', {}).get('cfg')
+    meta = read_checkpoint(checkpoint).get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
     if text is None:
         raise UserError(
             f'{checkpoint} does not say which config it belongs to: give CONFIG, for example rpcanet_sirstv1.'
         )
-    config = Config.fromstring(text, file_format='.py')
+    config = read_config(text, checkpoint)
+    check_model(config, checkpoint)
     config.merge_from_dict(args.cfg_options)
     return config, checkpoint
 

@@ -20,6 +20,7 @@ import drpca
 from drpca.checkpoint import file_hash, read_checkpoint
 from drpca.cli import infer
 from drpca.cli.common import EXIT_INTERRUPTED
+from drpca.config_text import read_config
 from drpca.datasets import Split, open_split
 from drpca.engine import runs as engine_runs
 from drpca.engine.faults import TrainingFailed
@@ -106,7 +107,7 @@ def _check_same_training(contender: Contender, run: engine_runs.Run, checkpoint:
     saved = read_checkpoint(checkpoint)['meta'].get('cfg')
     if saved is None:
         return
-    was = dict(_leaves(Config.fromstring(saved, file_format='.py')))
+    was = dict(_leaves(read_config(saved, checkpoint)))
     asked = dict(_leaves(engine_runs.build_config(run, contender.training)))
     for key in sorted(was.keys() | asked.keys(), key=lambda key: (not key.startswith('train_cfg'), key)):
         if was.get(key) != asked.get(key):

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from drpca.config_text import config_text
 from drpca.registry import MODELS
 
 NETWORK = {'type': 'RPCANet', 'num_stages': 2, 'channels': 4}
@@ -31,5 +32,5 @@ def save_run(folder, name='rpcanet_tiny', seed=0):
     path.parent.mkdir(parents=True)
     config = Config({'model': {'type': 'DetectionModel', 'network': NETWORK}, 'inference_size': 32})
     state = {f'network.{key}': value for key, value in weights().items()}
-    torch.save({'meta': {'cfg': config.pretty_text}, 'state_dict': state}, path)
+    torch.save({'meta': {'cfg': config_text(config)}, 'state_dict': state}, path)
     return path

@@ -12,6 +12,7 @@ from mmengine.model import is_model_wrapper
 from tqdm import tqdm
 
 from drpca.checkpoint import save_atomically
+from drpca.config_text import config_text
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
 from drpca.errors import UserError, unknown_name
 from drpca.registry import HOOKS
@@ -58,7 +59,7 @@ class SelectionHook(Hook):
         self.state: dict[str, Any] = {'best': None, 'best_epoch': None, 'reference': None, 'waited': 0}
 
     def before_train(self, runner: Any) -> None:
-        self._config_text = runner.cfg.pretty_text  # formatting it takes longer than saving
+        self._config_text = config_text(runner.cfg)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         if self.monitor not in (metrics or {}):
