@@ -1,5 +1,16 @@
 from .checkpoint import load_weights
 from .inference.detector import Detector
+from .studies.cross_dataset import cross_dataset
+from .studies.decomposition_study import analyse_decomposition
+from .studies.robustness_study import robustness
+from .studies.visualize_stages import visualize_stages
 
 __version__: str
-__all__ = ['Detector', 'load_weights']
+__all__ = [
+    'Detector',
+    'analyse_decomposition',
+    'cross_dataset',
+    'load_weights',
+    'robustness',
+    'visualize_stages',
+]

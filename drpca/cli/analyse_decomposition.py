@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-from collections.abc import Sequence
-from pathlib import Path
-
-from matplotlib.figure import Figure
-from scipy.io import savemat
-from tqdm import tqdm
 
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
-from drpca.datasets import open_split
-from drpca.errors import UserError
-from drpca.inference.decomposer import make_decomposer
-from drpca.inference.opening import data_set_of, open_detector
-from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.studies.decomposition import VIEWS, Measurement, measure
-from drpca.studies.figures import low_rank_figure, scalars_figure, sparsity_figure
-from drpca.studies.robustness import plain
-from drpca.version import versions
-from drpca.visualization.charts import SUFFIXES, save_figure
+from drpca.inference.opening import open_detector
+from drpca.studies.decomposition import VIEWS
+from drpca.studies.decomposition_study import analyse_decomposition
 
 _DESCRIPTION = """\
 Measure, for every stage, how low-rank the background B is and how sparse the target T is, over the images of
@@ -74,66 +60,24 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def table(measured: Measurement) -> tuple[list[str], list[list[str]]]:
-    """Header and rows of the means over the images."""
-    header = ['stage', 'effective rank', 'of min(H, W)']
-    header += [f'energy {r}' for r in measured.ranks]
-    header += [f'l0 > {measured.threshold:g}', 'l1', 'Gini', *measured.scalars]
-    rows = []
-    for number, line in enumerate(measured.summary()):
-        cells = [f'{line["effective_rank"]:.2f}', f'{line["relative_rank"]:.4f}']
-        cells += [f'{line[f"energy_{r}"]:.5f}' for r in measured.ranks]
-        for key in ('l0', 'l1', 'gini', *measured.scalars):
-            cells.append(f'{line[key]:.5g}' if key in line else '')
-        rows.append(['image' if number == 0 else f'{number}', *cells])
-    return header, rows
-
-
-def _figures(measured: Measurement) -> Sequence[tuple[str, Figure]]:
-    figures = [('low_rankness', low_rank_figure(measured)), ('sparsity', sparsity_figure(measured))]
-    return [*figures, ('scalars', scalars_figure(measured))] if measured.scalars else figures
-
-
 @guarded
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    if not 0 <= args.threshold < 1:
-        raise UserError(
-            f'--threshold is a share of the largest value: expected [0, 1), got {args.threshold:g}.'
-        )
-    detector = open_detector(args, args.config, args.checkpoint, args.config)
-    decomposer = make_decomposer(detector.mapper)
-    dataset, data_root = data_set_of(args, detector.config)
-    split = open_split(dataset, args.split, data_root)
-    out = Path(args.out or f'results/decomposition/{split.dataset}')
-    plots = [f'{name}{suffix}' for name in ('low_rankness', 'sparsity', 'scalars') for suffix in SUFFIXES]
-    texts = [f'decomposition{suffix}' for suffix in ('.json', '.md', '.mat')]
-    D.claim(out, [*texts, *plots], args.overwrite)
-    names = D.images_of(split, args.limit)
-    frames = ((name, split.read_image(name)) for name in tqdm(names, unit='img', disable=None))
-    measured = measure(decomposer, frames, args.view, args.threshold, args.ranks)
-
-    heading = f'{detector.name}: {split.dataset} {split.split}, {len(names)} of {len(split)} images, T as {args.view}'
-    header, rows = table(measured)
-    print(f'{heading}\n{text_table(header, rows)}')
-    D.save_text(out / 'decomposition.md', f'**{heading}**\n\n{markdown_table(header, rows)}')
-    content = {
-        'detector': detector.described(),
-        'dataset': split.dataset,
-        'split': split.split,
-        'images': names,
-        'view': measured.view,
-        'threshold': measured.threshold,
-        'image': plain(measured.summary()[0]),
-        'stages': [plain(line) for line in measured.summary()[1:]],
-        'versions': versions(),
-    }
-    D.save_text(out / 'decomposition.json', json.dumps(content, indent=1) + '\n')
-    try:
-        savemat(out / 'decomposition.mat', measured.to_mat(), do_compression=True)
-    except OSError as error:
-        raise UserError(f'Cannot write {out}/decomposition.mat: {error.strerror}.') from None
-    written = [path.name for name, figure in _figures(measured) for path in save_figure(figure, out / name)]
-    print(f'\nwrote {", ".join([*texts, *written])} to {out}')
+    study = analyse_decomposition(
+        open_detector(args, args.config, args.checkpoint, args.config),
+        args.dataset,
+        split=args.split,
+        data_root=args.data_root,
+        limit=args.limit,
+        view=args.view,
+        threshold=args.threshold,
+        ranks=args.ranks,
+        out=args.out or 'results/decomposition/{dataset}',
+        overwrite=args.overwrite,
+        progress=True,
+    )
+    D.note_limit(study.split, study.measured.names)
+    print(study.as_text())
+    print(f'\nwrote {", ".join(file.name for file in study.files)} to {study.files[0].parent}')
     return 0

@@ -1,15 +1,13 @@
-"""What the tools that run detectors share: options, detectors, images, output files."""
+"""What the tools that run detectors share: options."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Sequence
 
 from drpca.cli.common import OptionsAction, size_argument
-from drpca.datasets.splits import Split, spread
-from drpca.errors import UserError
+from drpca.datasets.splits import Split
 
 
 def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None:
@@ -66,40 +64,9 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def images_of(split: Split, limit: int | None) -> list[str]:
-    """Names of the images to use, and a line on standard error when they are not all."""
-    names = spread(split.names, limit)
+def note_limit(split: Split, names: Sequence[str]) -> None:
+    """A line on standard error when not all images were used."""
     if len(names) < len(split):
         print(
             f'note: {len(names)} of the {len(split)} images of {split.dataset} {split.split}', file=sys.stderr
         )
-    return names
-
-
-def claim(folder: Path, files: Iterable[str], overwrite: bool) -> None:
-    """Makes a folder for files about to be written; called before the work, so that nothing is lost after it.
-
-    Raises:
-        UserError: One of them is there already, or the folder cannot be made.
-    """
-    there = [name for name in files if (folder / name).exists()]
-    if there and not overwrite:
-        raise UserError(
-            f'{folder / there[0]} is there already: choose another --out, or replace it with --overwrite.'
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f'Cannot write to {folder}: {error.strerror}; choose another --out.') from None
-
-
-def save_text(path: Path, text: str) -> None:
-    """Writes a text file.
-
-    Raises:
-        UserError: It cannot be written.
-    """
-    try:
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'Cannot write {path}: {error.strerror}; choose another --out.') from None

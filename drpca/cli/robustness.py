@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
-
-from tqdm import tqdm
 
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
-from drpca.datasets import open_split
-from drpca.errors import unknown_name
 from drpca.evaluation.protocols import build_protocols, known_protocols
-from drpca.inference.opening import data_set_of, open_detectors
-from drpca.studies import robustness as R
+from drpca.inference.opening import open_detectors
 from drpca.studies.corruptions import KINDS, parse_corruptions
-from drpca.studies.figures import robustness_figure
-from drpca.version import versions
-from drpca.visualization.charts import SUFFIXES, save_figure
+from drpca.studies.robustness import COLUMNS
+from drpca.studies.robustness_study import robustness
 
 _KINDS = '\n'.join(
     f'  {name:12s} {",".join(f"{level:g}" for level in kind.levels):12s} {kind.unit}'
@@ -65,7 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         '--curves', nargs='+', default=['IoU', 'Pd', 'Fa'], metavar='FIGURE',
-        help=f'figures to plot, of {", ".join(R.COLUMNS)} (default: IoU Pd Fa)',
+        help=f'figures to plot, of {", ".join(COLUMNS)} (default: IoU Pd Fa)',
     )  # fmt: skip
     parser.add_argument('--out', metavar='DIR', help='default: results/robustness/<dataset>')
     parser.add_argument('--overwrite', action='store_true', help='replace the files of an earlier run')
@@ -76,41 +68,22 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    corruptions = parse_corruptions(args.corruption)
-    protocols = build_protocols(args.protocol)
-    for key in args.curves:
-        if key not in R.COLUMNS:
-            raise unknown_name('figure', key, R.COLUMNS)
-    chosen = open_detectors(args)
-    dataset, data_root = data_set_of(args, chosen[0].config)
-    split = open_split(dataset, args.split, data_root)
-    out = Path(args.out or f'results/robustness/{split.dataset}')
-    plots = [f'{key}{suffix}' for key in args.curves for suffix in SUFFIXES]
-    D.claim(out, ['robustness.json', 'robustness.md', *plots], args.overwrite)
-    names = D.images_of(split, args.limit)
-
-    results: list[R.Result] = []
-    with tqdm(total=len(chosen) * (len(corruptions) + 1), unit='pass', disable=None) as progress:
-        for detector in chosen:
-            for result in R.score_corrupted(
-                detector.name, detector.mapper, split, names, corruptions, protocols, args.seed
-            ):
-                results.append(result)
-                progress.update()
-
-    print(R.as_text(results, split, len(names), protocols))
-    D.save_text(out / 'robustness.md', R.as_markdown(results, split, len(names), protocols))
-    content = {
-        'dataset': split.dataset,
-        'split': split.split,
-        'images': names,
-        'seed': args.seed,
-        'detectors': {detector.name: detector.described() for detector in chosen},
-        **R.as_json(results, protocols),
-        'versions': versions(),
-    }
-    D.save_text(out / 'robustness.json', json.dumps(content, indent=1) + '\n')
-    for key in args.curves:
-        save_figure(robustness_figure(results, protocols[0].name, key), out / key)
-    print(f'\nwrote robustness.json, robustness.md and {", ".join(plots)} to {out}')
+    corruptions, protocols = parse_corruptions(args.corruption), build_protocols(args.protocol)
+    study = robustness(
+        {detector.name: detector for detector in open_detectors(args)},
+        args.dataset,
+        split=args.split,
+        data_root=args.data_root,
+        limit=args.limit,
+        corruptions=corruptions,
+        protocols=protocols,
+        seed=args.seed,
+        out=args.out or 'results/robustness/{dataset}',
+        curves=args.curves,
+        overwrite=args.overwrite,
+        progress=True,
+    )
+    D.note_limit(study.split, study.names)
+    print(study.as_text())
+    print(f'\nwrote {", ".join(file.name for file in study.files)} to {study.files[0].parent}')
     return 0

@@ -16,6 +16,7 @@ from drpca.cards import weight_cards
 from drpca.checkpoint import file_hash, read_checkpoint
 from drpca.config import find_config, load_config
 from drpca.config_text import check_model, read_config
+from drpca.datasets.splits import Split, open_split
 from drpca.errors import UserError
 from drpca.inference.frames import NATIVE
 from drpca.inference.mappers import ScoreMapper, build_mapper, is_baseline
@@ -100,17 +101,19 @@ class OpenedDetector:
         }
 
 
-def data_set_of(args: argparse.Namespace, config: Config) -> tuple[str, str | None]:
-    """Data set and data root: from the command line, else from the config's test part.
+def split_of(
+    config: Config, dataset: str | None = None, split: str = 'test', data_root: str | None = None
+) -> Split:
+    """Opens a split of a data set, by default that of the config's test part.
 
     Raises:
-        UserError: Neither names a data set.
+        UserError: Neither names a data set, or it is not there.
     """
     loader = config.get('test_dataloader')
-    dataset = args.dataset or (loader and loader.dataset.dataset)
+    dataset = dataset or (loader and loader.dataset.dataset)
     if not dataset:
         raise UserError('Which images? Give --dataset.')
-    return dataset, args.data_root or (loader and loader.dataset.get('data_root'))
+    return open_split(dataset, split, data_root or (loader and loader.dataset.get('data_root')))
 
 
 def open_detector(args: argparse.Namespace, config: str, checkpoint: str | None, name: str) -> OpenedDetector:

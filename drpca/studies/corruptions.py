@@ -157,11 +157,11 @@ def eight_bit(frame: np.ndarray) -> np.ndarray:
     return np.rint(255 * to_unit(frame)).astype(np.uint8)
 
 
-def parse_corruptions(texts: Sequence[str]) -> list[Corruption]:
+def parse_corruptions(texts: Sequence[str | Corruption]) -> list[Corruption]:
     """Reads 'gaussian' (its usual levels) and 'gaussian=5,15' (these levels).
 
     Args:
-        texts: None at all stands for every kind.
+        texts: None at all stands for every kind; disturbances stay as they are.
 
     Returns:
         Kinds in the order given, levels from mild to severe.
@@ -170,7 +170,8 @@ def parse_corruptions(texts: Sequence[str]) -> list[Corruption]:
         UserError: Unknown kind, one named twice, or levels that are no numbers in range.
     """
     chosen: dict[str, tuple[float, ...]] = {}
-    for text in texts or KINDS:
+    ready = [text for text in texts if isinstance(text, Corruption)]
+    for text in [text for text in texts if isinstance(text, str)] if texts else KINDS:
         kind, _, levels = text.partition('=')
         if kind not in KINDS:
             raise unknown_name('corruption', kind, list(KINDS))
@@ -183,4 +184,6 @@ def parse_corruptions(texts: Sequence[str]) -> list[Corruption]:
                 f'Corruption {text!r}: expected numbers after {kind}=, for example '
                 f'{kind}={",".join(f"{v:g}" for v in KINDS[kind].levels)}.'
             ) from None
-    return [Corruption(kind, level) for kind, levels in chosen.items() for level in sorted(set(levels))]
+    return ready + [
+        Corruption(kind, level) for kind, levels in chosen.items() for level in sorted(set(levels))
+    ]

@@ -1,0 +1,102 @@
+"""Pictures of background, target and noise after every stage of a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drpca.datasets.io import resize_mask
+from drpca.datasets.splits import spread
+from drpca.inference.decomposer import FrameDecomposition, make_decomposer
+from drpca.inference.frames import MIN_SIDE, FrameSource, list_images
+from drpca.inference.opening import OpenedDetector, split_of
+from drpca.reports.stages import stages_picture
+from drpca.results.stage_pictures import StageFolder
+
+COUNT = 4
+"""Images of a data set that are drawn unless asked otherwise."""
+
+
+@dataclass(frozen=True)
+class DrawnStages:
+    """The stages of one image.
+
+    Attributes:
+        name: Of the image.
+        picture: (H, W, 3) uint8, red first: image, score map and label, below them B, T, N and D of every stage.
+        decomposition: What is drawn: arrays and learned scalars by stage.
+        path: The file, None if none was written.
+    """
+
+    name: str
+    picture: np.ndarray
+    decomposition: FrameDecomposition
+    path: Path | None = None
+
+
+def visualize_stages(
+    detector: OpenedDetector,
+    source: Any = None,
+    *,
+    dataset: str | None = None,
+    split: str = 'test',
+    data_root: str | None = None,
+    names: Sequence[str] = (),
+    limit: int | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> Iterator[DrawnStages]:
+    """Draws what happens inside a detector, image by image.
+
+    Args:
+        detector: Anything that decomposes: an unfolded network or an optimisation-based method.
+        source: Images of one's own, anything that :class:`drpca.inference.frames.FrameSource` takes; None: a data
+            set, whose masks are drawn too.
+        dataset: Data set; default: that of the detector's config.
+        split: Its split.
+        data_root: Folder of the data sets.
+        names: Images of the split; default: ``limit`` of them, or ``COUNT``, evenly spread.
+        limit: Only so many images.
+        out: Folder for NAME.png and stages.json; '{dataset}' in it becomes the data set's name, or that of the
+            file or folder of ``source``. None: no files.
+        overwrite: Replace the pictures of an earlier run.
+
+    Raises:
+        UserError: While iterating: a method without decomposition, an unknown name, an unreadable image, or pictures
+            that are there already.
+    """
+    decomposer = make_decomposer(detector.mapper)
+    described = detector.described()
+    frames: Iterator[tuple[str, np.ndarray, np.ndarray | None]]
+    if source is None:
+        images = split_of(detector.config, dataset, split, data_root)
+        chosen = names or spread(images.names, limit or COUNT)
+        for name in chosen:
+            images.image_path(name)  # an unknown name is told before the first picture is drawn
+        frames = ((name, images.read_image(name), images.read_mask(name)) for name in chosen)
+        described |= {'dataset': images.dataset, 'split': images.split}
+        title = images.dataset
+    else:
+        path = Path(source) if isinstance(source, str | Path) else None
+        title = 'frames' if path is None else path.resolve().stem
+        if path is not None:
+            source = spread(list_images(path), limit) if path.is_dir() else path
+        of_ones_own = FrameSource(source, min_side=MIN_SIDE if detector.size is None else 1)
+        frames = ((name, frame, None) for name, frame in islice(of_ones_own, limit))
+        described |= {'dataset': None, 'split': None}
+    folder: StageFolder | None = None
+    for name, frame, gt_mask in frames:
+        decomposition = decomposer.decompose(frame)
+        if gt_mask is not None:
+            gt_mask = resize_mask(gt_mask, decomposition.image.shape)
+        picture = stages_picture(decomposition, decomposer.scores(frame), gt_mask)
+        written = None
+        if out is not None:
+            folder = folder or StageFolder(str(out).replace('{dataset}', title), described, overwrite)
+            written = folder.write(name, picture, [stage.scalars for stage in decomposition.stages])
+        yield DrawnStages(name, picture, decomposition, written)
