@@ -18,7 +18,7 @@ from drpca.inference.opening import OpenedDetector
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, shown
 from drpca.results.files import claim, save_text
-from drpca.results.scoring import Figures, score_split
+from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.robustness import plain
 from drpca.version import versions
 
@@ -43,7 +43,7 @@ class DataSetFigures:
 
     split: Split
     names: list[str]
-    figures: Figures
+    figures: FiguresByProtocol
     leaks: list[Leak] | None
 
     @property
