@@ -15,7 +15,7 @@ from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
 from drpca.errors import UserError
-from drpca.registry import MODELS
+from drpca.registry import MODELS, network_names
 
 # Names under which other programs store the network inside a file or a module.
 WRAPPERS = ('module.', '_orig_mod.', 'network.', 'model.', 'net.')
@@ -115,8 +115,7 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _candidates(state: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
-    MODELS.get('RPCANet')  # imports the networks
-    names = [name for name, module in MODELS.module_dict.items() if hasattr(module, 'outputs')]
+    names = network_names()
     stages = {
         int(name.split('.')[1])
         for name in state
@@ -126,10 +125,10 @@ def _candidates(state: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
         yield {'type': name}
     for name in names if stages else []:
         yield {'type': name, 'num_stages': len(stages)}
-    for bottleneck in (4, 16):
-        for noise_depth in (3, 6):
+    for name in names:
+        for options in getattr(MODELS.get(name), 'published_options', ()):
             for extra in ({}, {'num_stages': len(stages)} if stages else {}):
-                yield {'type': 'RPCANetPlus', 'bottleneck': bottleneck, 'noise_depth': noise_depth, **extra}
+                yield {'type': name, **options, **extra}
     for name in names:
         yield {'type': name, 'in_channels': 3}
 

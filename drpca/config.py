@@ -40,6 +40,11 @@ def list_models() -> list[str]:
     return sorted({path.parent.name for path in list_configs().values()} - {'classical', 'ablations'})
 
 
+def default_models(purpose: str) -> list[str]:
+    """Models where none is named: to ``'train'``, or to ``'compare'`` (``configs/_base_/default_models.py``)."""
+    return list(Config.fromfile(config_folder() / '_base_' / 'default_models.py')[purpose])
+
+
 def find_config(name: str) -> Path:
     """A config by path or by name (``rpcanet_sirstv1``)."""
     path = Path(name)

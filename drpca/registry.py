@@ -1,47 +1,123 @@
 """Child registries of MMEngine's root ones: the only file that touches those.
 
-``MODELS.build(dict(type='RPCANet'))`` works without any import by the caller: each registry knows
-the packages in which its classes are defined and imports them on first use. A config sets
-``default_scope = 'drpca'``, so that MMEngine's ``Runner`` looks here first and in MMEngine's own
-registries (``Adam``, ``PolyLR``, ``CheckpointHook``, …) next.
+``MODELS.build(dict(type='RPCANet'))`` works without any import by the caller: each registry knows the packages in
+which its classes are defined, and imports the one file that defines the name asked for. A config sets
+``default_scope = 'drpca'``, so that MMEngine's ``Runner`` looks here first and in MMEngine's own registries (``Adam``,
+``PolyLR``, ``CheckpointHook``, …) next.
 """
 
 from __future__ import annotations
+
+import re
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 from mmengine import registry as _root
 from mmengine.registry import Registry
 
 SCOPE = 'drpca'
-
-
-def _child(name: str, parent: Registry, *locations: str) -> Registry:
-    return Registry(name, parent=parent, scope=SCOPE, locations=list(locations) or ['drpca'])
-
-
-MODELS = _child('model', _root.MODELS, 'drpca.models', 'drpca.losses')
-DATASETS = _child('dataset', _root.DATASETS, 'drpca.datasets.dataset')
-DATA_SAMPLERS = _child('data sampler', _root.DATA_SAMPLERS, 'drpca.datasets.samplers')
-TRANSFORMS = _child(
-    'transform', _root.TRANSFORMS, 'drpca.datasets.transforms', 'drpca.datasets.published_transforms'
+_REGISTRATION = re.compile(
+    r"""^@(\w+)\.register_module\((?:(?:name=)?['"](\w+)['"])?\)\n(?:@.*\n)*(?:class|def) (\w+)""",
+    re.MULTILINE,
 )
-METRICS = _child('metric', _root.METRICS, 'drpca.evaluation.metrics')
-HOOKS = _child(
-    'hook',
-    _root.HOOKS,
-    *(f'drpca.engine.hooks.{name}' for name in ('log', 'loss_epoch', 'pictures', 'seed', 'selection')),
-)
-LOOPS = _child('loop', _root.LOOPS, 'drpca.engine.loop')
-RUNNERS = _child('runner', _root.RUNNERS, 'drpca.engine.train')
 
-# Nothing of ours in these so far; they exist so that a config's default scope finds MMEngine's classes.
-VISUALIZERS = _child('visualizer', _root.VISUALIZERS, 'drpca.visualization')
-VISBACKENDS = _child('vis_backend', _root.VISBACKENDS)
-OPTIMIZERS = _child('optimizer', _root.OPTIMIZERS)
-OPTIM_WRAPPERS = _child('optim_wrapper', _root.OPTIM_WRAPPERS, 'drpca.engine.optimisation')
-OPTIM_WRAPPER_CONSTRUCTORS = _child('optimizer wrapper constructor', _root.OPTIM_WRAPPER_CONSTRUCTORS)
-PARAM_SCHEDULERS = _child('parameter scheduler', _root.PARAM_SCHEDULERS)
-MODEL_WRAPPERS = _child('model_wrapper', _root.MODEL_WRAPPERS)
+
+@cache
+def _registrations(package: str) -> dict[str, dict[str, str]]:
+    """Registry → registered name → module that defines it, of all files of a package; imports none of them."""
+    found: dict[str, dict[str, str]] = {}
+    root = Path(__file__).parents[1]
+    for path in sorted(root.joinpath(*package.split('.')).rglob('*.py')):
+        module = '.'.join(path.relative_to(root).with_suffix('').parts)
+        for registry, name, defined in _REGISTRATION.findall(path.read_text(encoding='utf-8')):
+            found.setdefault(registry, {})[name or defined] = module
+    return found
+
+
+class LazyRegistry(Registry):
+    """A registry that imports a file when a name defined in it is asked for, and all files only to list them.
+
+    Names are read off the decorators ``@MODELS.register_module()`` of a package's files.
+
+    Args:
+        variable: Name of the registry in the source, ``'MODELS'``.
+        name: What is registered, for messages.
+        packages: Where the files lie.
+        parent: Searched for names that are not defined here.
+    """
+
+    def __init__(self, variable: str, name: str, *packages: str, parent: Registry | None = None) -> None:
+        super().__init__(name, parent=parent, scope=SCOPE)
+        self._files: dict[str, str] = {}
+        for package in packages:
+            self._files |= _registrations(package).get(variable, {})
+
+    def get(self, key: str) -> Any:
+        """The class or function of a name, with or without the scope ``drpca.``; None if there is none."""
+        self._import(str(key).removeprefix(f'{SCOPE}.'))
+        return super().get(key)
+
+    def import_from_location(self) -> None:
+        """Nothing: :meth:`get` has imported what was asked for."""
+
+    @property
+    def module_dict(self) -> dict[str, Any]:
+        """Name → class or function; imports all files."""
+        for name in self._files:
+            self._import(name)
+        return self._module_dict
+
+    def __len__(self) -> int:
+        return len(self.module_dict)
+
+    def __repr__(self) -> str:
+        len(self)
+        return super().__repr__()
+
+    def _import(self, name: str) -> None:
+        if name in self._files and name not in self._module_dict:
+            import_module(self._files[name])
+
+    def _register_module(self, module: Any, module_name: Any = None, force: bool = False) -> None:
+        """Refuses a second class of a name, also where the file of the first has not been imported yet."""
+        names = [module_name] if isinstance(module_name, str) else module_name or [module.__name__]
+        for name in names:
+            if self._files.get(name) != module.__module__:
+                self._import(name)
+        super()._register_module(module, module_name, force)
+
+
+def _child(variable: str, name: str, *packages: str) -> LazyRegistry:
+    return LazyRegistry(variable, name, *packages, parent=getattr(_root, variable))
+
+
+MODELS = _child('MODELS', 'model', 'drpca.models', 'drpca.losses', 'drpca.engine')
+DATASETS = _child('DATASETS', 'dataset', 'drpca.datasets')
+DATA_SAMPLERS = _child('DATA_SAMPLERS', 'data sampler', 'drpca.datasets')
+TRANSFORMS = _child('TRANSFORMS', 'transform', 'drpca.datasets')
+METRICS = _child('METRICS', 'metric', 'drpca.evaluation')
+HOOKS = _child('HOOKS', 'hook', 'drpca.engine')
+LOOPS = _child('LOOPS', 'loop', 'drpca.engine')
+RUNNERS = _child('RUNNERS', 'runner', 'drpca.engine')
+OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'optim_wrapper', 'drpca.engine')
+
+# Nothing of ours in these; they exist so that a config's default scope finds MMEngine's classes.
+VISUALIZERS = _child('VISUALIZERS', 'visualizer')
+VISBACKENDS = _child('VISBACKENDS', 'vis_backend')
+OPTIMIZERS = _child('OPTIMIZERS', 'optimizer')
+OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'optimizer wrapper constructor')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'parameter scheduler')
+MODEL_WRAPPERS = _child('MODEL_WRAPPERS', 'model_wrapper')
 
 # Without a counterpart in MMEngine.
+BASELINES = LazyRegistry('BASELINES', 'baseline', 'drpca.baselines')
 PROTOCOLS = Registry('protocol', scope=SCOPE, locations=['drpca.evaluation.protocols'])
-BASELINES = Registry('baseline', scope=SCOPE, locations=['drpca.baselines'])
+
+
+def network_names() -> list[str]:
+    """All registered networks, sorted: the models that name their outputs. Imports the files of all."""
+    return sorted(
+        name for name, kind in MODELS.module_dict.items() if isinstance(getattr(kind, 'outputs', 0), tuple)
+    )

@@ -1,35 +1,6 @@
 """Classical detectors: filters, local contrast measures and optimisation-based RPCA, without training."""
 
-from drpca.baselines.base import Baseline, Decomposition, IterationRecord
-from drpca.baselines.fkrw import FKRW
-from drpca.baselines.hbmlcm import HBMLCM
-from drpca.baselines.ipi import IPI
-from drpca.baselines.max_median import MaxMedian
-from drpca.baselines.mpcm import MPCM
-from drpca.baselines.nipps import NIPPS
-from drpca.baselines.nolc import NOLC
-from drpca.baselines.nram import NRAM
-from drpca.baselines.nwmth import NWMTH
-from drpca.baselines.parallel import map_images
-from drpca.baselines.pstnn import PSTNN
-from drpca.baselines.tllcm import TLLCM
-from drpca.baselines.top_hat import TopHat
+import lazy_loader
 
-__all__ = [
-    'FKRW',
-    'HBMLCM',
-    'IPI',
-    'MPCM',
-    'NIPPS',
-    'NOLC',
-    'NRAM',
-    'NWMTH',
-    'PSTNN',
-    'TLLCM',
-    'Baseline',
-    'Decomposition',
-    'IterationRecord',
-    'MaxMedian',
-    'TopHat',
-    'map_images',
-]
+# What can be imported from here stands in __init__.pyi; a file is imported when a name of it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

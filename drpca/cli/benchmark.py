@@ -9,8 +9,10 @@ from pathlib import Path
 import torch
 
 from drpca.cli.common import command_parser, guarded
+from drpca.config import config_for, default_models, load_config
 from drpca.errors import UserError
-from drpca.studies.speed import Result, measure, network_names
+from drpca.registry import network_names
+from drpca.studies.speed import Result, measure
 from drpca.studies.speed_report import plot_tradeoff, to_markdown, write_json
 from drpca.studies.variants import BASELINE, VARIANTS, default_variants
 
@@ -31,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     parser.add_argument(
-        'networks', nargs='*', default=['RPCANet', 'RPCANetPlus', 'DRPCANet', 'LRRNet'], metavar='NETWORK'
+        'networks', nargs='*', metavar='NETWORK', help='default: those of configs/_base_/default_models.py'
     )
     parser.add_argument('--all', action='store_true', help='every network there is')
     parser.add_argument(
@@ -64,8 +66,13 @@ def read_scores(path: str) -> dict[str, float]:
         return {str(name): float(value) for name, value in content.items()}
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(
-            f'--scores {path}: expected JSON like {{"RPCANet": 0.7}}, got an error: {error}'
+            f'--scores {path}: expected JSON like {{"NETWORK": 0.7}}, got an error: {error}'
         ) from None
+
+
+def _default_networks() -> list[str]:
+    configs = [load_config(config_for(model, 'SIRSTv1')) for model in default_models('compare')]
+    return [config.model.network.type for config in configs]
 
 
 @guarded
@@ -80,7 +87,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: no GPU here.')
     results: list[Result] = []
-    for name in network_names() if args.all else args.networks:
+    for name in network_names() if args.all else args.networks or _default_networks():
         for size in args.sizes:
             for batch in args.batches:
                 results += measure(

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from drpca.cli.common import EXIT_FAILED, command_parser, guarded, write_file
+from drpca.config import default_models
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
 from drpca.studies.training_speed import (
@@ -42,9 +43,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--networks',
         nargs='+',
-        default=['rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet'],
         metavar='N',
-        help='models, as in run_configs.py (default: %(default)s)',
+        help='models, as in run_configs.py (default: those of configs/_base_/default_models.py)',
     )
     parser.add_argument('--levers', action='store_true', help='add what makes it fast one by one')
     parser.add_argument('--graphs', action='store_true', help='with CUDA graphs (GPU)')
@@ -92,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         data = Data(
             args.dataset or 'synthetic', args.data_root if args.dataset else folder, size, batch, device
         )
-        for network in args.networks:
+        for network in args.networks or default_models('compare'):
             results += measure(network, ways, data, steps, args.repetitions)
             gc.collect()
             differences[network] = difference(network, added[-1], data)

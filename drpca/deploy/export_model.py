@@ -30,7 +30,6 @@ from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
 from drpca.deploy.quantise import quantise_onnx
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
-from drpca.models.lrrnet import LRRNet
 
 FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'torch': '.pt2'}
 PACKAGES = {
@@ -79,8 +78,8 @@ def input_rules(
         UserError: The network does not take the fixed size.
     """
     network = model.network
-    reflects = isinstance(network, LRRNet)  # it pads by reflection itself, which an export cannot leave open
-    multiple = network.stride if reflects else math.lcm(network.size_multiple, model.pad_multiple)
+    reflects = network.reflect_multiple > 1  # inside the network, which an export cannot leave open
+    multiple = network.reflect_multiple if reflects else math.lcm(network.size_multiple, model.pad_multiple)
     min_size = -(-max(network.min_size, multiple) // multiple) * multiple
     if fixed_size and (fixed_size < min_size or fixed_size % multiple):
         raise UserError(

@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drpca.deploy.backends import PADDING
-from drpca.deploy.optimise import fold_batch_norm
+from drpca.deploy.optimise import fold_batch_norm, replace_blocks
 from drpca.models.comparator_layers import unused_parameter_names
-from drpca.models.deform_conv import deform_conv2d_reference
-from drpca.models.detector import DetectionModel
-from drpca.models.isnet import DeformableConv
+from drpca.models.detector import DetectionModel, named_outputs
 
 
 class TargetLogits(nn.Module):
@@ -46,7 +44,7 @@ class TargetLogits(nn.Module):
             image = image.expand(-1, self.channels, -1, -1)
         if hasattr(self.network, 'detect'):
             return self.network.detect(image)
-        return self.network(image)[self.network.outputs.index('target')]
+        return named_outputs(self.network, self.network(image))['target']
 
 
 class GridMaxPool(nn.Module):
@@ -74,8 +72,8 @@ def plain_attention() -> Iterator[None]:
     """Networks that are traced inside compute attention in single operations.
 
     OpenVINO recognises the usual order of them and fuses it, and its fused form (2026.4) computes nonsense in files
-    with open sizes: in AGPCNet where a patch has few pixels, in LRRNet after a change of size. It does not
-    recognise the transposed order.
+    with open sizes: where there are few positions, and after a change of size. It does not recognise the transposed
+    order.
     """
 
     def attention(query: Tensor, key: Tensor, value: Tensor, scale: float | None = None) -> Tensor:
@@ -108,9 +106,8 @@ def exportable(model: DetectionModel, trim: bool = False) -> TargetLogits:
             store = module._parameters if leaf in module._parameters else module._buffers
             store[leaf] = None
     fold_batch_norm(network)
+    replace_blocks(network, 'for_export')
     for module in list(network.modules()):
-        if isinstance(module, DeformableConv):
-            module.operator = deform_conv2d_reference
         for name, child in module.named_children():
             if isinstance(child, nn.AdaptiveMaxPool2d) and isinstance(child.output_size, int):
                 setattr(module, name, GridMaxPool(child.output_size))

@@ -139,7 +139,7 @@ def fuse_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
     """Replace the convolutions of a network by these forms, in place.
 
     In a Sequential an activation behind a convolution (and an Identity) is taken in. A squeeze and excitation is
-    taken into the ``final_conv`` behind it, as the steps of RPCANet+ have it.
+    taken into the ``final_conv`` behind it.
     """
     for module in network.modules():
         gate, conv = getattr(module, 'channel_attention', None), getattr(module, 'final_conv', None)

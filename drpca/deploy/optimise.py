@@ -6,9 +6,8 @@ Nothing here is approximate; results differ by rounding alone. What is done:
 * Weights and features lie in channels_last order, in which oneDNN and cuDNN convolve without reordering.
 * On a CPU, a convolution and the activation behind it become one oneDNN call with weights reordered
   beforehand, and convolutions to a single channel a matrix product (:mod:`drpca.deploy.onednn`).
-* DRPCA-Net's residual blocks apply their two gates in fewer passes over the features.
 * GroupNorm keeps its accuracy in that order (:class:`AccurateGroupNorm`).
-* LRRNet's learned scale of a residual branch is multiplied into the convolution before it.
+* A block that has a faster form of its own takes it: see :func:`replace_blocks`.
 * What T does not need of the last stage, N and D, is not computed (``network.detect``).
 """
 
@@ -25,8 +24,6 @@ from drpca.deploy.onednn import can_fuse, fuse_convolutions
 from drpca.deploy.threads import limit_threads
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
-from drpca.models.drpcanet import DynamicResidualBlock, FastDynamicResidualBlock
-from drpca.models.lrrnet import ResidualBlock, _absorb_scale
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -64,7 +61,10 @@ def optimise_model(
     model.precision = dtype
     if optimise:
         fold_batch_norm(model.network)
-        replace_modules(model.network)
+        for module in model.network.modules():
+            if isinstance(module, nn.GroupNorm):
+                module.__class__ = AccurateGroupNorm
+        replace_blocks(model.network, 'for_inference')
         model.memory_format = torch.channels_last
     model.to(device, memory_format=model.memory_format)
     if compile and hasattr(model.network, 'detect'):
@@ -97,26 +97,25 @@ def _sequences(network: nn.Module) -> list[nn.Sequential]:
     return [module for module in network.modules() if isinstance(module, nn.Sequential)]
 
 
-# Modules of the same formula, laid out for speed
+def replace_blocks(network: nn.Module, form: str) -> None:
+    """Put the forms that blocks have of themselves in their places.
 
-
-def replace_modules(network: nn.Module) -> None:
-    """Put faster modules of the same formula into a network, in place."""
+    Args:
+        network: Changed in place.
+        form: The method that returns a block's form, ``'for_inference'`` (the same formula, faster) or
+            ``'for_export'`` (in operations that every format has). It may change its block and return that.
+    """
     for module in list(network.modules()):
-        if isinstance(module, ResidualBlock):
-            _absorb_scale(module)
-        elif isinstance(module, nn.GroupNorm):
-            module.__class__ = AccurateGroupNorm
         for name, child in module.named_children():
-            if isinstance(child, DynamicResidualBlock):
-                setattr(module, name, FastDynamicResidualBlock(child))
+            if hasattr(child, form):
+                setattr(module, name, getattr(child, form)())
 
 
 class AccurateGroupNorm(nn.GroupNorm):
     """GroupNorm whose float32 statistics in channels_last are as exact as in the default order.
 
-    PyTorch's own kernel for channels_last on a CPU adds a group's values one after the other, which costs LRRNet
-    1e-3 on its logits. Other types and devices take PyTorch's.
+    PyTorch's own kernel for channels_last on a CPU adds a group's values one after the other, which costs a network
+    with many of them 1e-3 on its logits. Other types and devices take PyTorch's.
     """
 
     def forward(self, x: Tensor) -> Tensor:

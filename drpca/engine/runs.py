@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from drpca.config import config_for, find_config, load_config
+from drpca.config import config_for, default_models, find_config, load_config
 from drpca.datasets import find_datasets, open_split
 from drpca.errors import UserError
 from drpca.names import simplify
@@ -51,7 +51,7 @@ def plan_runs(args: argparse.Namespace) -> list[Run]:
             ]
     else:
         datasets = args.dataset or _present_datasets(args.data_root)
-        for model in args.model or ['drpcanet']:
+        for model in args.model or default_models('train'):
             for dataset in datasets:
                 path = config_for(model, dataset)
                 own = simplify(path.stem) == simplify(f'{path.parent.name}{dataset}')

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from drpca.errors import UserError
 from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper, unit
 from drpca.models.unfolding import ABSENT
+from drpca.registry import MODELS, network_names
 
 SCALARS = ('epsilon', 'gamma', 'sigma')
 """Names of the learned scalars: step sizes ε of T and σ of N, and the weight γ of the old T in DRPCA-Net."""
@@ -84,9 +85,10 @@ class NetworkDecomposer:
     def __init__(self, mapper: NetworkMapper) -> None:
         self.mapper = mapper
         if not mapper.has_stages:
+            able = [name for name in network_names() if hasattr(MODELS.get(name), 'decompose')]
             raise UserError(
                 f'{type(mapper.model.network).__name__} has no decomposition into background and target; use a '
-                'network that has: RPCANet, RPCANetPlus, DRPCANet, LRRNet or RPCANetPlusPlus.'
+                f'network that has: {", ".join(able)}.'
             )
 
     @torch.inference_mode()

@@ -12,7 +12,15 @@ from mmengine.config import Config
 
 from drpca.cards import CLASSICAL, metafile_path, read_card
 from drpca.cli import train as train_command
-from drpca.config import config_folder, config_for, find_config, list_configs, list_models, load_config
+from drpca.config import (
+    config_folder,
+    config_for,
+    default_models,
+    find_config,
+    list_configs,
+    list_models,
+    load_config,
+)
 from drpca.datasets.catalog import canonical_name
 from drpca.engine import runs as engine_runs
 from drpca.errors import UserError, unknown_name
@@ -22,8 +30,6 @@ from drpca.names import simplify
 from drpca.registry import MODELS
 from drpca.run_folder import RunFolder
 from drpca.studies.speed import count_gflop, count_parameters
-
-UNFOLDED = ('rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet')
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ def contenders(args: argparse.Namespace) -> list[Contender]:
     """
     names = list(args.methods)
     if not names and not args.weights and not args.classical:
-        names = [*UNFOLDED, *classical_methods()]
+        names = [*default_models('compare'), *classical_methods()]
     elif args.classical:
         names += classical_methods()
     found = []

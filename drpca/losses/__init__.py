@@ -15,30 +15,7 @@ Deep supervision is one term on several outputs, the ``mean`` or the ``sum`` ove
     fidelity = dict(type='FidelityLoss', weight=dict(type='LearnedWeight', start=0.1))
 """
 
-from drpca.losses.base import Loss
-from drpca.losses.decomposition import L1Loss, LowRankLoss
-from drpca.losses.edge import EdgeLoss
-from drpca.losses.location import SLSIoULoss, location_loss
-from drpca.losses.pixel import BCELoss, CentreLoss, FidelityLoss, FocalLoss, MaskMSELoss
-from drpca.losses.region import DiceLoss, FocalIoULoss, SoftIoULoss, soft_iou_loss
-from drpca.losses.weights import LearnedWeight, ScheduledWeight
+import lazy_loader
 
-__all__ = [
-    'BCELoss',
-    'CentreLoss',
-    'DiceLoss',
-    'EdgeLoss',
-    'FidelityLoss',
-    'FocalIoULoss',
-    'FocalLoss',
-    'L1Loss',
-    'LearnedWeight',
-    'Loss',
-    'LowRankLoss',
-    'MaskMSELoss',
-    'SLSIoULoss',
-    'ScheduledWeight',
-    'SoftIoULoss',
-    'location_loss',
-    'soft_iou_loss',
-]
+# What can be imported from here stands in __init__.pyi; a file is imported when a name of it is used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

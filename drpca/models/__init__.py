@@ -1,7 +1,1 @@
-"""Networks: one file a family, found by importing the folder."""
-
-from importlib import import_module
-from pkgutil import iter_modules
-
-for _module in iter_modules(__path__):
-    import_module(f'{__name__}.{_module.name}')
+"""Networks, one file a family. The registry finds a network in its file; nothing is imported from here."""

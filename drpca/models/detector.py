@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,41 @@ from .unfolding import ABSENT, StageState
 Outputs = Mapping[str, Tensor | Sequence[Tensor]]
 """Output names of a network → tensors (B, 1, h, w), or a list of them."""
 
+# What a network need not say of itself; see DetectionModel.
+DEFAULTS = {'in_channels': 1, 'size_multiple': 1, 'min_size': 1, 'reflect_multiple': 1}
+
+
+def named_outputs(network: Any, returned: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
+    """What a network returned, by the names of its ``outputs``.
+
+    A network without ``outputs`` returns the target logits, or the reconstruction and the target logits.
+
+    Raises:
+        UserError: It returned something else than that.
+    """
+    values = [returned] if isinstance(returned, Tensor) else list(returned or ())
+    unnamed = ('target',) if len(values) == 1 else ('reconstruction', 'target')
+    names = getattr(network, 'outputs', unnamed)
+    if len(names) != len(values) or 'target' not in names or not all(isinstance(v, Tensor) for v in values):
+        raise UserError(
+            f'{type(network).__name__} returned {len(values)} outputs: expected {" and ".join(names)} as tensors. Give '
+            "the class `outputs`, the names of what it returns in order, one of them 'target'."
+        )
+    return dict(zip(names, values))
+
+
+def _build_loss(name: str, config: dict[str, Any]) -> Any:
+    """A term: any module that takes (outputs, image, gt_mask)."""
+    term = MODELS.build(config)
+    try:
+        inspect.signature(term.forward).bind({}, None, None)
+    except (AttributeError, TypeError):
+        raise UserError(
+            f'losses.{name}: {config["type"]} is not called as loss(outputs, image, gt_mask): write a module whose '
+            "forward takes these three, outputs['target'] being the logits (B, 1, H, W)."
+        ) from None
+    return term
+
 
 @MODELS.register_module()
 class DetectionModel(BaseModel):
@@ -30,6 +66,14 @@ class DetectionModel(BaseModel):
 
     Whatever the network returns (one map, side outputs, an edge map, a reconstruction), its first business
     is the output ``'target'``, the logits that are scored; losses choose outputs by name.
+
+    A network is any module that takes (B, C, H, W) and returns (B, 1, H, W) target logits. What else there is to say,
+    it says in attributes, all of which may be missing: ``outputs``, the names of what it returns
+    (:func:`named_outputs`); ``in_channels`` (C, 1); ``size_multiple`` (H and W must be multiples of it, 1) and
+    ``min_size`` (1); ``reflect_multiple``, to multiples of which it pads by reflection itself (1);
+    ``unused_parameters``; the methods ``detect(image)`` for the target logits alone and ``decompose(image)``. Blocks
+    that have a faster form, or one that every export format can express, return it from ``for_inference()`` and
+    ``for_export()``.
 
     Modes of ``forward``:
         ``'tensor'``: dict of the network's outputs, each (B, 1, H, W), or a fraction of H and W where the
@@ -49,7 +93,9 @@ class DetectionModel(BaseModel):
 
     Args:
         network: Config of the network.
-        losses: Name → config of each term; their sum is minimised.
+        losses: Name → config of each term; their sum is minimised. None for inference. A term is any module that is
+            called as ``loss(outputs, image, gt_mask)``; the set ``inputs`` names what it acts on where that is
+            ``'stages'`` or ``'background'``, and ``set_epoch`` and ``changing_weight`` are called where it has them.
         mean: Subtracted from the image in [0, 1] before it enters the network; one value, or one per channel.
         std: The image is divided by it after that.
         in_channels: The grey image is repeated to so many channels; None: as many as the network takes.
@@ -85,9 +131,14 @@ class DetectionModel(BaseModel):
             initialise_weights(self.network, initialisation)
         for name in unused_parameter_names(self.network) & dict(self.network.named_parameters()).keys():
             self.network.get_parameter(name).requires_grad_(False)
-        terms = {name: MODELS.build(term) for name, term in (losses or {}).items()}
+        for attribute, default in DEFAULTS.items():
+            if not hasattr(self.network, attribute):
+                setattr(self.network, attribute, default)
+        terms = {name: _build_loss(name, term) for name, term in (losses or {}).items()}
         self.losses: Any = nn.ModuleDict(terms)
-        self.decomposes = any(term.inputs & {'stages', 'background'} for term in terms.values())
+        self.decomposes = any(
+            {'stages', 'background'} & set(getattr(term, 'inputs', ())) for term in terms.values()
+        )
         if self.decomposes and not hasattr(self.network, 'decompose'):
             raise UserError(
                 f"{type(self.network).__name__} has no decomposition, which a loss on 'stages' or 'background' "
@@ -164,7 +215,19 @@ class DetectionModel(BaseModel):
 
     def outputs(self, image: Tensor) -> dict[str, Tensor]:
         """(B, 1, H, W) in [0, 1] → the network's outputs by name, each (B, 1, H, W) or a fraction of it."""
-        outputs = dict(zip(self.network.outputs, self.apply_to(self.network, image)))
+        names: list[str] = []
+
+        def values(prepared: Tensor) -> list[Tensor]:
+            named = named_outputs(self.network, self.network(prepared))
+            names.extend(named)
+            return list(named.values())
+
+        outputs = dict(zip(names, self.apply_to(values, image), strict=True))
+        if outputs['target'].shape[:-2] != (len(image), 1):
+            raise UserError(
+                f'{type(self.network).__name__} returned target logits of shape {tuple(outputs["target"].shape)} for '
+                f'{len(image)} images: expected (B, 1, H, W), one map for each.'
+            )
         if 'reconstruction' in outputs:
             outputs['reconstruction'] = self._in_image_units(outputs['reconstruction'])
         return outputs
@@ -229,6 +292,7 @@ class DetectionModel(BaseModel):
             weights = {
                 f'weight_{key.replace("loss", "")}': term.changing_weight()
                 for key, term in self.losses.items()
+                if hasattr(term, 'changing_weight')
             }
             return values | {key: weight for key, weight in weights.items() if weight is not None}
         if mode == 'predict':

@@ -100,6 +100,36 @@ class DynamicResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)
 
+    def for_inference(self) -> FastDynamicResidualBlock:
+        """The same with fewer passes over the features."""
+        return FastDynamicResidualBlock(self)
+
+
+class FastDynamicResidualBlock(nn.Module):
+    """:class:`DynamicResidualBlock` with fewer passes over its features y = F(x).
+
+    With the channel gate g and the spatial gate s, which depends on means of g·y alone, the block is x + s·(g·y).
+    """
+
+    def __init__(self, block: DynamicResidualBlock) -> None:
+        super().__init__()
+        self.features = block.body[:-2]
+        channel_attention: Any = block.body[-2]
+        spatial_attention: Any = block.body[-1]
+        self.fc = channel_attention.fc
+        self.kernel_generator = spatial_attention.kernel_generator
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.features(x)
+        batch, channels, height, width = y.shape
+        # Pooling, because ``amax`` is slow in half precision on a CPU.
+        mean, peak = F.adaptive_avg_pool2d(y, 1), F.adaptive_max_pool2d(y, 1)
+        gate = torch.sigmoid(self.fc(mean) + self.fc(peak))
+        kernel = self.kernel_generator(gate * mean).reshape(batch, 1, 3, 3)
+        average = y.permute(0, 2, 3, 1).flatten(1, 2) @ (gate.flatten(2) / channels)  # (B, H·W, 1)
+        response = F.conv2d(average.reshape(1, batch, height, width), kernel, padding=1, groups=batch)
+        return y.mul_(gate).mul_(torch.sigmoid(response).reshape(batch, 1, height, width)).add_(x)
+
 
 class DynamicResidualGroup(nn.Module):
     """x + conv(blocks(x))."""
@@ -160,29 +190,3 @@ class DRPCANet(UnfoldingNetwork):
 
         super().__init__(num_stages, make_stage)
         initialise(self)
-
-
-class FastDynamicResidualBlock(nn.Module):
-    """:class:`drpca.models.drpcanet.DynamicResidualBlock` with fewer passes over its features y = F(x).
-
-    With the channel gate g and the spatial gate s, which depends on means of g·y alone, the block is x + s·(g·y).
-    """
-
-    def __init__(self, block: DynamicResidualBlock) -> None:
-        super().__init__()
-        self.features = block.body[:-2]
-        channel_attention: Any = block.body[-2]
-        spatial_attention: Any = block.body[-1]
-        self.fc = channel_attention.fc
-        self.kernel_generator = spatial_attention.kernel_generator
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.features(x)
-        batch, channels, height, width = y.shape
-        # Pooling, because ``amax`` is slow in half precision on a CPU.
-        mean, peak = F.adaptive_avg_pool2d(y, 1), F.adaptive_max_pool2d(y, 1)
-        gate = torch.sigmoid(self.fc(mean) + self.fc(peak))
-        kernel = self.kernel_generator(gate * mean).reshape(batch, 1, 3, 3)
-        average = y.permute(0, 2, 3, 1).flatten(1, 2) @ (gate.flatten(2) / channels)  # (B, H·W, 1)
-        response = F.conv2d(average.reshape(1, batch, height, width), kernel, padding=1, groups=batch)
-        return y.mul_(gate).mul_(torch.sigmoid(response).reshape(batch, 1, height, width)).add_(x)

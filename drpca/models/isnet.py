@@ -24,7 +24,7 @@ from .comparator_layers import (
     same_conv,
     stack,
 )
-from .deform_conv import deform_conv2d, find_operator
+from .deform_conv import deform_conv2d, deform_conv2d_reference, find_operator
 
 
 class Block(nn.Module):
@@ -75,6 +75,11 @@ class DeformableConv(nn.Module):
         offset, modulation = maps[:, : 2 * self.taps], maps[:, 2 * self.taps :]
         mask = torch.sigmoid(modulation) if modulation.shape[1] else None
         return deform_conv2d(x, offset, self.weight, self.bias, self.padding, mask, self.operator)
+
+    def for_export(self) -> DeformableConv:
+        """In operations that every format has."""
+        self.operator = deform_conv2d_reference
+        return self
 
 
 class TTOA(nn.Module):

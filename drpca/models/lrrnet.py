@@ -72,6 +72,28 @@ class ResidualBlock(nn.Module):
         y = self.conv_2(F.relu(self.norm_2(y)))
         return self.attention(self.residual_connection(x) + self.scale * y)
 
+    def for_inference(self) -> ResidualBlock:
+        """The block itself, its scale multiplied into its last convolution and its ReLUs in place."""
+        convolution: Any = self.conv_2[1]
+        scale = self.scale.flatten()
+        with torch.no_grad():
+            convolution.weight *= scale[:, None, None, None]
+            convolution.bias *= scale
+            self.scale.fill_(1)
+        if isinstance(self.first_activation, nn.ReLU):
+            self.first_activation = nn.ReLU(inplace=True)
+        self.__class__ = _ScaledResidualBlock
+        return self
+
+
+class _ScaledResidualBlock(ResidualBlock):
+    """The block whose scale is in its last convolution."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.conv_1(self.first_activation(self.norm_1(x)))
+        y = self.conv_2(F.relu_(self.norm_2(y)))
+        return self.attention(y + self.residual_connection(x))
+
 
 class Downsample(nn.Module):
     """Half the size by a 3 × 3 convolution of stride 2."""
@@ -102,7 +124,7 @@ class LRRNet(nn.Module):
     """LRRNet, 3,454,994 parameters as published.
 
     The published code needs H and W to be multiples of 8; here other sizes are padded by reflection
-    at the bottom and the right and cropped back.
+    at the bottom and the right and cropped back (``reflect_multiple``).
 
     Args:
         base_channels: Width C of the first level; a multiple of 16.
@@ -127,7 +149,7 @@ class LRRNet(nn.Module):
         signed_subtraction: bool = False,
     ) -> None:
         super().__init__()
-        self.stride = 2 ** (len(channel_mults) - 1)
+        self.reflect_multiple = 2 ** (len(channel_mults) - 1)
         self.init_conv = conv(1, base_channels, 3)
         self.second_conv = conv(base_channels, base_channels, 3)
 
@@ -177,7 +199,7 @@ class LRRNet(nn.Module):
     def _features(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Features of the background (x) and of the target (y), (B, C, H', W') with padded H', W'."""
         height, width = image.shape[-2:]
-        pad = (0, -width % self.stride, 0, -height % self.stride)
+        pad = (0, -width % self.reflect_multiple, 0, -height % self.reflect_multiple)
         u = self.init_conv(F.pad(image, pad, mode='reflect') if any(pad) else image)
         x = self._background_features(u)
         return x, self.out_resblock(u - x)
@@ -208,23 +230,3 @@ class LRRNet(nn.Module):
             for output in (self._image_head(y + x), self._image_head(x), self._target_head(y))
         )
         return [StageState(reconstruction, background, target)]
-
-
-class _ScaledResidualBlock(ResidualBlock):
-    """LRRNet's residual block whose scale is in the weights of its second convolution."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        y = self.conv_1(self.first_activation(self.norm_1(x)))
-        y = self.conv_2(F.relu_(self.norm_2(y)))
-        return self.attention(y + self.residual_connection(x))
-
-
-def _absorb_scale(block: ResidualBlock) -> None:
-    convolution: Any = block.conv_2[1]
-    scale = block.scale.flatten()
-    with torch.no_grad():
-        convolution.weight *= scale[:, None, None, None]
-        convolution.bias *= scale
-    if isinstance(block.first_activation, nn.ReLU):
-        block.first_activation = nn.ReLU(inplace=True)
-    block.__class__ = _ScaledResidualBlock

@@ -86,7 +86,7 @@ class RPCANetPlus(UnfoldingNetwork):
     """RPCANet+, 215,916 parameters at b = 4 and r = 6 (the paper's best).
 
     Published weights come in three sizes: SIRST-Aug b = 4, r = 6; NUDT-SIRST b = 16, r = 6 (475,188);
-    IRSTD-1K b = 16, r = 3 (433,428).
+    IRSTD-1K b = 16, r = 3 (433,428); ``published_options`` are tried to say what a weight file fits.
 
     Args:
         num_stages: K.
@@ -99,6 +99,8 @@ class RPCANetPlus(UnfoldingNetwork):
         carry_noise: Hand N from stage to stage, as the paper's equations do. False is what the
             published code does and the published weights need: every stage starts from N = 0.
     """
+
+    published_options = tuple({'bottleneck': b, 'noise_depth': r} for b in (4, 16) for r in (3, 6))
 
     def __init__(
         self,

@@ -35,7 +35,7 @@ from drpca.deploy.backends import BACKENDS
 from drpca.errors import UserError, unknown_name
 from drpca.models.comparator_layers import unused_parameter_names
 from drpca.models.detector import DetectionModel
-from drpca.registry import MODELS
+from drpca.registry import MODELS, network_names
 from drpca.studies.variants import (
     BASELINE,
     VARIANTS,
@@ -114,14 +114,6 @@ def _gflop_at(network: Any, side: int) -> float:
     side += -side % network.size_multiple
     channels = getattr(network, 'in_channels', 1)
     return count_gflop(copy.deepcopy(network).to('meta'), torch.zeros(1, channels, side, side, device='meta'))
-
-
-def network_names() -> list[str]:
-    """All registered networks."""
-    MODELS.get('RPCANet')  # imports the packages that register them
-    return sorted(
-        name for name, kind in MODELS.module_dict.items() if isinstance(getattr(kind, 'outputs', 0), tuple)
-    )
 
 
 def _build(name: str, options: dict[str, Any] | None) -> DetectionModel:

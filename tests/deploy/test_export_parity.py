@@ -13,8 +13,7 @@ from torch import nn
 from drpca.deploy.backends import BACKENDS, is_installed, open_backend
 from drpca.deploy.export_model import input_rules, write_model
 from drpca.models.detector import DetectionModel
-from drpca.registry import MODELS
-from drpca.studies.speed import network_names
+from drpca.registry import MODELS, network_names
 
 # Two stages have everything that more have.
 SHORT = {name: {'num_stages': 2} for name in ('RPCANet', 'RPCANetPlus', 'DRPCANet', 'RPCANetPlusPlus')}

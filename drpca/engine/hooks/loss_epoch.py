@@ -12,7 +12,7 @@ from drpca.registry import HOOKS
 
 @HOOKS.register_module()
 class LossEpochHook(Hook):
-    """Tells every loss which epoch begins, counted from 0, and which one is the last.
+    """Tells every loss that has ``set_epoch`` which epoch begins, counted from 0, and which one is the last.
 
     A resumed run hears of its own epoch, so nothing needs to be stored in checkpoints.
     """
@@ -20,4 +20,5 @@ class LossEpochHook(Hook):
     def before_train_epoch(self, runner: Any) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         for term in model.losses.values():
-            term.set_epoch(runner.epoch, runner.max_epochs - 1)
+            if hasattr(term, 'set_epoch'):
+                term.set_epoch(runner.epoch, runner.max_epochs - 1)
