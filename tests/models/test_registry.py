@@ -1,0 +1,124 @@
+"""The registries find every class by its file, import no other, and nothing else names a network."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from drpca import registry
+from drpca.config import list_models
+from drpca.evaluation.protocols import known_protocols
+from drpca.names import simplify
+from drpca.registry import BASELINES, MODELS, OPTIMIZERS, LazyRegistry, network_names
+from tests.support import ROOT
+
+REGISTRIES = [value for value in vars(registry).values() if isinstance(value, LazyRegistry)]
+
+
+def modules_after(code: str) -> set[str]:
+    """Modules of the project in a new interpreter that has run the code."""
+    code += "; import sys; print(*(name for name in sys.modules if name.startswith('drpca.')))"
+    done = subprocess.run(
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+    )
+    return set(done.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize('lazy', REGISTRIES, ids=lambda lazy: lazy.name)
+def test_what_is_read_off_the_files_is_what_they_register(lazy: LazyRegistry) -> None:
+    ours = {
+        name: kind.__module__
+        for name, kind in lazy.module_dict.items()
+        if kind.__module__.startswith('drpca.')
+    }
+    assert ours == lazy._files
+    assert len(lazy) == len(lazy.module_dict)
+
+
+def test_building_a_network_with_losses_imports_its_own_files() -> None:
+    modules = modules_after(
+        "from drpca.registry import MODELS; MODELS.build(dict(type='DetectionModel', network=dict(type='DRPCANet'), "
+        "losses=dict(a=dict(type='SoftIoULoss'))))"
+    )
+    files = {name for name in modules if name.startswith(('drpca.models.', 'drpca.losses.'))}
+    assert {name for name in files if name in set(MODELS._files.values())} - {'drpca.models.detector'} == {
+        'drpca.models.drpcanet',
+        'drpca.models.rpcanet',  # whose background step it has
+        'drpca.losses.region',
+        'drpca.losses.weights',
+    }
+
+
+def test_asking_whether_a_name_is_registered_imports_no_file() -> None:
+    modules = modules_after(
+        "from drpca.registry import BASELINES, MODELS; assert 'DetectionModel' not in BASELINES and 'Adam' not in MODELS"
+    )
+    assert modules == {'drpca.registry'}
+
+
+def test_names_of_packages_can_be_imported_from_them() -> None:
+    modules = modules_after('from drpca.losses import SoftIoULoss')
+    assert 'drpca.losses.region' in modules
+    assert 'drpca.losses.edge' not in modules
+    import drpca.baselines
+    import drpca.losses
+
+    for package in (drpca.losses, drpca.baselines):
+        assert package.__all__
+        assert all(hasattr(package, name) for name in package.__all__)
+
+
+def test_lookups_with_scopes_parents_and_unknown_names() -> None:
+    assert MODELS.get('drpca.LRRNet') is MODELS.get('LRRNet')
+    assert 'LRRNet' in MODELS
+    assert 'LRRNett' not in MODELS
+    assert 'LRRNet' not in BASELINES
+    assert OPTIMIZERS.get('Adam').__module__.startswith('torch')
+    assert MODELS.get('ExponentialMovingAverage').__module__ == 'drpca.engine.optimisation'
+    assert 'TopHat' in repr(BASELINES)
+    with pytest.raises(KeyError, match='LRRNett is not in the drpca::model registry'):
+        MODELS.build({'type': 'LRRNett'})
+
+
+def test_a_name_of_the_project_cannot_be_taken() -> None:
+    """Whether its file has been imported or not; a name of one's own can."""
+    code = """
+from torch import nn
+from drpca.registry import MODELS
+MODELS.register_module(name='own')(nn.Identity)
+assert isinstance(MODELS.build(dict(type='own')), nn.Identity)
+try:
+    MODELS.register_module(name='ISNet')(nn.Identity)
+except KeyError as error:
+    assert 'already registered in model at drpca.models.isnet' in str(error)
+else:
+    raise AssertionError('registered')
+"""
+    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=120)
+
+
+def test_networks_are_the_models_in_their_folder() -> None:
+    files = {name for name, module in MODELS._files.items() if module.startswith('drpca.models.')}
+    assert set(network_names()) == files - {'DetectionModel'}
+
+
+def test_no_network_is_named_outside_its_folder() -> None:
+    """No import of a network's file, no identifier and no text that is the name of a network or of its configs."""
+    names = {simplify(name) for name in (*network_names(), *list_models())}
+    homes = {MODELS._files[name] for name in network_names()}
+    allowed = set(known_protocols())  # presets of metrics are called as the code that they come from
+    found = []
+    for path in sorted(ROOT.joinpath('drpca').rglob('*.py')):
+        if ROOT / 'drpca' / 'models' in path.parents:
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            named = {'Constant': 'value', 'Name': 'id', 'Attribute': 'attr'}.get(type(node).__name__)
+            text = getattr(node, named) if named else None
+            if isinstance(text, str) and simplify(text) in names and text not in allowed:
+                found.append(f'{path.name}:{node.lineno}: {text}')
+            if isinstance(node, ast.ImportFrom) and node.module in homes:
+                found.append(f'{path.name}:{node.lineno}: {node.module}')
+    assert found == []
