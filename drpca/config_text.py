@@ -17,7 +17,7 @@ from mmengine.config import Config
 from mmengine.registry import Registry
 
 from drpca.errors import UserError
-from drpca.registry import MODELS, SCOPE
+from drpca.registry import MODELS, SCOPE, LazyRegistry
 
 MAX_LENGTH = 2**20
 """Characters of the longest config text that is read; the project's own have some 10,000."""
@@ -86,12 +86,11 @@ def check_model(config: Config, path: str | Path) -> None:
 
 
 def _is_registered(registry: Registry | None, name: str) -> bool:
-    while registry is not None:
-        registry.import_from_location()
-        if name in registry.module_dict:
+    while isinstance(registry, LazyRegistry):
+        if registry.defines(name):
             return True
         registry = registry.parent
-    return False
+    return registry is not None and name in registry.module_dict
 
 
 def _types(value: Any) -> Iterator[str]:

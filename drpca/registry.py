@@ -59,6 +59,10 @@ class LazyRegistry(Registry):
         self._import(str(key).removeprefix(f'{SCOPE}.'))
         return super().get(key)
 
+    def defines(self, name: str) -> bool:
+        """Whether a name is registered here, not counting the parents; imports nothing."""
+        return name in self._files or name in self._module_dict
+
     def import_from_location(self) -> None:
         """Nothing: :meth:`get` has imported what was asked for."""
 
