@@ -25,12 +25,12 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from scipy import io as scipy_io
 
 from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation.functional import check_pair, shape_text
+from drpca.results.mat_file import read_mat
 
 PARTS = {'mat': '.mat', 'img': '.png', 'json': '.json', 'overlay': '.png', 'stages': '.png'}
 """Folders with a file per image, and how its name ends."""
@@ -149,36 +149,6 @@ class ResultsFolder:
         path = self.map_path(name)
         scores = read_mat(path) if self.kind == 'mat' else to_unit(read_image(path), sixteen_bit='full')
         return check_pair(scores, np.zeros(scores.shape, dtype=bool), str(path))[0]
-
-
-def read_mat(path: str | Path, key: str = MAT_KEY) -> np.ndarray:
-    """Reads one 2-D variable of a MATLAB file (version 4 to 7.2) as float32.
-
-    Raises:
-        UserError: The file is missing or unreadable, the variable is not in it or is no 2-D array of real
-            numbers.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f'Cannot read {path}: no such file.')
-    try:
-        content = scipy_io.loadmat(path)
-    except Exception as error:  # the parser states no set of exceptions for damaged files
-        raise UserError(
-            f'Cannot read {path}: not a readable MATLAB file ({error}); save it again.'
-        ) from error
-    if key not in content:
-        found = ', '.join(name for name in content if not name.startswith('__')) or 'nothing'
-        raise UserError(f'Cannot read {path}: expected the variable {key!r}, found {found}.')
-    array = np.asarray(content[key])
-    if array.ndim != 2 or not (
-        np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)
-    ):
-        raise UserError(
-            f'Cannot read {path}: expected {key!r} as a 2-D array of real numbers, got {array.dtype} of '
-            f'shape {array.shape}.'
-        )
-    return array.astype(np.float32)
 
 
 def find_results(root: str | Path = 'results') -> list[ResultsFolder]:
