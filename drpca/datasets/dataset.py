@@ -5,7 +5,7 @@ Shapes: H and W are the height and width after resizing and the pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from drpca.datasets.io import MaskRule, SixteenBit, parallel_map, resize_image, resize_mask, to_unit
-from drpca.datasets.splits import open_split
+from drpca.datasets.splits import Split, open_joined
 from drpca.errors import UserError, unknown_name
 from drpca.registry import DATASETS, TRANSFORMS
 
@@ -31,7 +31,7 @@ class InfraredDataset(Dataset):
     nothing.
 
     Args:
-        dataset: Name of the data set, see :func:`drpca.datasets.open_split`.
+        dataset: Name of the data set, or of several joined, see :func:`drpca.datasets.splits.open_joined`.
         split: Which of its images.
         data_root: Folder that holds the data sets; default ``DRPCA_DATA``, else ``./datasets``.
         size: (height, width), or one number for both, to resize to on load (image bilinear, mask nearest,
@@ -44,6 +44,9 @@ class InfraredDataset(Dataset):
         mask_rule: See :func:`drpca.datasets.io.read_mask`.
         sixteen_bit: See :func:`drpca.datasets.io.to_unit`; applied after resizing.
         limit: Use the first so many images only.
+        normalisation: Name → ``mean`` and ``std`` of the grey levels of data sets, in [0, 1]. A network has one pair,
+            the first one here. Images of the others are shifted and scaled after the pipeline, so that it
+            normalises each as of its own data set; they may leave [0, 1] thereby.
 
     Raises:
         UserError: Data root, data set, split or files are missing or damaged; an unknown transform; a size or
@@ -52,7 +55,7 @@ class InfraredDataset(Dataset):
 
     def __init__(
         self,
-        dataset: str,
+        dataset: str | Sequence[str],
         split: str = 'train',
         data_root: str | Path | None = None,
         size: int | tuple[int, int] | None = 256,
@@ -61,12 +64,14 @@ class InfraredDataset(Dataset):
         mask_rule: MaskRule = 'positive',
         sixteen_bit: SixteenBit = 'minmax',
         limit: int | None = None,
+        normalisation: Mapping[str, Mapping[str, float]] | None = None,
     ) -> None:
         if limit is not None and limit < 1:
             raise UserError(f'limit must be at least 1, got {limit}.')
         self.size = _pair(size)
-        self.source = open_split(dataset, split, data_root)
+        self.source = open_joined(dataset, split, data_root)
         self.names = self.source.names[:limit]
+        self.levels = _levels(self.source, normalisation or {})
         self.pipeline = [_build_transform(step) for step in pipeline]
         self.mask_rule = mask_rule
         self.sixteen_bit = sixteen_bit
@@ -105,6 +110,9 @@ class InfraredDataset(Dataset):
         }
         for transform in self.pipeline:
             sample = transform(sample)
+        if self.levels is not None:
+            gain, offset = self.levels[position]
+            sample['image'] = sample['image'] * gain + offset
         return {
             'image': torch.from_numpy(np.ascontiguousarray(sample['image'], dtype=np.float32))[None],
             'gt_mask': torch.from_numpy(np.ascontiguousarray(sample['gt_mask'], dtype=np.float32))[None],
@@ -137,6 +145,20 @@ class InfraredDataset(Dataset):
 
 
 _Loaded = tuple[np.ndarray, np.ndarray, tuple[int, int]]
+
+
+def _levels(source: Split, normalisation: Mapping[str, Mapping[str, float]]) -> np.ndarray | None:
+    """(N, 2) float32: gain and offset that bring each image to the levels of the first data set of the mapping.
+
+    None where all images have these already.
+    """
+    first = next(iter(normalisation.values()), {'mean': 0.0, 'std': 1.0})
+    levels = []
+    for part in source.parts or (source,):
+        own = normalisation.get(part.dataset, first)
+        gain = first['std'] / own['std']
+        levels += [(gain, first['mean'] - own['mean'] * gain)] * len(part)
+    return np.array(levels, dtype=np.float32) if {*levels} - {(1.0, 0.0)} else None
 
 
 def _pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:

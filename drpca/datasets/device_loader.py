@@ -98,4 +98,7 @@ class DeviceLoader:
             )
         if batch.pending:
             batch.window(torch.zeros_like(batch.size), batch.common)
+        if self.store.levels is not None:
+            gain, offset = self.store.levels[index, :, None, None].unbind(1)
+            batch.image = batch.image * gain + offset
         return {'image': batch.image[:, None], 'gt_mask': batch.gt_mask[:, None].float()}

@@ -29,6 +29,7 @@ class DeviceStore:
         size: (N, 2) int64, rows and columns in use.
         original: (N, 2) int64, size of the files.
         common: (H, W) where all images are of one size, else None.
+        levels: (N, 2) float32, gain and offset of augmented images, see ``normalisation`` of the data set; or None.
 
     Raises:
         UserError: The device has too little memory.
@@ -57,6 +58,7 @@ class DeviceStore:
         self.common = (int(shape[1]), int(shape[2])) if (sizes == sizes[0]).all() else None
         # A tensor of the device: dividing by a number would multiply by its reciprocal on a GPU.
         self.full_scale = torch.tensor(255.0, device=device)
+        self.levels = None if dataset.levels is None else torch.from_numpy(dataset.levels).to(device)
         self.dataset = dataset
 
     def __len__(self) -> int:

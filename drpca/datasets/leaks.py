@@ -46,13 +46,16 @@ def find_leaks(train: Split, tests: Iterable[Split], pixels: bool = True) -> lis
     with ``pixels`` also by their grey values, which finds copies anywhere.
 
     Args:
-        train: What a network is trained on.
+        train: What a network is trained on; of joined data sets, each is compared by itself.
         tests: What it is to be judged on.
         pixels: Also decode and compare the images (some seconds for a thousand).
 
     Returns:
         One entry for each test split with leaks.
     """
+    if train.parts:
+        tests = list(tests)
+        return [leak for part in train.parts for leak in find_leaks(part, tests, pixels)]
     known_digests = set(_digests(train)) if pixels else set()
     known_files = {train.image_path(name) for name in train.names}
     leaks = []

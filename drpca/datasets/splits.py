@@ -20,7 +20,7 @@ from drpca.datasets.catalog import KNOWN_DATASETS, canonical_name
 from drpca.datasets.io import GreyRule, MaskRule, read_image, read_mask
 from drpca.datasets.layouts import Part, Tree, read_tree
 from drpca.errors import UserError
-from drpca.names import simplify
+from drpca.names import joined_names, simplify
 
 STANDARD_SPLITS = ('train', 'val', 'trainval', 'test', 'all')
 _VAL_FRACTION = 0.2
@@ -38,6 +38,7 @@ class Split:
         root: Folder of the data set.
         names: Image names (file names without suffix), in the order of the list or sorted.
         source: Where the split comes from: a list file, a folder, or the rule that divided it.
+        parts: The splits that were joined (:func:`open_joined`); none otherwise.
     """
 
     dataset: str
@@ -46,6 +47,7 @@ class Split:
     names: list[str]
     source: str
     _files: dict[str, tuple[Path, Path]] = field(repr=False)
+    parts: tuple[Split, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)
@@ -176,6 +178,44 @@ def open_split(dataset: str, split: str = 'test', data_root: str | Path | None =
     return Split(name, split, tree.root, list(files), source, files)
 
 
+def open_joined(
+    dataset: str | Sequence[str], split: str = 'train', data_root: str | Path | None = None
+) -> Split:
+    """Opens one split of a data set, or of several as one.
+
+    Args:
+        dataset: ``'SIRSTv1'``; or several, ``'SIRSTv1+NUDT-SIRST'`` or a list. Images of several are called
+            ``SIRSTv1/Misc_1``. (A folder under the data root whose own name holds a + is one data set.)
+        split: As in :func:`open_split`; each has to have it.
+        data_root: Likewise.
+
+    Raises:
+        UserError: As :func:`open_split`; or a data set is named twice.
+    """
+    root = resolve_data_root(data_root)
+    whole = isinstance(dataset, str) and (root / dataset).is_dir()
+    names = [str(dataset)] if whole else joined_names(dataset)
+    if not names or not all(names):
+        raise UserError(
+            f'Expected names of data sets joined by +, such as SIRSTv1+NUDT-SIRST, got {dataset!r}.'
+        )
+    parts = tuple(open_split(name, split, root) for name in names)
+    if len(parts) == 1:
+        return parts[0]
+    for number, part in enumerate(parts):
+        if part.dataset in (before.dataset for before in parts[:number]):
+            raise UserError(f'{"+".join(names)} names {part.dataset} twice: name each data set once.')
+    return Split(
+        '+'.join(part.dataset for part in parts),
+        split,
+        root,
+        [f'{part.dataset}/{name}' for part in parts for name in part.names],
+        ' + '.join(part.source for part in parts),
+        {f'{part.dataset}/{name}': part._pair(name) for part in parts for name in part.names},
+        parts,
+    )
+
+
 Members = list[tuple[Part, str]]
 
 
@@ -279,6 +319,8 @@ def _names_of(folder: Path, tree: Tree) -> list[str]:
 
 
 def _not_found(dataset: str, wanted: str, root: Path) -> UserError:
+    if len(joined_names(dataset)) > 1:
+        raise UserError(f'{dataset} joins data sets, which is for training: name one of them here.')
     present = list(find_datasets(root))
     here = f'Present under {root}: {", ".join(present) or "none"}.'
     if wanted == 'synthetic':

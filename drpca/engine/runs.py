@@ -11,7 +11,8 @@ import torch
 from mmengine.config import Config
 
 from drpca.config import config_for, default_models, find_config, load_config
-from drpca.datasets import find_datasets, open_split
+from drpca.datasets import find_datasets
+from drpca.datasets.splits import open_joined
 from drpca.errors import UserError
 from drpca.names import simplify
 
@@ -140,7 +141,7 @@ def build_config(run: Run, args: argparse.Namespace) -> Config:
             config[loader].persistent_workers = False
     source = config.train_dataloader.dataset
     if source.get('type') == 'InfraredDataset':
-        open_split(source.dataset, source.split, source.get('data_root'))
+        open_joined(source.dataset, source.split, source.get('data_root'))
     config.work_dir = str(run.work_dir(args.work_dir))
     config.randomness = {'seed': run.seed, 'deterministic': args.deterministic}
     config.launcher = args.launcher

@@ -28,6 +28,7 @@ from drpca.datasets.leaks import find_leaks
 from drpca.engine import optimisation  # noqa: F401 - registers the averages of weights
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
 from drpca.errors import UserError
+from drpca.names import joined_names
 from drpca.registry import RUNNERS
 from drpca.run_folder import BEST, LOG, SUMMARY, RunFolder
 
@@ -291,7 +292,7 @@ def _warn_of_leaks(runner: Runner) -> None:
     wanted = [(name, 'test') for name in find_datasets(root)]
     if config.get('test_dataloader'):
         test = config.test_dataloader.dataset
-        wanted.append((test.dataset, test.get('split', 'test')))
+        wanted += [(name, test.get('split', 'test')) for name in joined_names(test.dataset)]
     splits = {}
     for name, split in wanted:
         with suppress(

@@ -294,7 +294,9 @@ class TargetMetric(BaseMetric):
 
     Each sample is a dict with ``name`` (str), ``scores`` (H, W) in [0, 1] and ``gt_mask`` (H, W) bool, arrays
     or tensors. The figures of the first protocol are called ``IoU``, ``nIoU``, ``F1``, ``Pd``, ``Fa``, …;
-    those of further ones ``drpca/IoU`` and so on.
+    those of further ones ``drpca/IoU`` and so on. Of joined data sets, whose samples are called
+    ``SIRSTv1/Misc_1``, these are the figures of the union; each one's own are ``SIRSTv1/IoU``,
+    ``SIRSTv1/drpca/IoU``.
 
     Args:
         protocols: Names of presets or configurations.
@@ -332,7 +334,10 @@ class TargetMetric(BaseMetric):
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Figures of all images of all processes."""
         figures: dict[str, float] = {}
-        for index, protocol in enumerate(self.protocols):
-            lead = '' if index == 0 else f'{protocol.name}/'
-            figures.update({lead + key: value for key, value in summarise(results, protocol).items()})
+        sets = dict.fromkeys(record.name.rpartition('/')[0] for record in results)
+        for one in dict.fromkeys(['', *sets]):
+            records = [record for record in results if one in ('', record.name.rpartition('/')[0])]
+            for index, protocol in enumerate(self.protocols):
+                lead = f'{one}/' * bool(one) + f'{protocol.name}/' * (index > 0)
+                figures.update({lead + key: value for key, value in summarise(records, protocol).items()})
         return figures
