@@ -42,7 +42,11 @@ class DetectionRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
-        """A loader whose config has ``on_device=True`` becomes a :class:`DeviceLoader`."""
+        """A loader whose config has ``on_device=True`` becomes a :class:`DeviceLoader`.
+
+        Iterators over a loader draw a seed when they start their processes. They draw it from a generator of the
+        loader's own: from torch's, dropout would depend on how often processes are started.
+        """
         if not isinstance(dataloader, dict):
             return dataloader
         options = dict(dataloader)
@@ -50,6 +54,7 @@ class DetectionRunner(Runner):
         if on_device:
             options.update(num_workers=0, persistent_workers=False)
         loader = Runner.build_dataloader(options, seed, diff_rank_seed)
+        loader.generator = torch.Generator().manual_seed(seed or 0)
         return DeviceLoader(loader, get_device()) if on_device else loader
 
     def load_checkpoint(
