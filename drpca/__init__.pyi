@@ -1,4 +1,5 @@
 from .checkpoint import load_weights
+from .engine.runs import train
 from .inference.detector import Detector
 from .studies.cross_dataset import cross_dataset
 from .studies.decomposition_study import analyse_decomposition
@@ -12,5 +13,6 @@ __all__ = [
     'cross_dataset',
     'load_weights',
     'robustness',
+    'train',
     'visualize_stages',
 ]

@@ -12,6 +12,7 @@ from pathlib import Path
 from drpca.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
+    OptionsAction,
     chosen_protocols,
     command_parser,
     guarded,
@@ -111,7 +112,8 @@ def build_parser() -> argparse.ArgumentParser:
         help='log the test figures every N epochs, for the published best-on-test convention; selects nothing',
     )  # fmt: skip
     training.add_argument(
-        '--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='override keys of the networks\' configs'
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
+        help="override keys of the networks' configs",
     )  # fmt: skip
     training.add_argument(
         '--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)'

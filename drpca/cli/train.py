@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import sys
 import traceback
+from dataclasses import fields
 from typing import Any
 
-import torch
-from mmengine.dist import is_main_process
-
 from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, OptionsAction, command_parser, guarded
-from drpca.engine.faults import TrainingDiverged, TrainingFailed
-from drpca.engine.loop import Interrupted
-from drpca.engine.runs import build_config, plan_runs
-from drpca.engine.train import train
 from drpca.errors import EXIT_USAGE, UserError
-from drpca.run_folder import LAST
 
 EXAMPLES = """\
   python run_configs.py                                  DRPCA-Net on every data set under the data root
@@ -151,7 +143,18 @@ def _table(rows: list[dict[str, Any]]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns the exit code: 0 all done, 1 a run failed, 2 bad input, 130 interrupted."""
     args = build_parser().parse_args(argv)
-    runs = plan_runs(args)
+    # After parsing: with these, a help text would take seconds.
+    from mmengine.dist import is_main_process
+
+    from drpca.engine.faults import TrainingDiverged, TrainingFailed
+    from drpca.engine.loop import Interrupted
+    from drpca.engine.runs import TrainingOptions, build_config, plan_runs, train_run
+    from drpca.engine.train import leave_process_group
+
+    options = {option.name: getattr(args, option.name) for option in fields(TrainingOptions)}
+    runs = plan_runs(
+        args.configs, args.model or (), args.dataset or (), args.seeds, TrainingOptions(**options)
+    )
     rows: list[dict[str, Any]] = []
     codes = []
     for number, run in enumerate(runs, start=1):
@@ -159,15 +162,13 @@ def main(argv: list[str] | None = None) -> int:
         row: dict[str, Any] = {'run': title, 'state': 'failed'}
         rows.append(row)
         if is_main_process():
-            print(
-                f'[{number}/{len(runs)}] {title}: {run.config} -> {run.work_dir(args.work_dir)}', flush=True
-            )
+            print(f'[{number}/{len(runs)}] {title}: {run.config} -> {run.folder.path}', flush=True)
         try:
-            config = build_config(run, args)
             if args.dry_run:
+                build_config(run)
                 row['state'] = 'planned'
-                continue
-            row.update(train(config, resume=args.resume), state='done')
+            else:
+                row.update(vars(train_run(run, args.resume)), state='done')
         except Interrupted:
             row['state'] = 'interrupted'
             print(f'Saved. Go on with: {_resume_command(argv)}', file=sys.stderr)
@@ -178,20 +179,15 @@ def main(argv: list[str] | None = None) -> int:
             codes.append(EXIT_USAGE)
         except TrainingFailed as error:
             print(f'error: {title}: {error}', file=sys.stderr)
-            if (run.work_dir(args.work_dir) / LAST).exists() and not isinstance(error, TrainingDiverged):
+            if run.folder.last.exists() and not isinstance(error, TrainingDiverged):
                 print(f'Go on with: {_resume_command(argv)}', file=sys.stderr)
             codes.append(EXIT_FAILED)
         except Exception:
             # A failure in one run does not stop the others; this one is ours to mend, so it shows whole.
             traceback.print_exc()
             codes.append(EXIT_FAILED)
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
     main_process = is_main_process()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # What is left of the networks holds on to the group, whose threads end a process that just ends with them.
-        gc.collect()
-        torch.distributed.destroy_process_group()
+    leave_process_group()
     if main_process:
         if not args.dry_run:
             chosen = 'after the last epoch' if args.final else 'selected on the validation split'

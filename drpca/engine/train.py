@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -150,6 +151,14 @@ def _save_memory_and_time(runner: DetectionRunner) -> None:
                 'with --accumulate.'
             )
         network.checkpoint_stages = True
+
+
+def leave_process_group() -> None:
+    """Ends what ``--launcher`` began; called after the last training of a process."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # What is left of the networks holds on to the group, whose threads end a process that just ends with them.
+        gc.collect()
+        torch.distributed.destroy_process_group()
 
 
 def _quieten() -> None:

@@ -36,8 +36,8 @@ def plan(found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequ
     """What there is and what would be done, a line per training or scoring."""
     lines = []
     for contender in found:
-        for run, folder in zip(contender.runs, contender.folders):
-            state, done = folder.state, len(folder.log())
+        for run in contender.runs:
+            state, done = run.folder.state, len(run.folder.log())
             what = {'done': 'there', 'resume': f'resume after epoch {done}', 'train': 'to do'}[state]
             maps = '-'
             if state == 'done':

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 from mmengine.config import Config
 
 from drpca.cards import CLASSICAL, metafile_path, read_card
-from drpca.cli import train as train_command
 from drpca.config import (
     config_folder,
     config_for,
@@ -28,7 +28,6 @@ from drpca.inference.mappers import is_baseline
 from drpca.leaderboard.rows import Cost, Kind, Row
 from drpca.names import simplify
 from drpca.registry import MODELS
-from drpca.run_folder import RunFolder
 from drpca.studies.speed import count_gflop, count_parameters
 
 
@@ -43,7 +42,6 @@ class Contender:
         weights: File of published weights.
         options: Changed keys of the config.
         runs: Trainings, one per seed.
-        training: Parsed options of ``run_configs.py`` for them.
     """
 
     kind: Kind
@@ -52,7 +50,6 @@ class Contender:
     weights: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
     runs: tuple[engine_runs.Run, ...] = ()
-    training: argparse.Namespace = field(default_factory=argparse.Namespace)
 
     @property
     def name(self) -> str:
@@ -65,11 +62,6 @@ class Contender:
         folder = self.config.resolve().parent
         described = folder.parent == config_folder().resolve() and (folder / 'metafile.yml').is_file()
         return folder.name if described else ''
-
-    @property
-    def folders(self) -> list[RunFolder]:
-        """Folders of the trainings."""
-        return [RunFolder(run.work_dir(self.training.work_dir)) for run in self.runs]
 
 
 def classical_methods(paper: bool = False) -> dict[str, Path]:
@@ -111,14 +103,13 @@ def _contender(name: str, dataset: str, args: argparse.Namespace) -> Contender:
         if simplify(name.replace('+', 'plus')) not in map(simplify, list_models()):
             raise unknown_name('method', name, [*list_models(), *classical_methods()])
         path = config_for(name, dataset)
-        chosen = ['--model', name, '--dataset', dataset]
+        what: dict[str, Any] = {'models': [name], 'datasets': [dataset]}
     else:
-        chosen = [str(path), '--dataset', dataset]
+        what = {'configs': [path], 'datasets': [dataset]}
     if _own_dataset(path) == dataset:
-        chosen = [str(path)]
-    training = train_command.build_parser().parse_args([*chosen, *_training_options(args)])
-    runs = tuple(engine_runs.plan_runs(training))
-    return Contender('trained', path, dataset, None, training.cfg_options, runs, training)
+        what = {'configs': [path]}
+    runs = engine_runs.plan_runs(**what, seeds=args.seeds, options=_training_options(args))
+    return Contender('trained', path, dataset, None, args.cfg_options, tuple(runs))
 
 
 def _own_dataset(config: Path) -> str | None:
@@ -126,14 +117,9 @@ def _own_dataset(config: Path) -> str | None:
     return canonical_name(loader.dataset.dataset) if loader else None
 
 
-def _training_options(args: argparse.Namespace) -> list[str]:
-    options = ['--seeds', *map(str, args.seeds), '--work-dir', args.work_dir]
-    for flag, value in (
-        ('--epochs', args.epochs), ('--log-test-every', args.log_test_every), ('--data-root', args.data_root),
-    ):  # fmt: skip
-        options += [] if value is None else [flag, str(value)]
-    options += ['--final'] * args.final + ['--fast'] * args.fast
-    return options + (['--cfg-options', *args.cfg_options] if args.cfg_options else [])
+def _training_options(args: argparse.Namespace) -> engine_runs.TrainingOptions:
+    names = ('data_root', 'work_dir', 'epochs', 'log_test_every', 'final', 'fast', 'cfg_options')
+    return engine_runs.TrainingOptions(**{name: getattr(args, name) for name in names})
 
 
 def _weights(text: str, args: argparse.Namespace) -> Contender:
@@ -151,8 +137,7 @@ def _weights(text: str, args: argparse.Namespace) -> Contender:
             f'--weights {text}: the config is of {own}, which is not among --dataset {" ".join(asked)}; name a '
             'config of that data set, or score it on others with tools/cross_dataset.py.'
         )
-    options = train_command.build_parser().parse_args(_training_options(args)).cfg_options
-    return Contender('weights', path, own, weights, options)
+    return Contender('weights', path, own, weights, args.cfg_options)
 
 
 def config_of(contender: Contender | Row) -> Config:
@@ -183,6 +168,11 @@ def method_name(contender: Contender, config: Config) -> str:
     return read_card(metafile_path(contender.model))['Name'] if contender.model else config.model.network.type
 
 
+def option_texts(options: Mapping[str, Any]) -> list[str]:
+    """``KEY=VALUE`` as ``--cfg-options`` takes them."""
+    return [f'{key}={value}'.replace(', ', ',') for key, value in options.items()]
+
+
 def command_of(contender: Contender, args: argparse.Namespace) -> str:
     """The shortest command that makes the row again."""
     parts = ['python tools/leaderboard.py']
@@ -196,7 +186,7 @@ def command_of(contender: Contender, args: argparse.Namespace) -> str:
         parts += [f'--epochs {args.epochs}'] if args.epochs else []
         parts += ['--final'] * args.final + ['--fast'] * args.fast
     if contender.kind != 'classical' and args.cfg_options:
-        parts.append(f'--cfg-options {" ".join(args.cfg_options)}')
+        parts.append(f'--cfg-options {" ".join(option_texts(args.cfg_options))}')
     parts += [f'--split {args.split}'] if args.split != 'test' else []
     parts += [f'--size {args.size}'] if args.size is not None else []
     return ' '.join(parts)

@@ -13,7 +13,6 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 
 import drpca
@@ -25,15 +24,14 @@ from drpca.datasets import Split, open_split
 from drpca.engine import runs as engine_runs
 from drpca.engine.faults import TrainingFailed
 from drpca.engine.loop import Interrupted
-from drpca.engine.train import train
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol
-from drpca.leaderboard.contenders import Contender, config_of
+from drpca.leaderboard.contenders import Contender, config_of, option_texts
 from drpca.leaderboard.rows import Cost, Run
 from drpca.registry import BASELINES
 from drpca.results.folder import ResultsFolder, saved_names
 from drpca.results.scoring import score_folder
-from drpca.run_folder import BEST, PUBLISHED, RunFolder
+from drpca.run_folder import BEST, PUBLISHED
 
 
 def complete_runs(contender: Contender, may_train: bool) -> list[Run]:
@@ -44,11 +42,11 @@ def complete_runs(contender: Contender, may_train: bool) -> list[Run]:
     Raises:
         Interrupted: Stopped by Ctrl-C; what was done is saved.
     """
-    return [_complete(contender, run, may_train) for run in contender.runs]
+    return [_complete(run, may_train) for run in contender.runs]
 
 
-def _complete(contender: Contender, run: engine_runs.Run, may_train: bool) -> Run:
-    folder = RunFolder(run.work_dir(contender.training.work_dir))
+def _complete(run: engine_runs.Run, may_train: bool) -> Run:
+    folder = run.folder
     state = folder.state
     try:
         if state != 'done':
@@ -56,8 +54,8 @@ def _complete(contender: Contender, run: engine_runs.Run, may_train: bool) -> Ru
                 what = 'not trained' if state == 'train' else f'stopped after epoch {len(folder.log())}'
                 return Run(run.seed, 'missing', f'{folder.path}: {what}')
             print(f'{state} {run.name} seed {run.seed} -> {folder.path}', flush=True)
-            train(engine_runs.build_config(run, contender.training), resume=state == 'resume')
-        return _describe(contender, run, folder)
+            engine_runs.train_run(run, resume=state == 'resume')
+        return _describe(run)
     except (UserError, TrainingFailed) as error:
         return Run(run.seed, 'failed', str(error))
     except Interrupted:
@@ -65,20 +63,17 @@ def _complete(contender: Contender, run: engine_runs.Run, may_train: bool) -> Ru
     except Exception as error:
         traceback.print_exc()  # ours to mend, so it shows whole; the other runs go on
         return Run(run.seed, 'failed', f'{type(error).__name__}: {error}')
-    finally:
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
-def _describe(contender: Contender, run: engine_runs.Run, folder: RunFolder) -> Run:
+def _describe(run: engine_runs.Run) -> Run:
     """A run that is done, from its files.
 
     Raises:
         UserError: A file is missing or damaged, or the run was made with other options than those given now.
     """
-    summary, log = folder.summary(), folder.log()
-    checkpoint = folder.path / Path(summary.get('checkpoint', BEST)).name
-    _check_same_training(contender, run, checkpoint)
+    summary, log = run.folder.summary(), run.folder.log()
+    checkpoint = run.folder.path / Path(summary.get('checkpoint', BEST)).name
+    _check_same_training(run, checkpoint)
     return Run(
         run.seed,
         checkpoint=str(checkpoint),
@@ -98,7 +93,7 @@ _SPEED = {
 }  # fmt: skip
 
 
-def _check_same_training(contender: Contender, run: engine_runs.Run, checkpoint: Path) -> None:
+def _check_same_training(run: engine_runs.Run, checkpoint: Path) -> None:
     """Refuses to show a run of other options, or of 50 epochs as one of 400.
 
     Raises:
@@ -108,7 +103,7 @@ def _check_same_training(contender: Contender, run: engine_runs.Run, checkpoint:
     if saved is None:
         return
     was = dict(_leaves(read_config(saved, checkpoint)))
-    asked = dict(_leaves(engine_runs.build_config(run, contender.training)))
+    asked = dict(_leaves(engine_runs.build_config(run)))
     for key in sorted(was.keys() | asked.keys(), key=lambda key: (not key.startswith('train_cfg'), key)):
         if was.get(key) != asked.get(key):
             raise UserError(
@@ -191,7 +186,7 @@ def task_of(contender: Contender, run: Run, args: argparse.Namespace, protocols:
         identity['sha256'] = run.checkpoint_sha256
         label += '_published' if contender.weights else f'_seed_{run.seed}'
         if contender.weights and args.cfg_options:
-            arguments += ['--cfg-options', *args.cfg_options]
+            arguments += ['--cfg-options', *option_texts(args.cfg_options)]
     arguments += [] if args.size is None else ['--size', str(args.size)]
     arguments += ['--data-root', str(args.data_root)] if args.data_root else []
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]

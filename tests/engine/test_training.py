@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 import torch
 
+import drpca
 from drpca.cli import train as train_command
 from drpca.datasets.synthetic import generate_dataset
+from drpca.errors import UserError
 from tests.support import ROOT
 
 SMALL = [
@@ -89,6 +91,24 @@ def test_a_run_leaves_what_the_readme_says(reference: Path) -> None:
     assert summary['best'] == max(line['val/IoU'] for line in lines)
     assert set(summary['test']) >= {'IoU', 'nIoU', 'F1', 'Pd', 'Fa', 'drpca/IoU', 'rpcanet/Fa'}
     assert load(folder / 'best.pth').keys() == {'meta', 'state_dict'}
+
+
+def test_training_is_a_function(data_root: Path, reference: Path, tmp_path: Path) -> None:
+    """The same run as the command's, and what comes back."""
+    options: dict[str, Any] = {
+        'data_root': data_root, 'work_dir': tmp_path, 'epochs': 2, 'batch_size': 2, 'workers': 0, 'ema': 0.01,
+        'cfg_options': {key: int(value) for key, value in (option.split('=') for option in SMALL)},
+    }  # fmt: skip
+    result = drpca.train(model='rpcanet_plus', dataset='synthetic', **options)
+    assert result.folder.path == run_folder(tmp_path)
+    assert {**result.folder.summary(), 'folder': result.folder} == vars(result)
+    assert_same_run(reference, tmp_path)
+    with pytest.raises(UserError, match='already holds a run'):
+        drpca.train('rpcanet_plus_synthetic', **options)
+    with pytest.raises(UserError, match='Give a config, or model and dataset'):
+        drpca.train(model='rpcanet_plus', **options)
+    with pytest.raises(TypeError, match='epoch'):
+        drpca.train('rpcanet_plus_synthetic', epoch=3)
 
 
 def test_the_test_split_is_scored_with_the_selected_weights(

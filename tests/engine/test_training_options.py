@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from drpca.cli import train as train_command
 from drpca.config import find_config, load_config
 from drpca.datasets.synthetic import generate_dataset
+from drpca.engine.runs import TrainingOptions, build_config, plan_runs
 from drpca.errors import UserError
 
 CONFIG = 'rpcanet_plus_synthetic'
@@ -53,8 +55,6 @@ def arguments(data_root: Path, work: Path, *more: str, config: str = CONFIG) -> 
         ('default_hooks.checkpoint.monitor=F2', "Unknown validation figure (monitor) 'F2'"),
         ('size=64', 'size only helps to write the config'),
         ('train_cfg.max_epoch.x=3', "Unknown config key 'train_cfg.max_epoch'"),
-        ('randomness.seed=7', '--cfg-options randomness is set for every run: give --seeds'),
-        ('work_dir=here', 'give --work-dir'),
     ],
 )
 def test_bad_config_values(
@@ -71,20 +71,51 @@ def test_bad_config_values(
 @pytest.mark.parametrize(
     ('options', 'expected'),
     [
-        (['--clip-grad', '-1'], '--clip-grad must be above 0'),
-        (['--clip-grad', '0'], '--clip-grad must be above 0'),
-        (['--patience', '0'], '--patience must be at least 1'),
-        (['--ema', '2'], '--ema must lie between 0 and 1'),
-        (['--workers', '-1'], '--workers must be at least 0'),
-        (['--seeds', '-1'], '--seeds: expected different whole numbers'),
-        (['--seeds', '0', '0'], '--seeds: expected different whole numbers'),
+        ({'clip_grad': -1}, '--clip-grad must be above 0, got -1'),
+        ({'clip_grad': 'high'}, "--clip-grad must be a number, got 'high'"),
+        ({'patience': 0}, '--patience must be at least 1, got 0'),
+        ({'epochs': 2.5}, '--epochs must be a whole number, got 2.5'),
+        ({'batch_size': True}, '--batch-size must be a whole number'),
+        ({'ema': 2}, '--ema must lie between 0 and 1, got 2'),
+        ({'workers': -1}, '--workers must be at least 0, got -1'),
+        ({'amp': 'fp8'}, "Unknown precision (--amp) 'fp8'. Did you mean 'fp16'?"),
+        ({'launcher': 'torchrun'}, "Unknown launcher 'torchrun'"),
+        ({'cfg_options': ['a=1']}, "--cfg-options: expected dotted keys and values, got ['a=1']"),
+        ({'cfg_options': {'randomness.seed': 7}}, 'randomness is set for every run: give --seeds'),
+        ({'cfg_options': {'work_dir': 'here'}}, 'give --work-dir'),
     ],
 )
-def test_bad_options(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, options: list[str], expected: str
-) -> None:
-    assert train_command.main(arguments(data_root, tmp_path, *options)) == 2
-    assert expected in capsys.readouterr().err
+def test_bad_options(options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(UserError) as error:
+        TrainingOptions(**options)
+    assert expected in str(error.value)
+
+
+@pytest.mark.parametrize('seeds', [[-1], [0, 0], ['a']])
+def test_bad_seeds(seeds: list[Any]) -> None:
+    with pytest.raises(UserError, match='--seeds: expected different whole numbers from 0 on, got'):
+        plan_runs([CONFIG], seeds=seeds)
+
+
+def test_bad_options_of_the_command(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert train_command.main(arguments(data_root, tmp_path, '--clip-grad', '-1')) == 2
+    assert capsys.readouterr().err == 'error: --clip-grad must be above 0, got -1.\n'
+
+
+def test_names_and_folders_of_runs(data_root: Path) -> None:
+    options = TrainingOptions(data_root=data_root, work_dir='runs', final=True)
+    runs = plan_runs(
+        models=['RPCANet+', 'lrrnet'], datasets=['synthetic', 'mine'], seeds=[0, 3], options=options
+    )
+    names = ('rpcanet_plus_synthetic', 'rpcanet_plus_mine', 'lrrnet_synthetic', 'lrrnet_mine')
+    assert [run.folder.path for run in runs] == [
+        Path('runs', f'{name}_final', f'seed_{seed}') for name in names for seed in (0, 3)
+    ]
+    (run,) = plan_runs(['rpcanet_sirstv1'], datasets=['IRSTD-1k'])
+    assert run.folder.path == Path('checkpoints', 'rpcanet_sirstv1_on_irstd1k', 'seed_0')
+    assert [run.name for run in plan_runs(options=options)] == ['drpcanet_synthetic_final']
+    with pytest.raises(UserError, match='not both'):
+        plan_runs(['rpcanet_sirstv1'], ['rpcanet'])
 
 
 def test_an_option_without_a_value(capsys: pytest.CaptureFixture) -> None:
@@ -136,11 +167,9 @@ def test_averaging_changes_no_training_loss(data_root: Path, tmp_path: Path) -> 
     assert own[-1]['val/AUC'] != other[-1]['val/AUC']
 
 
-def test_averages_count_updates_when_batches_are_accumulated(data_root: Path, tmp_path: Path) -> None:
-    args = arguments(data_root, tmp_path, '--accumulate', '2', config=f'{CONFIG}_best')
-    parsed = train_command.build_parser().parse_args(args)
-    (run,) = train_command.plan_runs(parsed)
-    (hook,) = [h for h in train_command.build_config(run, parsed).custom_hooks if h['type'] == 'EMAHook']
+def test_averages_count_updates_when_batches_are_accumulated(data_root: Path) -> None:
+    (run,) = plan_runs([f'{CONFIG}_best'], options=TrainingOptions(data_root=data_root, accumulate=2))
+    (hook,) = [hook for hook in build_config(run).custom_hooks if hook['type'] == 'EMAHook']
     assert (hook['interval'], hook['gamma']) == (2, 20)
 
 

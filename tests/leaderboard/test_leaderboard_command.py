@@ -101,7 +101,7 @@ def test_trains_scores_and_tabulates(trained: Path) -> None:
 
 
 def test_nothing_is_done_twice(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(R, 'train', never)
+    monkeypatch.setattr(R.engine_runs, 'train_run', never)
     monkeypatch.setattr(R.infer, 'main', never)
     args = [*TWO_SEEDS, '--maps', str(trained / 'maps'), '--json', 'table.json']
     assert leaderboard.main(args) == 0
@@ -130,22 +130,22 @@ def test_half_a_run_is_resumed_and_a_missing_one_trained(
     runs = workplace / 'checkpoints' / CONFIG
     (runs / 'seed_0' / 'summary.json').unlink()
     shutil.rmtree(runs / 'seed_1')
-    real, calls = R.train, []
+    real, calls = R.engine_runs.train_run, []
 
-    def interrupted(config: Any, resume: bool) -> Any:
-        calls.append((config.randomness.seed, resume))
+    def interrupted(run: Any, resume: bool) -> Any:
+        calls.append((run.seed, resume))
         raise Interrupted('last.pth')
 
-    monkeypatch.setattr(R, 'train', interrupted)
+    monkeypatch.setattr(R.engine_runs, 'train_run', interrupted)
     args = [*TWO_SEEDS, '--json', 'table.json']
     assert leaderboard.main(args) == 130
     assert not Path('table.json').exists(), 'half a table takes nobody in'
 
-    def counted(config: Any, resume: bool) -> Any:
-        calls.append((config.randomness.seed, resume))
-        return real(config, resume)
+    def counted(run: Any, resume: bool) -> Any:
+        calls.append((run.seed, resume))
+        return real(run, resume)
 
-    monkeypatch.setattr(R, 'train', counted)
+    monkeypatch.setattr(R.engine_runs, 'train_run', counted)
     assert leaderboard.main(args) == 0
     assert calls == [(0, True), (0, True), (1, False)]
     assert rows_of()[0]['seeds'] == [0, 1]
@@ -156,10 +156,10 @@ def test_a_failed_run_is_marked_and_the_others_go_on(
 ) -> None:
     shutil.rmtree(workplace / 'checkpoints' / CONFIG / 'seed_0')
 
-    def diverged(config: Any, resume: bool) -> Any:
+    def diverged(run: Any, resume: bool) -> Any:
         raise TrainingDiverged('the loss became NaN in epoch 1')
 
-    monkeypatch.setattr(R, 'train', diverged)
+    monkeypatch.setattr(R.engine_runs, 'train_run', diverged)
     assert leaderboard.main([*TWO_SEEDS, '--json', 'table.json', '--markdown', 'table.md']) == 1
     (row,) = rows_of()
     assert row['seeds'] == [1]
@@ -187,7 +187,7 @@ def test_a_method_that_breaks_does_not_stop_the_others(
 
 
 def test_no_train_marks_what_is_missing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(R, 'train', never)
+    monkeypatch.setattr(R.engine_runs, 'train_run', never)
     shutil.rmtree(workplace / 'checkpoints' / CONFIG / 'seed_1')
     assert leaderboard.main([*TWO_SEEDS, '--no-train', '--json', 'table.json']) == 0
     assert [run['state'] for run in rows_of()[0]['runs']] == ['done', 'missing']
@@ -275,7 +275,7 @@ def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.C
 
 
 def test_dry_run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(R, 'train', never)
+    monkeypatch.setattr(R.engine_runs, 'train_run', never)
     monkeypatch.setattr(R.infer, 'main', never)
     (workplace / 'checkpoints' / CONFIG / 'seed_1' / 'summary.json').unlink()
     assert leaderboard.main([CONFIG, 'tophat', *SMALL, '--seeds', '0', '1', '2', '--dry-run']) == 0
