@@ -13,16 +13,15 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from drpca.evaluation import bootstrap as compare
-from drpca.evaluation import functional
+from drpca.evaluation import bootstrap, functional
 from drpca.evaluation import target_rows as T
 from drpca.evaluation.curves import CurveCounts
 from drpca.evaluation.functional import pixel_scores
 from drpca.evaluation.metrics import ImageRecord
 from drpca.reports import tables
-from drpca.reports.pictures import gallery, stage_gallery
+from drpca.reports.gallery import gallery, stage_gallery
 from drpca.reports.svg_charts import Axis, Line, legend_style, line_chart, log_axis
-from drpca.results.scoring import Analysis, Score
+from drpca.results.scoring import Score, ScoreAnalysis
 from drpca.version import __version__
 
 _FIGURES = (*tables.PERCENT, 'Fa', 'AUC')
@@ -112,7 +111,7 @@ def _difference_cells(
     first: Sequence[ImageRecord], second: Sequence[ImageRecord], protocol: str
 ) -> list[dict[str, Any]]:
     cells = []
-    for key, difference in compare.paired_bootstrap(first, second, protocol).items():
+    for key, difference in bootstrap.paired_bootstrap(first, second, protocol).items():
         factor = 1e6 if key == 'Fa' else 100
         better = (difference.value < 0) == (key == 'Fa')
         value, low, high = (v * factor for v in (difference.value, difference.low, difference.high))
@@ -130,12 +129,12 @@ def _seeds(scores: Sequence[Score]) -> list[dict[str, Any]]:
     """Mean and deviation over folders whose names differ in the seed alone."""
     groups: dict[tuple[str, str, str], list[Score]] = {}
     for score in scores:
-        key = (compare.seed_group(str(score.folder.path)), score.split.dataset, score.split.split)
+        key = (bootstrap.seed_group(str(score.folder.path)), score.split.dataset, score.split.split)
         groups.setdefault(key, []).append(score)
     rows = []
     for (name, *_), members in groups.items():
         for protocol in members[0].protocols if len(members) > 1 else ():
-            spread = compare.mean_and_deviation([member.figures[protocol.name] for member in members])
+            spread = bootstrap.mean_and_deviation([member.figures[protocol.name] for member in members])
             cells = [' ± '.join(tables.shown(key, value) for value in spread[key]) for key in _FIGURES]
             rows.append(
                 {
@@ -167,7 +166,7 @@ def _image_rows(score: Score) -> list[dict[str, Any]]:
     return rows
 
 
-def _breakdown(score: Score, analysis: Analysis) -> dict[str, Any]:
+def _breakdown(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
     clutter = T.clutter_summary(analysis.targets)
     errors = [row.centroid_error for row in analysis.targets if row.hit]
     return {
@@ -191,7 +190,7 @@ def _bins(bins: list[T.Bin]) -> list[tuple[str, int, str]]:
 # Curves
 
 
-def _charts(scores: Sequence[Score], analyses: Sequence[Analysis]) -> list[dict[str, str]]:
+def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[dict[str, str]]:
     froc, precision_recall, sweep, published = [], [], [], []
     for style, (score, analysis) in enumerate(zip(scores, analyses)):
         name, curves = str(score.folder.path), analysis.curves
@@ -233,7 +232,7 @@ def _charts(scores: Sequence[Score], analyses: Sequence[Analysis]) -> list[dict[
     ]
 
 
-def _own_threshold(analysis: Analysis) -> tuple[int | None, str]:
+def _own_threshold(analysis: ScoreAnalysis) -> tuple[int | None, str]:
     """The point of the curves that the figures stand for: none if the maps were normalised."""
     threshold = analysis.protocol.threshold
     if analysis.protocol.binarisation == 'max':

@@ -29,7 +29,7 @@ FiguresByProtocol = dict[str, dict[str, float]]
 
 
 @dataclass
-class Analysis:
+class ScoreAnalysis:
     """What lies behind the figures of one protocol.
 
     Attributes:
@@ -75,7 +75,7 @@ class Score:
     protocols: list[Protocol]
     figures: FiguresByProtocol
     records: dict[str, list[ImageRecord]]
-    analysis: Analysis | None = None
+    analysis: ScoreAnalysis | None = None
     threshold_from: tuple[ResultsFolder, Split] | None = None
 
 
@@ -149,7 +149,7 @@ def score_folder(
     images = open_split(dataset or folder.dataset, split or folder.split, data_root)
     if threshold_from is not None:
         _refuse_same_images(threshold_from[1], images)
-    analysis = Analysis(protocols[0]) if analyse else None
+    analysis = ScoreAnalysis(protocols[0]) if analyse else None
 
     def cases() -> Iterator[Case]:
         for case in iterate_cases(folder, images, allow_partial):

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from drpca.studies.corruptions import KINDS
 from drpca.studies.decomposition import GRID, Measurement
-from drpca.studies.robustness import Result
+from drpca.studies.robustness import CorruptionScore
 from drpca.visualization.charts import COLOURS, line_style, panel_grid
 
 
-def robustness_figure(results: Sequence[Result], protocol: str, key: str) -> Figure:
+def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: str) -> Figure:
     """A figure against the strength of each kind of disturbance, clean frames at 0, a line per detector.
 
     Args:

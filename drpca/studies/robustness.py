@@ -26,7 +26,7 @@ MEAN = 'mean of the disturbed'
 
 
 @dataclass(frozen=True)
-class Result:
+class CorruptionScore:
     """One detector under one disturbance.
 
     Attributes:
@@ -48,7 +48,7 @@ def score_corrupted(
     corruptions: Sequence[Corruption],
     protocols: Sequence[Protocol],
     seed: int = 0,
-) -> Iterator[Result]:
+) -> Iterator[CorruptionScore]:
     """Scores a detector on clean frames, then under each disturbance.
 
     Args:
@@ -64,16 +64,16 @@ def score_corrupted(
         UserError: An image or a mask is unreadable.
     """
     clean = score_split(mapper, split, names, protocols, lambda frame, name: eight_bit(frame))
-    yield Result(detector, None, clean)
+    yield CorruptionScore(detector, None, clean)
     for corruption in corruptions:
 
         def change(frame: np.ndarray, name: str, corruption: Corruption = corruption) -> np.ndarray:
             return corruption.apply(frame, name, seed)
 
-        yield Result(detector, corruption, score_split(mapper, split, names, protocols, change))
+        yield CorruptionScore(detector, corruption, score_split(mapper, split, names, protocols, change))
 
 
-def mean_corrupted(results: Sequence[Result], detector: str, protocol: str) -> dict[str, float]:
+def mean_corrupted(results: Sequence[CorruptionScore], detector: str, protocol: str) -> dict[str, float]:
     """Mean over the kinds of the mean over each kind's levels, so that a kind with more levels weighs no more.
 
     Undefined figures are left out.
@@ -91,7 +91,7 @@ def mean_corrupted(results: Sequence[Result], detector: str, protocol: str) -> d
     return means
 
 
-def rows(results: Sequence[Result], protocol: str) -> list[list[str]]:
+def rows(results: Sequence[CorruptionScore], protocol: str) -> list[list[str]]:
     """Cells under ``HEADER``: disturbance by disturbance, the detectors one below the other."""
     detectors = list(dict.fromkeys(result.detector for result in results))
     clean = {r.detector: r.figures[protocol] for r in results if r.corruption is None}
@@ -120,14 +120,18 @@ def heading(split: Split, images: int, protocol: Protocol) -> str:
     return f'{split.dataset} {split.split}, {images} of {len(split)} images, {name} ({", ".join(rest)})'
 
 
-def as_text(results: Sequence[Result], split: Split, images: int, protocols: Sequence[Protocol]) -> str:
+def as_text(
+    results: Sequence[CorruptionScore], split: Split, images: int, protocols: Sequence[Protocol]
+) -> str:
     """One aligned table per protocol."""
     return '\n\n'.join(
         f'{heading(split, images, p)}\n{text_table(HEADER, rows(results, p.name), left=2)}' for p in protocols
     )
 
 
-def as_markdown(results: Sequence[Result], split: Split, images: int, protocols: Sequence[Protocol]) -> str:
+def as_markdown(
+    results: Sequence[CorruptionScore], split: Split, images: int, protocols: Sequence[Protocol]
+) -> str:
     """One Markdown table per protocol."""
     return '\n'.join(
         f'**{heading(split, images, p)}**\n\n{markdown_table(HEADER, rows(results, p.name), left=2)}'
@@ -135,7 +139,7 @@ def as_markdown(results: Sequence[Result], split: Split, images: int, protocols:
     )
 
 
-def as_json(results: Sequence[Result], protocols: Sequence[Protocol]) -> dict[str, Any]:
+def as_json(results: Sequence[CorruptionScore], protocols: Sequence[Protocol]) -> dict[str, Any]:
     """Plain ratios; undefined figures are null."""
     return {
         'protocols': [dataclasses.asdict(protocol) for protocol in protocols],

@@ -41,7 +41,7 @@ class RobustnessStudy:
     protocols: list[Protocol]
     seed: int
     detectors: dict[str, dict[str, Any]]
-    results: list[R.Result]
+    results: list[R.CorruptionScore]
     files: list[Path] = field(default_factory=list)
 
     def as_text(self) -> str:
@@ -118,7 +118,7 @@ def robustness(
         claim(folder, [file.name for file in files], overwrite)
     names = spread(images.names, limit)
 
-    results: list[R.Result] = []
+    results: list[R.CorruptionScore] = []
     passes = len(opened) * (len(disturbances) + 1)
     with tqdm(total=passes, unit='pass', disable=None if progress else True) as bar:
         for name, detector in opened.items():

@@ -128,7 +128,7 @@ def test_bad_corruptions(texts, message):
 
 def result(detector, corruption, iou):
     figures = {'IoU': iou, 'nIoU': iou, 'F1': iou, 'Pd': float('nan'), 'Fa': 1e-6}
-    return R.Result(detector, corruption, {'p': figures})
+    return R.CorruptionScore(detector, corruption, {'p': figures})
 
 
 RESULTS = [

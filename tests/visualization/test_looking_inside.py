@@ -13,7 +13,7 @@ from drpca.results.stage_pictures import StageFolder, read_index
 from drpca.studies import figures
 from drpca.studies.corruptions import Corruption
 from drpca.studies.decomposition import measure
-from drpca.studies.robustness import Result
+from drpca.studies.robustness import CorruptionScore
 from drpca.visualization import charts
 from drpca.visualization.panels import CAPTION_HEIGHT, GAP, decomposition_panel
 
@@ -88,7 +88,7 @@ def test_damaged_index(tmp_path, content):
 
 def robustness_results():
     def result(detector, corruption, iou):
-        return Result(detector, corruption, {'p': {'IoU': iou, 'Fa': 1e-5}})
+        return CorruptionScore(detector, corruption, {'p': {'IoU': iou, 'Fa': 1e-5}})
 
     levels = [None, Corruption('gaussian', 10), Corruption('gaussian', 30), Corruption('blur', 1)]
     return [

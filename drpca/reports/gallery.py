@@ -15,7 +15,7 @@ from drpca.evaluation.metrics import ImageCase
 from drpca.reports.tables import number
 from drpca.results import stage_pictures as stages
 from drpca.results.folder import Case
-from drpca.results.scoring import Analysis, Score
+from drpca.results.scoring import Score, ScoreAnalysis
 from drpca.visualization.panels import outline, side_by_side
 
 STAGE_PICTURES = 4
@@ -37,7 +37,7 @@ class _Event:
     text: str
 
 
-def gallery(score: Score, analysis: Analysis) -> dict[str, Any]:
+def gallery(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
     """The misses with the highest local SNR and the false alarms with the highest scores.
 
     Args:
@@ -107,7 +107,7 @@ def stage_gallery(score: Score) -> dict[str, Any] | None:
     return {**shown, 'figures': figures}
 
 
-def _figure(score: Score, analysis: Analysis, event: _Event) -> dict[str, str]:
+def _figure(score: Score, analysis: ScoreAnalysis, event: _Event) -> dict[str, str]:
     """The frame with the place marked, and the place in image and score map, as data URIs."""
     saved = Case(event.image, score.folder.read(event.image), score.split.read_mask(event.image))
     case = ImageCase(*saved.at(analysis.protocol.size), name=event.image)

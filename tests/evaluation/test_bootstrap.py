@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from drpca.errors import UserError
-from drpca.evaluation import Evaluator
-from drpca.evaluation import bootstrap as compare
+from drpca.evaluation import Evaluator, bootstrap
 
 
 def records(quality, count=30, seed=0, names=None):
@@ -26,15 +25,15 @@ def records(quality, count=30, seed=0, names=None):
 
 def test_interval_holds_the_difference_and_tells_better_from_equal():
     good, bad = records(0.95), records(0.4)
-    difference = compare.paired_bootstrap(bad.records, good.records, 'basicirstd')
+    difference = bootstrap.paired_bootstrap(bad.records, good.records, 'basicirstd')
     figures = [e.compute()['basicirstd'] for e in (bad, good)]
-    for key in compare.COMPARED:
+    for key in bootstrap.COMPARED:
         assert difference[key].value == pytest.approx(figures[1][key] - figures[0][key]), key
         assert difference[key].low <= difference[key].value <= difference[key].high, key
     assert difference['Pd'].clear
     assert difference['Pd'].value > 0
     assert not difference['Fa'].clear
-    same = compare.paired_bootstrap(good.records, good.records, 'basicirstd')
+    same = bootstrap.paired_bootstrap(good.records, good.records, 'basicirstd')
     assert all((d.value, d.low, d.high) == (0, 0, 0) for d in same.values())
 
 
@@ -44,24 +43,24 @@ def test_interval_is_that_of_plain_resampling():
     hits = np.array([[r.counts['basicirstd'].hits for r in part] for part in (bad, good)])
     drawn = [np.mean(np.diff(hits[:, rng.integers(0, 30, 30)], axis=0)) for _ in range(4000)]
     expected = np.quantile(drawn, [0.025, 0.975])
-    got = compare.paired_bootstrap(bad, good, 'basicirstd', draws=4000)['Pd']
+    got = bootstrap.paired_bootstrap(bad, good, 'basicirstd', draws=4000)['Pd']
     assert (got.low, got.high) == pytest.approx(expected.tolist(), abs=0.05)
 
 
 def test_order_of_the_images_does_not_matter_but_their_names_do():
     good, bad = records(0.9).records, records(0.5).records
-    forth = compare.paired_bootstrap(bad, good, 'basicirstd')
-    assert forth == compare.paired_bootstrap(bad, good[::-1], 'basicirstd')
+    forth = bootstrap.paired_bootstrap(bad, good, 'basicirstd')
+    assert forth == bootstrap.paired_bootstrap(bad, good[::-1], 'basicirstd')
     with pytest.raises(UserError, match='same images'):
-        compare.paired_bootstrap(bad, good[1:], 'basicirstd')
+        bootstrap.paired_bootstrap(bad, good[1:], 'basicirstd')
     with pytest.raises(UserError, match='same images'):
-        compare.paired_bootstrap([], [], 'basicirstd')
+        bootstrap.paired_bootstrap([], [], 'basicirstd')
 
 
 def test_undefined_figures_stay_undefined():
     evaluator = Evaluator(['basicirstd'])
     evaluator.update(np.zeros((8, 8)), np.zeros((8, 8)), 'a')
-    difference = compare.paired_bootstrap(evaluator.records, evaluator.records, 'basicirstd')
+    difference = bootstrap.paired_bootstrap(evaluator.records, evaluator.records, 'basicirstd')
     assert math.isnan(difference['Pd'].value)
     assert math.isnan(difference['IoU'].low)
     assert difference['Fa'].value == 0
@@ -76,15 +75,15 @@ def test_undefined_figures_stay_undefined():
     ],
 )
 def test_seeds_are_grouped(first, second):
-    assert compare.seed_group(first) == compare.seed_group(second)
+    assert bootstrap.seed_group(first) == bootstrap.seed_group(second)
 
 
 def test_other_names_are_not_grouped():
     names = ['runs/rpcanet', 'runs/drpcanet', 'seedling/a', 'out/SIRSTv1', 'out/SIRSTv2']
-    assert len({compare.seed_group(name) for name in names}) == len(names)
+    assert len({bootstrap.seed_group(name) for name in names}) == len(names)
 
 
 def test_mean_and_deviation_over_runs():
-    spread = compare.mean_and_deviation([{'IoU': 0.7}, {'IoU': 0.8}, {'IoU': 0.9}])
+    spread = bootstrap.mean_and_deviation([{'IoU': 0.7}, {'IoU': 0.8}, {'IoU': 0.9}])
     assert spread['IoU'] == pytest.approx((0.8, 0.1))
-    assert math.isnan(compare.mean_and_deviation([{'IoU': 0.7}])['IoU'][1])
+    assert math.isnan(bootstrap.mean_and_deviation([{'IoU': 0.7}])['IoU'][1])
