@@ -1,17 +1,29 @@
 from .checkpoint import load_weights
+from .datasets.check import check_datasets
+from .datasets.synthetic import generate_dataset
+from .engine.publish import publish
 from .engine.runs import train
 from .inference.detector import Detector
+from .inference.export import export
 from .studies.cross_dataset import cross_dataset
 from .studies.decomposition_study import analyse_decomposition
 from .studies.robustness_study import robustness
+from .studies.speed import benchmark
+from .studies.training_speed import benchmark_training
 from .studies.visualize_stages import visualize_stages
 
 __version__: str
 __all__ = [
     'Detector',
     'analyse_decomposition',
+    'benchmark',
+    'benchmark_training',
+    'check_datasets',
     'cross_dataset',
+    'export',
+    'generate_dataset',
     'load_weights',
+    'publish',
     'robustness',
     'train',
     'visualize_stages',

@@ -6,15 +6,12 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
-
 from drpca.cli.common import command_parser, guarded
-from drpca.config import config_for, default_models, load_config
 from drpca.errors import UserError
 from drpca.registry import network_names
-from drpca.studies.speed import Result, measure
+from drpca.studies.speed import benchmark
 from drpca.studies.speed_report import plot_tradeoff, to_markdown, write_json
-from drpca.studies.variants import BASELINE, VARIANTS, default_variants
+from drpca.studies.variants import BASELINE, VARIANTS
 
 EXAMPLES = """\
   python tools/benchmark.py
@@ -70,11 +67,6 @@ def read_scores(path: str) -> dict[str, float]:
         ) from None
 
 
-def _default_networks() -> list[str]:
-    configs = [load_config(config_for(model, 'SIRSTv1')) for model in default_models('compare')]
-    return [config.model.network.type for config in configs]
-
-
 @guarded
 def main(argv: list[str] | None = None) -> int:
     """Entry point."""
@@ -82,25 +74,18 @@ def main(argv: list[str] | None = None) -> int:
     if (args.plot is None) != (args.scores is None):
         raise UserError('--plot and --scores belong together.')
     scores = read_scores(args.scores) if args.scores else {}
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.device.startswith('cuda') and not torch.cuda.is_available():
-        raise UserError(f'--device {args.device}: no GPU here.')
-    results: list[Result] = []
-    for name in network_names() if args.all else args.networks or _default_networks():
-        for size in args.sizes:
-            for batch in args.batches:
-                results += measure(
-                    name,
-                    args.variants or default_variants(args.device),
-                    size=size,
-                    batch=batch,
-                    device=args.device,
-                    repetitions=args.repetitions,
-                    warm_up=args.warm_up,
-                    baseline=args.baseline,
-                    memory=args.memory,
-                )
+    results = benchmark(
+        network_names() if args.all else args.networks or None,
+        variants=args.variants,
+        baseline=args.baseline,
+        sizes=args.sizes,
+        batches=args.batches,
+        device=args.device,
+        threads=args.threads,
+        repetitions=args.repetitions,
+        warm_up=args.warm_up,
+        memory=args.memory,
+    )
     table = to_markdown(results)
     print(table, end='')
     if args.markdown:

@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import json
-import tempfile
-from dataclasses import asdict, replace
 from pathlib import Path
 
-import torch
-
 from drpca.cli.common import EXIT_FAILED, command_parser, guarded, write_file
-from drpca.config import default_models
-from drpca.datasets.synthetic import generate_dataset
-from drpca.errors import UserError
-from drpca.studies.training_speed import (
-    PUBLISHED,
-    TOLERANCE,
-    Data,
-    Result,
-    difference,
-    levers,
-    measure,
-    to_markdown,
-)
+from drpca.studies.training_speed import TOLERANCE, benchmark_training
 
 EXAMPLES = """\
   python tools/benchmark_training.py
@@ -65,54 +48,26 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; 1 if float32 losses differ from those of the published way."""
     args = build_parser().parse_args(argv)
-    try:
-        device = torch.device(args.device or ('cuda' if torch.cuda.is_available() else 'cpu'))
-    except RuntimeError:
-        raise UserError(f'--device {args.device}: expected cpu, cuda or cuda:N.') from None
-    gpu = device.type == 'cuda'
-    if gpu and not torch.cuda.is_available():
-        raise UserError(f'--device {args.device}: no GPU here.')
-    if args.graphs and not gpu:
-        raise UserError('--graphs needs a GPU.')
-    defaults = {'size': 256 if gpu else 128, 'batch': 8 if gpu else 4, 'steps': 40 if gpu else 2}
-    size, batch, steps = (getattr(args, key) or value for key, value in defaults.items())
-    if min(size, batch, steps, args.repetitions) < 1:
-        raise UserError('--size, --batch, --steps and --repetitions must be at least 1.')
-    if args.threads is not None:
-        if args.threads < 1:
-            raise UserError(f'--threads must be at least 1, got {args.threads}.')
-        torch.set_num_threads(args.threads)
-    added = [way for way in levers(device) if args.graphs or not way.graphs]
-    ways = [PUBLISHED, *(added if args.levers else [replace(added[-1], name='here (--fast)')])]
-    results: list[Result] = []
-    differences: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        if args.dataset is None:
-            generate_dataset(folder, num_train=max(3 * batch, 24), num_test=8, size=256)
-        data = Data(
-            args.dataset or 'synthetic', args.data_root if args.dataset else folder, size, batch, device
-        )
-        for network in args.networks or default_models('compare'):
-            results += measure(network, ways, data, steps, args.repetitions)
-            gc.collect()
-            differences[network] = difference(network, added[-1], data)
-    where = torch.cuda.get_device_name(device) if gpu else f'CPU, {torch.get_num_threads()} threads'
-    heading = f'{where}, torch {torch.__version__}, {batch} × {size}²\n\n'
-    table = heading + to_markdown(results, device)
+    speed = benchmark_training(
+        args.networks,
+        each_lever=args.levers,
+        graphs=args.graphs,
+        device=args.device,
+        threads=args.threads,
+        size=args.size,
+        batch=args.batch,
+        steps=args.steps,
+        repetitions=args.repetitions,
+        dataset=args.dataset,
+        data_root=args.data_root,
+    )
+    table = speed.as_markdown()
     print(table)
-    for network, value in differences.items():
+    for network, value in speed.differences.items():
         verdict = 'the same' if value <= TOLERANCE else f'NOT the same (at most {TOLERANCE:.0e} expected)'
         print(f'{network}: first losses without bfloat16 {verdict}, largest relative difference {value:.1e}')
     if args.markdown:
         write_file(args.markdown, table)
     if args.json:
-        content = {
-            'device': where,
-            'torch': torch.__version__,
-            'size': size,
-            'batch': batch,
-            'results': [asdict(result) for result in results],
-            'difference_without_bfloat16': differences,
-        }
-        write_file(args.json, json.dumps(content, indent=1) + '\n')
-    return EXIT_FAILED if max(differences.values()) > TOLERANCE else 0
+        write_file(args.json, json.dumps(speed.as_json(), indent=1) + '\n')
+    return 0 if speed.same else EXIT_FAILED

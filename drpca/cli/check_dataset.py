@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from drpca.cli.common import EXIT_FAILED, command_parser, guarded
-from drpca.datasets.check import Report, check_dataset, find_cross_leaks
-from drpca.datasets.splits import find_dataset, find_datasets, unknown_folders
+from drpca.datasets.check import Report, check_datasets
 from drpca.errors import UserError
 
 _DESCRIPTION = """\
@@ -40,7 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/check_dataset.py``."""
     parser = command_parser('check_dataset.py', _DESCRIPTION, _EXAMPLES)
     parser.add_argument(
-        '--dataset', nargs='+', metavar='D', help='data sets to check (default: all that are found)'
+        '--dataset',
+        nargs='+',
+        default=[],
+        metavar='D',
+        help='data sets to check (default: all that are found)',
     )
     parser.add_argument(
         '--data-root',
@@ -57,31 +60,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    if args.dataset:
-        trees = dict(find_dataset(name, args.data_root) for name in args.dataset)
-    else:
-        trees = find_datasets(args.data_root)
-        for folder in unknown_folders(args.data_root):
-            print(f'ignored: {folder} follows no known layout', file=sys.stderr)
-    if not trees:
-        raise UserError(
-            'The data root holds no data set in a known layout; datasets/README.md lists the layouts.'
-        )
-    reports = [check_dataset(name, tree) for name, tree in trees.items()]
-    leaks = find_cross_leaks(reports)
+    checks = check_datasets(args.dataset, args.data_root)
+    for folder in checks.ignored:
+        print(f'ignored: {folder} follows no known layout', file=sys.stderr)
     to_stdout = args.json == Path('-')
     if not to_stdout:
-        for report in reports:
+        for report in checks.reports:
             print('\n'.join(format_report(report)), end='\n\n')
-        for leak in leaks:
+        for leak in checks.leaks:
             print(f'note: {leak}')
     if args.json:
-        values = {
-            'datasets': {report.dataset: report.to_dict() for report in reports},
-            'leaks': [{'train': leak.train, 'test': leak.test, 'names': leak.names} for leak in leaks],
-        }
-        _write(args.json, json.dumps(values, indent=2) + '\n')
-    return 0 if all(report.clean for report in reports) else EXIT_FAILED
+        _write(args.json, json.dumps(checks.to_dict(), indent=2) + '\n')
+    return 0 if checks.clean else EXIT_FAILED
 
 
 def format_report(report: Report) -> Iterable[str]:

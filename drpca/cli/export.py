@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
-
-import numpy as np
-from mmengine.config import Config
 
 from drpca.cli.common import command_parser, guarded
-from drpca.config import find_config, load_config
-from drpca.datasets import open_split
-from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
-from drpca.deploy.export_model import FORMATS, export_model
+from drpca.deploy.export_model import FORMATS
 from drpca.errors import UserError
-from drpca.inference.frames import list_images
-from drpca.inference.mappers import build_model, is_baseline
+from drpca.inference.export import export
 
 EXAMPLES = """\
   python tools/export.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl --out rpcanet.onnx
@@ -74,71 +66,24 @@ def read_count(text: str) -> int | None:
     return int(text)
 
 
-def folder_images(folder: str, count: int | None, size: int | None) -> list[np.ndarray]:
-    """The first images of a folder, (H, W) float32 in [0, 1].
-
-    Raises:
-        UserError: No such folder, or an unreadable image.
-    """
-    if not Path(folder).is_dir():
-        raise UserError(f'--images {folder}: no such folder.')
-    frames = [read_image(path) for path in list_images(folder)[:count]]
-    return [to_unit(frame if size is None else resize_image(frame, (size, size))) for frame in frames]
-
-
-def split_images(
-    config: Config, split_name: str, count: int | None, size: int | None, data_root: str | None
-) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """The first images of a split of the config's data set, (H, W) float32 in [0, 1], and their masks.
-
-    Raises:
-        UserError: The data set is not there.
-    """
-    loader = config.test_dataloader.dataset
-    split = open_split(loader.dataset, split_name, data_root or loader.get('data_root'))
-    names = split.names[:count]
-    frames, labels = [split.read_image(name) for name in names], [split.read_mask(name) for name in names]
-    if size is not None:
-        frames = [resize_image(frame, (size, size)) for frame in frames]
-        labels = [resize_mask(label, (size, size)) for label in labels]
-    return [to_unit(frame) for frame in frames], labels
-
-
 @guarded
 def main(argv: list[str] | None = None) -> int:
     """Entry point; a file that does not agree is not written and ends with exit code 2."""
     args = build_parser().parse_args(argv)
-    count = read_count(args.count)
-    if args.calibration < 1:
-        raise UserError(f'--calibration must be at least 1, got {args.calibration}.')
-    config = load_config(find_config(args.config), data_root=args.data_root)
-    if is_baseline(config):
-        raise UserError(f'{args.config} is a classical method; only networks can be exported.')
-    model = build_model(config, args.checkpoint)
-    size = args.size or config.get('inference_size')
-    images: list[np.ndarray]
-    labels: list[np.ndarray] | None = None
-    if args.images:
-        images = folder_images(args.images, count, args.size)
-    else:
-        images, labels = split_images(config, 'test', count, size, args.data_root)
-    calibration: list[np.ndarray] | None = None
-    if args.int8 and args.images:
-        calibration = folder_images(args.images, args.calibration, args.size)
-    elif args.int8:
-        calibration, _ = split_images(config, 'train', args.calibration, size, args.data_root)
-    agreement = export_model(
-        model,
+    agreement = export(
+        args.config,
+        args.checkpoint,
         args.out,
-        args.format,
-        images=images,
-        labels=labels,
-        inference_size=size,
-        fixed_size=args.size,
-        trim=args.trim,
+        format=args.format,
+        size=args.size,
+        images=args.images,
+        count=read_count(args.count),
+        data_root=args.data_root,
         tolerance=args.tolerance,
-        calibration=calibration,
+        int8=args.int8,
+        calibration=args.calibration,
         max_iou_loss=args.max_iou_loss / 100,
+        trim=args.trim,
         overwrite=args.overwrite,
     )
     print(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from drpca.cli.common import command_parser, guarded
 from drpca.datasets.synthetic import FOLDER, SyntheticParameters, generate_dataset
@@ -53,7 +52,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    data_root = args.data_root or os.environ.get('DRPCA_DATA') or 'datasets'
-    root = generate_dataset(data_root, args.num_train, args.num_test, args.size, args.seed, args.overwrite)
+    root = generate_dataset(
+        args.data_root, args.num_train, args.num_test, args.size, args.seed, args.overwrite
+    )
     print(f'{FOLDER}: {args.num_train} + {args.num_test} frames of {args.size} × {args.size} in {root}')
     return 0

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -21,7 +22,13 @@ from drpca.datasets.catalog import KNOWN_DATASETS
 from drpca.datasets.io import parallel_map, read_image
 from drpca.datasets.layouts import Part, Tree, image_files
 from drpca.datasets.leaks import SIRST_FAMILY, Leak, pixel_hash
-from drpca.datasets.splits import available_splits, split_members
+from drpca.datasets.splits import (
+    available_splits,
+    find_dataset,
+    find_datasets,
+    split_members,
+    unknown_folders,
+)
 from drpca.errors import UserError
 
 _NEAR_BITS = 6
@@ -162,6 +169,53 @@ def check_dataset(dataset: str, tree: Tree) -> Report:
     _check_splits(report, tree, {m: p.digest for m, p in readable.items()})
     _check_copies(report, readable)
     return report
+
+
+@dataclass(frozen=True)
+class Checks:
+    """What a check of several data sets found.
+
+    Attributes:
+        reports: One per data set.
+        leaks: Training images of one that are in another's test split.
+        ignored: Folders under the data root that follow no known layout.
+    """
+
+    reports: list[Report]
+    leaks: list[Leak]
+    ignored: list[Path]
+
+    @property
+    def clean(self) -> bool:
+        """True where there is nothing to repair."""
+        return all(report.clean for report in self.reports)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as plain values for JSON."""
+        leaks = [{'train': leak.train, 'test': leak.test, 'names': leak.names} for leak in self.leaks]
+        return {'datasets': {report.dataset: report.to_dict() for report in self.reports}, 'leaks': leaks}
+
+
+def check_datasets(datasets: Sequence[str] = (), data_root: str | Path | None = None) -> Checks:
+    """Checks data sets on disk, as :func:`check_dataset`, and looks for leaks from one to another.
+
+    Args:
+        datasets: Their names; none: everything under the data root.
+        data_root: Folder of the data sets; default ``DRPCA_DATA``, else ``./datasets``.
+
+    Raises:
+        UserError: One of them is not there, or there is none at all.
+    """
+    if datasets:
+        trees, ignored = dict(find_dataset(name, data_root) for name in datasets), []
+    else:
+        trees, ignored = find_datasets(data_root), unknown_folders(data_root)
+    if not trees:
+        raise UserError(
+            'The data root holds no data set in a known layout; datasets/README.md lists the layouts.'
+        )
+    reports = [check_dataset(name, tree) for name, tree in trees.items()]
+    return Checks(reports, find_cross_leaks(reports), ignored)
 
 
 def find_cross_leaks(reports: Sequence[Report]) -> list[Leak]:

@@ -15,6 +15,7 @@ versions of NumPy, SciPy and Pillow.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -229,7 +230,7 @@ def _detect(rng: Rng, scene: np.ndarray, gt_mask: np.ndarray) -> np.ndarray:
 
 
 def generate_dataset(
-    data_root: str | Path,
+    data_root: str | Path | None = None,
     num_train: int = 400,
     num_test: int = 100,
     size: int = 256,
@@ -242,7 +243,7 @@ def generate_dataset(
     the same parameters that is there already is left as it is.
 
     Args:
-        data_root: Folder that holds the data sets; made where missing.
+        data_root: Folder that holds the data sets, made where missing; default ``DRPCA_DATA``, else ``./datasets``.
         num_train: Number of frames in trainval.
         num_test: Number of frames in test.
         size: Height and width.
@@ -261,7 +262,7 @@ def generate_dataset(
             f'Expected num_train and num_test >= 1, seed >= 0 and size >= {_MIN_SIZE}; '
             f'got {num_train}, {num_test}, {seed}, {size}.'
         )
-    root = Path(data_root) / FOLDER
+    root = Path(data_root or os.environ.get('DRPCA_DATA') or 'datasets') / FOLDER
     if root.exists():
         present = _read_parameters(root)
         if present == asdict(wanted):

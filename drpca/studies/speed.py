@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from drpca.config import config_for, default_models, load_config
 from drpca.deploy.backends import BACKENDS
 from drpca.errors import UserError, unknown_name
 from drpca.models.comparator_layers import unused_parameter_names
@@ -40,6 +41,7 @@ from drpca.studies.variants import (
     BASELINE,
     VARIANTS,
     check_variant,
+    default_variants,
     export_variant,
     open_variant,
     variant_function,
@@ -163,6 +165,63 @@ def _growth_apart(*arguments: Any) -> float:
 
 
 @torch.inference_mode()
+def benchmark(
+    networks: Sequence[str] | None = None,
+    *,
+    variants: Sequence[str] | None = None,
+    baseline: str = BASELINE,
+    sizes: Sequence[int] = (256,),
+    batches: Sequence[int] = (1,),
+    device: str = 'cpu',
+    threads: int | None = None,
+    repetitions: int = 20,
+    warm_up: int = 3,
+    memory: bool = True,
+) -> list[Result]:
+    """Times networks with random weights on random images: every network at every size and batch.
+
+    :func:`drpca.studies.speed_report.to_markdown` makes a table of the results.
+
+    Args:
+        networks: Registered names; None: those of configs/_base_/default_models.py.
+        variants: Some of ``VARIANTS``; None: optimised, also in bf16, and exported, if installed.
+        baseline: The variant that ratios refer to; it runs in turn with the others.
+        sizes: Sides of the images.
+        batches: Images per call.
+        device: ``'cpu'``, ``'cuda'``, …
+        threads: CPU threads; None leaves PyTorch's setting.
+        repetitions: Rounds.
+        warm_up: Calls of each variant before the first round.
+        memory: Measure the memory; on a CPU that starts a process per variant.
+
+    Raises:
+        UserError: As :func:`measure`; no GPU where one is asked for.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    if device.startswith('cuda') and not torch.cuda.is_available():
+        raise UserError(f'--device {device}: no GPU here.')
+    if networks is None:
+        configs = [load_config(config_for(model, 'SIRSTv1')) for model in default_models('compare')]
+        networks = [config.model.network.type for config in configs]
+    results: list[Result] = []
+    for name in networks:
+        for size in sizes:
+            for batch in batches:
+                results += measure(
+                    name,
+                    variants or default_variants(device),
+                    size=size,
+                    batch=batch,
+                    device=device,
+                    repetitions=repetitions,
+                    warm_up=warm_up,
+                    baseline=baseline,
+                    memory=memory,
+                )
+    return results
+
+
 def measure(
     name: str,
     variants: Sequence[str],

@@ -8,10 +8,12 @@ throttled machine slows them alike; the ratio is the median of the ratios within
 
 from __future__ import annotations
 
+import gc
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,10 @@ import torch
 from mmengine.runner import Runner
 from torch import Tensor
 
-from drpca.config import config_for, load_config
+from drpca.config import config_for, default_models, load_config
 from drpca.datasets import InfraredDataset, SeededSampler
 from drpca.datasets.device_loader import DeviceLoader
+from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.optimisation import OptimWrapper
 from drpca.errors import UserError
 from drpca.evaluation.metrics import TargetMetric
@@ -287,3 +290,114 @@ def to_markdown(results: Sequence[Result], device: torch.device) -> str:
         for r in results
     ]
     return '\n'.join(lines) + '\n'
+
+
+@dataclass(frozen=True)
+class TrainingSpeed:
+    """What :func:`benchmark_training` found.
+
+    Attributes:
+        device: Where it ran.
+        where: The same in words.
+        size: Side of the images.
+        batch: Images per step.
+        results: One per network and way.
+        differences: By network: largest relative difference of the first losses to those of the published way,
+            without bfloat16.
+    """
+
+    device: torch.device
+    where: str
+    size: int
+    batch: int
+    results: list[Result]
+    differences: dict[str, float]
+
+    @property
+    def same(self) -> bool:
+        """Whether the losses are those of the published way."""
+        return max(self.differences.values()) <= TOLERANCE
+
+    def as_markdown(self) -> str:
+        """A heading and the table."""
+        heading = f'{self.where}, torch {torch.__version__}, {self.batch} × {self.size}²'
+        return f'{heading}\n\n{to_markdown(self.results, self.device)}'
+
+    def as_json(self) -> dict[str, Any]:
+        """All figures."""
+        return {
+            'device': self.where,
+            'torch': torch.__version__,
+            'size': self.size,
+            'batch': self.batch,
+            'results': [asdict(result) for result in self.results],
+            'difference_without_bfloat16': self.differences,
+        }
+
+
+def benchmark_training(
+    networks: Sequence[str] | None = None,
+    *,
+    each_lever: bool = False,
+    graphs: bool = False,
+    device: str | None = None,
+    threads: int | None = None,
+    size: int | None = None,
+    batch: int | None = None,
+    steps: int | None = None,
+    repetitions: int = 5,
+    dataset: str | None = None,
+    data_root: str | None = None,
+) -> TrainingSpeed:
+    """Times training as published (eager float32 NCHW, PNG decoded at every step) and as here (fast settings).
+
+    Args:
+        networks: Models, as in run_configs.py; None: those of configs/_base_/default_models.py.
+        each_lever: Add what makes it fast one by one, instead of all at once.
+        graphs: With CUDA graphs (GPU).
+        device: ``'cpu'``, ``'cuda'``, …; None: a GPU where there is one.
+        threads: CPU threads; None leaves PyTorch's setting.
+        size: Side of the images; None: 256, on a CPU 128.
+        batch: Images per step; None: 8, on a CPU 4.
+        steps: Steps per repetition; None: 40, on a CPU 2.
+        repetitions: How often each way is timed.
+        dataset: Data set; None: a synthetic one in a temporary folder.
+        data_root: Folder of the data sets, with ``dataset``.
+
+    Raises:
+        UserError: No such device, a number out of range, unknown models, or too few images.
+    """
+    try:
+        where = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+    except RuntimeError:
+        raise UserError(f'--device {device}: expected cpu, cuda or cuda:N.') from None
+    gpu = where.type == 'cuda'
+    if gpu and not torch.cuda.is_available():
+        raise UserError(f'--device {device}: no GPU here.')
+    if graphs and not gpu:
+        raise UserError('--graphs needs a GPU.')
+    size, batch, steps = (
+        size or (256 if gpu else 128),
+        batch or (8 if gpu else 4),
+        steps or (40 if gpu else 2),
+    )
+    if min(size, batch, steps, repetitions) < 1:
+        raise UserError('--size, --batch, --steps and --repetitions must be at least 1.')
+    if threads is not None:
+        if threads < 1:
+            raise UserError(f'--threads must be at least 1, got {threads}.')
+        torch.set_num_threads(threads)
+    added = [way for way in levers(where) if graphs or not way.graphs]
+    ways = [PUBLISHED, *(added if each_lever else [replace(added[-1], name='here (--fast)')])]
+    results: list[Result] = []
+    differences: dict[str, float] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        if dataset is None:
+            generate_dataset(folder, num_train=max(3 * batch, 24), num_test=8, size=256)
+        data = Data(dataset or 'synthetic', data_root if dataset else folder, size, batch, where)
+        for network in networks or default_models('compare'):
+            results += measure(network, ways, data, steps, repetitions)
+            gc.collect()
+            differences[network] = difference(network, added[-1], data)
+    words = torch.cuda.get_device_name(where) if gpu else f'CPU, {torch.get_num_threads()} threads'
+    return TrainingSpeed(where, words, size, batch, results, differences)

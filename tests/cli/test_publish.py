@@ -15,6 +15,7 @@ from drpca import cards as W
 from drpca.cards import read_card
 from drpca.cli import publish
 from drpca.config import config_folder, find_config, load_config
+from drpca.engine import publish as workflow
 from drpca.errors import UserError
 from drpca.inference.opening import newest_best
 from drpca.registry import MODELS
@@ -45,8 +46,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     copied.mkdir(parents=True)
     for name in ('metafile.yml', f'{CONFIG}.py'):
         shutil.copy(config_folder() / 'rpcanet_plus' / name, copied)
-    monkeypatch.setattr(publish, 'find_config', lambda name: copied / f'{name}.py')
-    monkeypatch.setattr(publish, 'load_config', lambda path: load_config(find_config(path.stem)))
+    monkeypatch.setattr(workflow, 'find_config', lambda name: copied / f'{name}.py')
+    monkeypatch.setattr(workflow, 'load_config', lambda path: load_config(find_config(path.stem)))
     monkeypatch.setattr(W, 'config_folder', lambda: copied.parent)
     return copied / 'metafile.yml'
 

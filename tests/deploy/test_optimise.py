@@ -10,13 +10,13 @@ import torch
 from torch import nn
 
 from drpca.checkpoint import load_weights
-from drpca.cli.export import split_images
 from drpca.config import find_config, load_config
 from drpca.deploy import cuda_graph, threads
 from drpca.deploy.cuda_graph import GraphedFunction, Recording
 from drpca.deploy.onednn import FusedConv2d, SingleChannelConv2d, can_fuse
 from drpca.deploy.optimise import fold_batch_norm, optimise_model
 from drpca.errors import UserError
+from drpca.inference.export import split_images
 from drpca.models.detector import DetectionModel
 from drpca.models.layers import SqueezeExcitation
 from drpca.registry import MODELS

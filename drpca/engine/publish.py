@@ -1,0 +1,107 @@
+"""Small weight files of trained runs, to hand on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from drpca.cards import FILE, update_weights, weights_folder
+from drpca.checkpoint import load_weights
+from drpca.config import find_config, load_config
+from drpca.errors import UserError
+from drpca.registry import MODELS
+from drpca.run_folder import best_run
+
+
+@dataclass(frozen=True)
+class PublishedWeights:
+    """A file that :func:`publish` wrote.
+
+    Attributes:
+        file: The file.
+        sha256: Its hash.
+        size: In bytes.
+        checkpoint: The weights of the run that it was made of.
+        metafile: The metafile in which it was entered, None if in none.
+    """
+
+    file: Path
+    sha256: str
+    size: int
+    checkpoint: Path
+    metafile: Path | None
+
+
+def publish(
+    config: str | Path,
+    *,
+    work_dir: str | Path = 'checkpoints',
+    seed: int | None = None,
+    final: bool = False,
+    out: str | Path | None = None,
+    limit_mb: float = 5.0,
+    metafile: bool = True,
+) -> PublishedWeights:
+    """Makes a small weight file of a trained run: a bare state dict under the published parameter names.
+
+    It is called <config>-<first digits of its SHA-256>.pth and entered with its hash in the model's metafile.
+
+    Args:
+        config: The config that was trained, a name or a file.
+        work_dir: Where its runs are.
+        seed: Which run; None: the best on the validation split. Test figures are not looked at.
+        final: The run on training and validation images, its last weights.
+        out: Folder of the file; None: the project's checkpoints folder.
+        limit_mb: Refuse a larger file.
+        metafile: Enter it in the metafile, if there is one.
+
+    Raises:
+        UserError: No such run, weights that do not fit the config, too large a file, or one that cannot be written.
+    """
+    path = find_config(str(config))
+    summary, checkpoint = best_run(work_dir, path.stem + '_final' * final, seed)
+    content = _weight_bytes(path, checkpoint)
+    if len(content) > limit_mb * 1e6:
+        raise UserError(
+            f'{checkpoint} would become {len(content) / 1e6:.1f} MB, more than {limit_mb:g}: raise --limit-mb.'
+        )
+    digest = hashlib.sha256(content).hexdigest()
+    file = Path(out or weights_folder()) / f'{path.stem}-{digest[:8]}.pth'
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_name(f'{file.name}.partial')
+        partial.write_bytes(content)
+        os.replace(partial, file)
+    except OSError as error:
+        raise UserError(f'Cannot write {file}: {error.strerror}.') from None
+    entered = path.with_name(FILE)
+    if not metafile or not entered.is_file():
+        return PublishedWeights(file, digest, len(content), checkpoint, None)
+    entry = {
+        'Config': path.stem,
+        'File': file.name,
+        'SHA256': digest,
+        'Seed': summary['seed'],
+        'Epochs': summary['epochs'],
+        'Selection': summary.get('selection', 'val'),
+        'Validation IoU': None if summary.get('best') is None else round(summary['best'], 6),
+    }
+    update_weights(entered, {key: value for key, value in entry.items() if value is not None})
+    return PublishedWeights(file, digest, len(content), checkpoint, entered)
+
+
+def _weight_bytes(config: Path, checkpoint: Path) -> bytes:
+    """The contents of the new file.
+
+    Raises:
+        UserError: The checkpoint cannot be read, or does not fit the config.
+    """
+    network = load_weights(MODELS.build(load_config(config).model.network), checkpoint)
+    buffer = io.BytesIO()  # the name of a file would become part of its contents
+    torch.save({name: value.contiguous() for name, value in network.state_dict().items()}, buffer)
+    return buffer.getvalue()

@@ -1,0 +1,123 @@
+"""Exporting a trained network: from a config and weights to a file that agrees with PyTorch on images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from drpca.config import find_config, load_config
+from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
+from drpca.datasets.splits import open_split
+from drpca.deploy.export_model import Agreement, export_model
+from drpca.errors import UserError
+from drpca.inference.frames import list_images
+from drpca.inference.mappers import build_model, is_baseline
+
+
+def export(
+    config: str | Path,
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    format: str = 'onnx',
+    size: int | None = None,
+    images: str | Path | Sequence[np.ndarray] | None = None,
+    count: int | None = 8,
+    data_root: str | Path | None = None,
+    tolerance: float = 1e-3,
+    int8: bool = False,
+    calibration: int = 32,
+    max_iou_loss: float = 0.01,
+    trim: bool = False,
+    overwrite: bool = False,
+) -> Agreement:
+    """Writes a network as ONNX, OpenVINO or torch.export file, and keeps it only if it agrees with PyTorch.
+
+    >>> drpca.export('rpcanet_sirstv1', 'RPCANet_SIRST.pkl', 'rpcanet.onnx').max_error
+
+    Args:
+        config: Config file or name.
+        checkpoint: Weights: published, ours.
+        out: File to write: .onnx, .xml or .pt2.
+        format: ``'onnx'``, ``'openvino'`` or ``'torch'``.
+        size: Fix height and width; None leaves them, and the batch, open.
+        images: What to check with: a folder, or (H, W) float32 arrays in [0, 1]; None: the test split of the config's
+            data set, whose masks then tell the IoU.
+        count: How many of a folder or split; None: all.
+        data_root: Folder of the data sets.
+        tolerance: Largest difference of the logits, as a share of the largest logit.
+        int8: Quantise (ONNX, OpenVINO).
+        calibration: Images that the INT8 ranges are taken from: of the training split, or of ``images``.
+        max_iou_loss: IoU that an INT8 file may lose, as a ratio.
+        trim: Drop parameters that the network never uses.
+        overwrite: Replace the file.
+
+    Returns:
+        How the file compares with PyTorch.
+
+    Raises:
+        UserError: A classical method, weights that do not fit, no images, or a file that does not agree.
+    """
+    if calibration < 1:
+        raise UserError(f'--calibration must be at least 1, got {calibration}.')
+    loaded = load_config(find_config(str(config)), data_root=data_root)
+    if is_baseline(loaded):
+        raise UserError(f'{config} is a classical method; only networks can be exported.')
+    model = build_model(loaded, Path(checkpoint))
+    seen = size or loaded.get('inference_size')
+    labels: list[np.ndarray] | None = None
+    if images is None:
+        frames, labels = split_images(loaded, 'test', count, seen, data_root)
+        ranges = split_images(loaded, 'train', calibration, seen, data_root)[0] if int8 else None
+    elif isinstance(images, str | Path):
+        frames = _folder_images(Path(images), count, size)
+        ranges = _folder_images(Path(images), calibration, size) if int8 else None
+    else:
+        frames, ranges = list(images)[:count], list(images)[:calibration] if int8 else None
+    return export_model(
+        model,
+        out,
+        format,
+        images=frames,
+        labels=labels,
+        inference_size=seen,
+        fixed_size=size,
+        trim=trim,
+        tolerance=tolerance,
+        calibration=ranges,
+        max_iou_loss=max_iou_loss,
+        overwrite=overwrite,
+    )
+
+
+def _folder_images(folder: Path, count: int | None, size: int | None) -> list[np.ndarray]:
+    """The first images of a folder, (H, W) float32 in [0, 1].
+
+    Raises:
+        UserError: No such folder, or an unreadable image.
+    """
+    if not folder.is_dir():
+        raise UserError(f'--images {folder}: no such folder.')
+    frames = [read_image(path) for path in list_images(folder)[:count]]
+    return [to_unit(frame if size is None else resize_image(frame, (size, size))) for frame in frames]
+
+
+def split_images(
+    config: Config, split_name: str, count: int | None, size: int | None, data_root: str | Path | None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    """The first images of a split of the config's data set, (H, W) float32 in [0, 1], and their masks.
+
+    Raises:
+        UserError: The data set is not there.
+    """
+    loader = config.test_dataloader.dataset
+    split = open_split(loader.dataset, split_name, data_root or loader.get('data_root'))
+    names = split.names[:count]
+    frames, labels = [split.read_image(name) for name in names], [split.read_mask(name) for name in names]
+    if size is not None:
+        frames = [resize_image(frame, (size, size)) for frame in frames]
+        labels = [resize_mask(label, (size, size)) for label in labels]
+    return [to_unit(frame) for frame in frames], labels
