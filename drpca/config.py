@@ -127,7 +127,7 @@ def _speed_up(config: Config, device: str) -> None:
     if not native:
         settings.model.pop('precision')
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if not config.get(loader):
+        if not config.get(loader) or config[loader].dataset.get('type') != 'InfraredDataset':
             settings.pop(loader)
         elif loader != 'train_dataloader' and config[loader].dataset.get('size', 256) is None:
             settings.pop(loader)  # images of their native sizes come one by one

@@ -53,6 +53,8 @@ class InfraredDataset(Dataset):
             limit below 1; an image and its mask differ in size.
     """
 
+    takes_seeds = True  # of SeededSampler
+
     def __init__(
         self,
         dataset: str | Sequence[str],

@@ -45,6 +45,11 @@ class DeviceLoader:
         self.sampler = cast(Any, loader.sampler)
         self.batch_sampler = cast(Any, loader.batch_sampler)
         self.batch_size = loader.batch_size
+        if not getattr(self.dataset, 'takes_seeds', False):
+            raise UserError(
+                f'on_device=True is for InfraredDataset; load {type(self.dataset).__name__} by processes '
+                '(on_device=False).'
+            )
         unknown = [t for t in self.dataset.pipeline if augment.dispatch(type(t)) is augment.dispatch(object)]
         if unknown:
             names = ', '.join(getattr(t, '__name__', type(t).__name__) for t in unknown)

@@ -20,7 +20,7 @@ class SeededSampler(Sampler):
     with any number of workers, and the same set of samples with any number of processes.
 
     Args:
-        dataset: Anything with a length.
+        dataset: Anything with a length. Unless it says ``takes_seeds = True``, it is given bare indices.
         shuffle: A new order each epoch; otherwise 0, 1, 2, ….
         seed: The same in all processes; None lets MMEngine agree on a random one.
         round_up: Repeat samples from the start, so that all processes get equally many.
@@ -40,7 +40,8 @@ class SeededSampler(Sampler):
         self.epoch = 0
         self.start = 0
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:
+    def __iter__(self) -> Iterator[tuple[int, int] | int]:
+        takes_seeds = getattr(self.dataset, 'takes_seeds', False)
         count = len(self.dataset)
         order: np.ndarray = np.arange(count)
         if self.shuffle:
@@ -49,7 +50,7 @@ class SeededSampler(Sampler):
             order = np.resize(order, math.ceil(count / self.world_size) * self.world_size)
         for index in order[self.rank :: self.world_size][self.start :].tolist():
             state = np.random.SeedSequence([self.seed, self.epoch, index]).generate_state(1, np.uint32)
-            yield index, int(state[0])
+            yield (index, int(state[0])) if takes_seeds else index
 
     def __len__(self) -> int:
         """Number of samples of this process."""

@@ -52,6 +52,7 @@ class DetectionRunner(Runner):
             return dataloader
         options = dict(dataloader)
         on_device = options.pop('on_device', False)
+        options.setdefault('collate_fn', {'type': 'default_collate'})
         if on_device:
             options.update(num_workers=0, persistent_workers=False)
         loader = Runner.build_dataloader(options, seed, diff_rank_seed)
@@ -129,8 +130,26 @@ def build_runner(config: Config) -> DetectionRunner:
             f'The {len(runner.train_dataloader.dataset)} training images do not fill one batch of '
             f'{config.train_dataloader.batch_size}, and this config drops incomplete ones: lower --batch-size.'
         )
+    for loader in (runner.train_dataloader, config.get('val_dataloader') and runner.val_dataloader):
+        if loader:
+            _check_sample(loader.dataset)
     _save_memory_and_time(runner)
     return runner
+
+
+def _check_sample(dataset: Any) -> None:
+    """Raises UserError unless a data set of one's own gives what a model is trained with."""
+    if getattr(dataset, 'takes_seeds', False):
+        return
+    sample: Any = dataset[0]
+    parts = sample if isinstance(sample, dict) else {}
+    image, gt_mask = (torch.as_tensor(parts.get(key, 0)) for key in ('image', 'gt_mask'))
+    if image.dtype != torch.float32 or image.ndim != 3 or len(image) != 1 or image.shape != gt_mask.shape:
+        got = ', '.join(f'{key} {getattr(value, "shape", value)}' for key, value in parts.items())
+        raise UserError(
+            f'{type(dataset).__name__}[0] gave {got or type(sample).__name__}: expected a dict with image, float32 '
+            '(1, H, W) in [0, 1], and gt_mask, (1, H, W) of 0 and 1; name is optional.'
+        )
 
 
 def _save_memory_and_time(runner: DetectionRunner) -> None:

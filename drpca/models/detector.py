@@ -80,7 +80,8 @@ class DetectionModel(BaseModel):
         network returns side outputs at lower resolution.
         ``'loss'``: dict of weighted loss terms ``loss_<name>``, and of the weights that change,
         ``weight_<name>``, which are logged and not added.
-        ``'predict'``: one dict per image: ``name``, ``scores`` (H, W) in [0, 1], ``gt_mask`` (H, W) bool.
+        ``'predict'``: one dict per image: ``name`` (if there are any), ``scores`` (H, W) in [0, 1], ``gt_mask``
+        (H, W) bool.
 
     Losses may also ask for ``'stages'``, the target logits after each stage, and ``'background'``, B after the
     last stage, of a network that decomposes. Training then goes through :meth:`decompose`; the network's
@@ -283,6 +284,8 @@ class DetectionModel(BaseModel):
         mode: str = 'tensor',
         **unused: Any,
     ) -> Any:
+        if gt_mask is not None and not gt_mask.is_floating_point():
+            gt_mask = gt_mask.to(image.dtype)
         if mode == 'tensor':
             return self.outputs(image)
         if mode == 'loss':
@@ -298,8 +301,6 @@ class DetectionModel(BaseModel):
         if mode == 'predict':
             scores = torch.sigmoid(self.detect(image))[:, 0]
             masks = torch.zeros_like(scores) if gt_mask is None else gt_mask[:, 0]
-            return [
-                {'name': name[index], 'scores': scores[index], 'gt_mask': masks[index] > 0}
-                for index in range(len(scores))
-            ]
+            records = [{'scores': map_, 'gt_mask': mask > 0} for map_, mask in zip(scores, masks)]
+            return [{**record, 'name': own} for record, own in zip(records, name)] if name else records
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")

@@ -178,14 +178,21 @@ def test_registry_and_mmengine_data_loader(plain_root):
     assert (info['dataset'], info['split'], info['size']) == ('mine', 'train', (16, 16))
 
 
+class Takers(list):
+    takes_seeds = True
+
+    def __init__(self, count):
+        super().__init__(range(count))
+
+
 def ranks(count, world_size, **options):
     for rank in range(world_size):
         with mock.patch('drpca.datasets.samplers.get_dist_info', return_value=(rank, world_size)):
-            yield SeededSampler(range(count), seed=5, **options)
+            yield SeededSampler(Takers(count), seed=5, **options)
 
 
 def test_sampler_orders():
-    sampler = SeededSampler(range(6), seed=1)
+    sampler = SeededSampler(Takers(6), seed=1)
     first = list(sampler)
     assert sorted(index for index, _ in first) == list(range(6))
     assert list(sampler) == first
@@ -194,14 +201,17 @@ def test_sampler_orders():
     assert [i for i, _ in second] != [i for i, _ in first]
     assert not set(second) & set(first)
     assert len({seed for _, seed in first + second}) == 12
-    assert [i for i, _ in SeededSampler(range(6), shuffle=False, seed=1)] == list(range(6))
-    assert list(SeededSampler(range(6), seed=2)) != first
+    assert [i for i, _ in SeededSampler(Takers(6), shuffle=False, seed=1)] == list(range(6))
+    assert list(SeededSampler(Takers(6), seed=2)) != first
+    assert list(SeededSampler(range(6), seed=1)) == [index for index, _ in first], (
+        'of a data set that takes no seeds'
+    )
 
 
 @pytest.mark.parametrize('count', [1, 7, 8])
 @pytest.mark.parametrize('round_up', [True, False])
 def test_sampler_in_several_processes(count, round_up):
-    whole = list(SeededSampler(range(count), seed=5))
+    whole = list(SeededSampler(Takers(count), seed=5))
     parts = [list(s) for s in ranks(count, 3, round_up=round_up)]
     assert [len(part) for part in parts] == [len(s) for s in ranks(count, 3, round_up=round_up)]
     merged = [part[k] for k in range(max(map(len, parts))) for part in parts if k < len(part)]

@@ -124,6 +124,31 @@ def test_reconstructions_come_back_in_image_units() -> None:
     torch.testing.assert_close(outputs['target'], (image - 0.4) / 0.2)
 
 
+@torch.no_grad()
+def test_a_network_need_not_say_anything_of_itself() -> None:
+    class Plain(nn.Module):
+        def forward(self, image: Tensor) -> Any:
+            return self.returned(image)
+
+    image = torch.rand(2, 1, 9, 11)
+    for returned, names in ((lambda x: x, ['target']), (lambda x: (x, 2 * x), ['reconstruction', 'target'])):
+        network = Plain()
+        network.returned = returned
+        model = DetectionModel(network)
+        outputs = model.outputs(image)
+        assert list(outputs) == names
+        assert torch.equal(model.detect(image), outputs['target'])
+    for wrong, message in (
+        (lambda x: (x, x, x), 'returned 3 outputs.*`outputs`'),
+        (lambda x: {'target': x}, 'returned 1 outputs'),
+        (lambda x: None, 'returned 0 outputs'),
+        (lambda x: torch.cat([x, x], dim=1), r'shape \(2, 2, 9, 11\) for 2 images'),
+    ):
+        network.returned = wrong
+        with pytest.raises(UserError, match=message):
+            DetectionModel(network).outputs(image)
+
+
 @pytest.mark.parametrize('name', ['ALCNet', 'ISNet', 'ISTDUNet', 'RPCANetPlusPlus'])
 def test_unused_parameters_are_frozen_and_no_others(name: str) -> None:
     """So that distributed training does not wait for gradients that never come."""

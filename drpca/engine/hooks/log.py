@@ -75,7 +75,7 @@ class TrainingLogHook(Hook):
             value = value.detach()
             self._sums[key] = value + self._sums[key] if key in self._sums else value
         self._count += 1
-        self._pending.append((outputs['loss'].detach(), data_batch['name']))
+        self._pending.append((outputs['loss'].detach(), data_batch.get('name', ())))
         if len(self._pending) >= self.interval:
             self._check(runner)
 

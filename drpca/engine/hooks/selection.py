@@ -110,7 +110,7 @@ class SelectionHook(Hook):
             'iter': runner.iter if iteration is None else iteration,
             'seed': runner.seed,
             'epoch_length': len(runner.train_dataloader),
-            'dataset_meta': runner.train_dataloader.dataset.metainfo,
+            'dataset_meta': getattr(runner.train_dataloader.dataset, 'metainfo', {}),
             'cfg': self._config_text,
             'selection': dict(self.state),
         }
