@@ -38,7 +38,10 @@ def build_parser() -> argparse.ArgumentParser:
         '--model', nargs='+', metavar='M', help='models, used with --dataset (default: DRPCA-Net)'
     )
     parser.add_argument(
-        '--dataset', nargs='+', metavar='D', help='data sets (default: all under the data root)'
+        '--dataset',
+        nargs='+',
+        metavar='D',
+        help='data sets (default: all under the data root); A+B: both together',
     )
     parser.add_argument(
         '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'

@@ -15,7 +15,7 @@ from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
 from drpca.engine.train import train as train_config
 from drpca.errors import UserError, unknown_name
-from drpca.names import simplify
+from drpca.names import joined_names, simplify
 from drpca.run_folder import RunFolder
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -170,7 +170,8 @@ def train(
     Args:
         config: Name or path of a config, or a config that :func:`drpca.config.load_config` gave.
         model: Instead of ``config``: name of a model, whose config for ``dataset`` is taken.
-        dataset: Data set in place of the config's own; needed with ``model``.
+        dataset: Data set in place of the config's own, or several joined, ``'SIRSTv1+NUDT-SIRST'``; needed with
+            ``model``.
         seed: From 0 on.
         resume: Go on from ``last.pth`` where there is one.
         **options: See :class:`TrainingOptions`.
@@ -216,7 +217,7 @@ def plan_runs(
         configs: Names, paths, or configs that were read.
         models: Without ``configs``; DRPCA-Net if there are none either.
         datasets: With configs: each on all of these in place of its own. With models: all under the data root
-            if none are named.
+            if none are named. ``'SIRSTv1+NUDT-SIRST'`` is the two joined.
         seeds: Whole numbers from 0 on.
         options: Of all runs.
 
@@ -234,17 +235,21 @@ def plan_runs(
     for given in configs:
         config = given if isinstance(given, Config) else find_config(str(given))
         stem = Path(config.filename or 'config').stem if isinstance(config, Config) else config.stem
-        chosen += [(config, d, f'{stem}_on_{simplify(d)}') for d in datasets] or [(config, None, stem)]
+        chosen += [(config, d, f'{stem}_on_{_label(d)}') for d in datasets] or [(config, None, stem)]
     if not configs:
         datasets = datasets or _present_datasets(options.data_root)
         for model in models or default_models('train'):
             for dataset in datasets:
                 path = config_for(model, dataset)
                 own = simplify(path.stem) == simplify(f'{path.parent.name}{dataset}')
-                name = path.stem if own else f'{path.parent.name}_{simplify(dataset)}'
+                name = path.stem if own else f'{path.parent.name}_{_label(dataset)}'
                 chosen.append((path, dataset, name))
     ending = '_final' if options.final else ''
     return [Run(config, d, name + ending, seed, options) for config, d, name in chosen for seed in seeds]
+
+
+def _label(dataset: str) -> str:
+    return '+'.join(simplify(name) for name in joined_names(dataset))
 
 
 def _present_datasets(data_root: str | Path | None) -> list[str]:

@@ -1,0 +1,97 @@
+"""Training on joined data sets, from the command line's name to the figures of each set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from drpca.datasets.synthetic import generate_dataset
+from drpca.engine.hooks.log import TrainingLogHook
+from drpca.engine.loop import Interrupted
+from drpca.engine.runs import TrainingResult, plan_runs, train
+from drpca.errors import UserError
+
+JOINED = 'synthetic+NUDT-SIRST'
+
+
+@pytest.fixture(scope='module')
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp('data')
+    for name, seed, count in (('NUDT-SIRST', 1, 5), ('synthetic', 0, 10)):
+        generate_dataset(path / 'made' / name, num_train=count, num_test=2, size=48, seed=seed)
+        shutil.move(path / 'made' / name / 'synthetic', path / name)
+    shutil.rmtree(path / 'made')
+    return path
+
+
+def run(root: Path, work: Path, resume: bool = False, **options: Any) -> TrainingResult:
+    small = {f'{part}_dataloader.dataset.size': 32 for part in ('train', 'val', 'test')}
+    small |= {'model.network.num_stages': 1, 'train_cfg.val_interval': 1}
+    small |= options.pop('cfg_options', {})
+    return train(
+        'rpcanet_plus_synthetic', dataset=JOINED, resume=resume, data_root=root, work_dir=work,
+        epochs=2, batch_size=2, workers=0, cfg_options=small, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope='module')
+def reference(root: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainingResult:
+    return run(root, tmp_path_factory.mktemp('reference'))
+
+
+def test_figures_of_each_set_and_of_the_union(reference: TrainingResult) -> None:
+    assert reference.folder.path.parts[-2] == 'rpcanet_plus_synthetic_on_synthetic+nudtsirst'
+    log = reference.folder.log()
+    assert {f'val/{lead}IoU' for lead in ('', 'synthetic/', 'NUDT-SIRST/')} <= log[0].keys()
+    assert (log[0]['val/synthetic/images'], log[0]['val/NUDT-SIRST/images'], log[0]['val/images']) == (
+        2,
+        1,
+        3,
+    )
+    assert reference.best == max(line['val/IoU'] for line in log), 'the union selects'
+    assert reference.test is not None
+    assert {'IoU', 'drpca/Pd', 'synthetic/IoU', 'NUDT-SIRST/rpcanet/Fa'} <= reference.test.keys()
+    assert reference.test['images'] == 4
+
+
+def test_a_run_that_was_stopped_goes_on_alike(root: Path, tmp_path: Path, reference: TrainingResult) -> None:
+    original = TrainingLogHook.after_train_iter
+
+    def interrupt(self: Any, runner: Any, batch_idx: int, **rest: Any) -> None:
+        original(self, runner, batch_idx, **rest)
+        runner.train_loop.interrupt_requested = runner.iter == 8
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(TrainingLogHook, 'after_train_iter', interrupt)
+        with pytest.raises(Interrupted):
+            run(root, tmp_path)
+    resumed = run(root, tmp_path, resume=True)
+    first, second = (
+        torch.load(one.folder.last, weights_only=True)['state_dict'] for one in (reference, resumed)
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert resumed.best == reference.best
+    assert resumed.test == pytest.approx(reference.test, nan_ok=True)
+
+
+def test_images_may_stay_on_the_device(root: Path, tmp_path: Path) -> None:
+    result = run(root, tmp_path, cfg_options={'train_dataloader.on_device': True})
+    assert result.test is not None
+    assert 'NUDT-SIRST/IoU' in result.test
+
+
+def test_unknown_parts_are_named(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Unknown data set 'nothing'"):
+        train('rpcanet_plus_synthetic', dataset='synthetic+nothing', data_root=root, work_dir=tmp_path)
+    with pytest.raises(UserError, match='names synthetic twice'):
+        train('rpcanet_plus_synthetic', dataset='synthetic+synthetic', data_root=root, work_dir=tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+def test_a_model_on_joined_sets_has_a_folder_of_its_own() -> None:
+    (planned,) = plan_runs(models=['acm'], datasets=['SIRSTv1+NUDT-SIRST'])
+    assert planned.name == 'acm_sirstv1+nudtsirst'
