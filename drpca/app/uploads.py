@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from drpca.datasets.io import IMAGE_SUFFIXES, read_image
+from drpca.datasets.io import FORMATS, IMAGE_SUFFIXES, read_image
 from drpca.errors import UserError
 from drpca.inference.frames import MIN_SIDE
 
-FORMATS = ('PNG', 'TIFF', 'BMP', 'JPEG')
 MAX_PIXELS = 4096 * 4096
 
 

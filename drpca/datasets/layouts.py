@@ -24,7 +24,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from drpca.datasets.io import IMAGE_SUFFIXES
+from drpca.datasets.io import IMAGE_SUFFIXES, read_regular
 from drpca.errors import UserError
 
 _IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'pngimages', 'irstd1k_img')
@@ -32,6 +32,7 @@ _MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'binarymask', 'sirst/binary
 _PARTS = ('trainval', 'train', 'val', 'test')
 _LIST_FOLDERS = ('splits', 'img_idx', '50_50')
 _LIST_STEM = re.compile(r'(train|val|test)', re.IGNORECASE)
+_LONGEST_LIST = 2**26
 _MASK_ENDING = re.compile(r'_pixels\d+$')
 
 
@@ -83,11 +84,11 @@ def read_list(path: Path) -> list[str]:
     image suffix after the name are all taken care of.
 
     Raises:
-        UserError: The file is no UTF-8 text.
+        UserError: The file is no UTF-8 text, or no regular file.
     """
     try:
-        lines = path.read_text(encoding='utf-8-sig').splitlines()
-    except (UnicodeDecodeError, OSError) as error:
+        lines = read_regular(path, 'list', _LONGEST_LIST).decode('utf-8-sig').splitlines()
+    except UnicodeDecodeError as error:
         raise UserError(
             f'Cannot read list {path}: expected UTF-8 text with one image name a line ({error}).'
         ) from error
@@ -148,8 +149,10 @@ def _find_lists(root: Path, images: dict[str, Path]) -> dict[str, Path]:
 
 
 def _names_an_image(file: Path, images: dict[str, Path]) -> bool:
+    if not file.is_file():  # opening a pipe would wait
+        return False
     with file.open(encoding='utf-8-sig', errors='replace') as lines:
-        return _without_suffix(next(lines, '').strip()) in images
+        return _without_suffix(lines.readline(4096).strip()) in images
 
 
 def read_tree(root: Path) -> Tree | None:

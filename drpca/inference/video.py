@@ -16,6 +16,9 @@ import numpy as np
 
 from drpca.errors import UserError
 
+# What FFmpeg says of a damaged file would come before our one line.
+os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
 
 
@@ -33,6 +36,8 @@ def is_video(path: str | os.PathLike[str]) -> bool:
 
 def video_facts(path: str | os.PathLike[str]) -> tuple[int | None, float | None]:
     """Number of frames and frames per second that a video announces; None where it does not."""
+    if not Path(path).is_file():  # opening a pipe would wait
+        return None, None
     video = cv2.VideoCapture(os.fspath(path))
     count, rate = (
         (video.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))

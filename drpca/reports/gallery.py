@@ -9,8 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from drpca.datasets.io import resize_image, to_unit
-from drpca.errors import UserError
+from drpca.datasets.io import read_colours, resize_image, to_unit
 from drpca.evaluation.metrics import ImageCase
 from drpca.reports.tables import number
 from drpca.results import stage_pictures as stages
@@ -100,9 +99,7 @@ def stage_gallery(score: Score) -> dict[str, Any] | None:
         return {**shown, 'note': f'{path} holds pictures of another model or other weights: not shown.'}
     figures = []
     for name in names[:STAGE_PICTURES]:
-        picture = cv2.imread(str(path / f'{name}.png'))
-        if picture is None:
-            raise UserError(f'Cannot read {path / name}.png; draw it again with tools/visualize_stages.py.')
+        picture = read_colours(path / f'{name}.png')
         figures.append({'image': name, 'picture': _data_uri(picture[..., ::-1], '.jpg')})
     return {**shown, 'figures': figures}
 

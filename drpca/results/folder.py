@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
+from drpca.datasets.io import image_shape, read_image, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation.functional import check_pair, shape_text
@@ -219,7 +218,7 @@ class _SizeCheck:
 
     def add(self, case: Case, image_path: Path) -> None:
         shape = case.scores.shape
-        if shape == case.gt_mask.shape or shape == _image_shape(image_path):
+        if shape == case.gt_mask.shape or shape == image_shape(image_path):
             self._own = case
         elif self._common is None:
             self._common = case
@@ -231,8 +230,3 @@ class _SizeCheck:
                     f'{shape_text(reference.scores.shape)}; expected all maps at the size of their images or '
                     'all at one size. Make the folder again with inference.py.'
                 )
-
-
-def _image_shape(path: Path) -> tuple[int, int]:
-    with Image.open(path) as image:  # the header only
-        return image.height, image.width

@@ -1,12 +1,28 @@
 import io
+import os
+import re
+import struct
 import warnings
+import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from drpca.datasets.io import read_image, read_mask, resize_image, resize_mask, to_unit
+from drpca.datasets import io as image_io
+from drpca.datasets.io import (
+    image_shape,
+    read_colours,
+    read_image,
+    read_mask,
+    resize_image,
+    resize_mask,
+    to_unit,
+)
+from drpca.datasets.layouts import read_tree
 from drpca.errors import UserError
+from tests.support import ROOT
 
 RNG = np.random.default_rng(0)
 GREY = RNG.integers(0, 256, (20, 30), dtype=np.uint8)
@@ -172,3 +188,135 @@ def test_resize_image_is_bilinear_between_pixel_centres():
     assert np.abs(doubled - centres).max() <= 0.5
     assert resize_image(DEEP, (7, 9)).dtype == np.uint16
     assert resize_image(ramp, ramp.shape) is ramp
+
+
+def chunk(name, content):
+    return struct.pack('>I', len(content)) + name + content + struct.pack('>I', zlib.crc32(name + content))
+
+
+def png(pixels, width=6, height=4, depth=8, colour=2, interlace=0, extra=b''):
+    header = struct.pack('>IIBBBBB', width, height, depth, colour, 0, 0, interlace)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + extra + pixels + chunk(b'IEND', b'')
+
+
+RAW = bytes(4 * 19)
+DAMAGED = {
+    'no pixels': b'',
+    'no zlib stream': chunk(b'IDAT', b'nothing of the kind'),
+    'too few pixels': chunk(b'IDAT', zlib.compress(RAW[:-19])),
+    'unknown filter': chunk(b'IDAT', zlib.compress(b'\x09' + RAW[1:])),
+    'broken off': chunk(b'IDAT', zlib.compress(RAW)[:-9]),
+    'wrong checksum': chunk(b'IDAT', zlib.compress(RAW))[:-4] + bytes(4),
+    'unknown chunk': chunk(b'IDAT', zlib.compress(RAW)) + chunk(b'ABCD', b''),
+}
+
+
+@pytest.mark.parametrize('pixels', DAMAGED.values(), ids=list(DAMAGED))
+@pytest.mark.parametrize('reader', [read_image, lambda path: read_image(path, 'luma'), read_colours])
+def test_a_damaged_png_is_one_line_and_no_library_speaks(tmp_path, capfd, reader, pixels):
+    path = tmp_path / 'a.png'
+    path.write_bytes(png(chunk(b'IDAT', zlib.compress(RAW))))
+    assert reader(path).shape[:2] == (4, 6)
+    path.write_bytes(png(pixels))
+    with pytest.raises(UserError, match=r'a\.png: truncated or damaged|a\.png: not an image'):
+        reader(path)
+    path.write_bytes(png(pixels, depth=8, colour=3))
+    with pytest.raises(UserError, match=r'a\.png'):
+        reader(path)
+    assert capfd.readouterr() == ('', '')
+
+
+@pytest.mark.parametrize('colour', [0, 2, 3, 4, 6])
+@pytest.mark.parametrize('interlace', [0, 1])
+def test_every_kind_of_png_is_let_through(tmp_path, colour, interlace):
+    """Interlaced ones too, which Pillow does not write."""
+    passes = [(6, 4)]
+    for depth in {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}[colour]:
+        bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+        if interlace:
+            starts = (
+                (0, 0, 8, 8),
+                (4, 0, 8, 8),
+                (0, 4, 4, 8),
+                (2, 0, 4, 4),
+                (0, 2, 2, 4),
+                (1, 0, 2, 2),
+                (0, 1, 1, 2),
+            )
+            passes = [(len(range(x, 6, dx)), len(range(y, 4, dy))) for x, y, dx, dy in starts]
+        size = sum(h * (1 + (w * bits + 7) // 8) for w, h in passes if w)
+        extra = chunk(b'PLTE', bytes(768)[: 3 * 2 ** min(depth, 8)]) if colour == 3 else b''
+        path = tmp_path / 'a.png'
+        path.write_bytes(
+            png(chunk(b'IDAT', zlib.compress(bytes(size))), 6, 4, depth, colour, interlace, extra)
+        )
+        assert not read_image(path).any()
+        path.write_bytes(
+            png(chunk(b'IDAT', zlib.compress(bytes(size - 1))), 6, 4, depth, colour, interlace, extra)
+        )
+        with pytest.raises(UserError, match='pixels are missing'):
+            read_image(path)
+
+
+def test_postscript_by_the_name_of_a_png_starts_nothing(tmp_path, monkeypatch):
+    """Pillow would call Ghostscript; here a program of its name that leaves a mark."""
+    marker = tmp_path / 'ran'
+    program = tmp_path / 'bin' / 'gs'
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\ntouch {marker}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{program.parent}:{os.environ["PATH"]}')
+    monkeypatch.setattr('PIL.EpsImagePlugin.gs_binary', None)
+    path = tmp_path / 'a.png'
+    path.write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpage\n%%EOF\n')
+    for reader in (read_image, read_mask, read_colours, image_shape):
+        with pytest.raises(UserError, match='not an image file'):
+            reader(path)
+    assert not marker.exists()
+    with pytest.raises(OSError):  # noqa: PT011  what the mark would look like
+        Image.open(path).load()
+    assert marker.exists()
+
+
+@pytest.mark.parametrize('form', ['GIF', 'WEBP', 'PPM', 'ICO', 'TGA'])
+def test_other_formats_are_refused_by_content(tmp_path, form):
+    Image.fromarray(GREY).save(tmp_path / 'a.png', form)
+    with pytest.raises(UserError, match='not an image file'):
+        read_image(tmp_path / 'a.png')
+
+
+def test_bombs_pipes_and_devices_are_refused(tmp_path):
+    path = tmp_path / 'a.png'
+    path.write_bytes(png(chunk(b'IDAT', zlib.compress(bytes(10**5))), width=20000, height=20000))
+    with pytest.raises(UserError, match='more than 178,956,970 pixels'):
+        read_image(path)
+    os.mkfifo(tmp_path / 'pipe.png')
+    for file in (tmp_path / 'pipe.png', Path('/dev/zero')):
+        for reader in (read_image, read_mask, read_colours, image_shape):
+            with pytest.raises(UserError, match='not a regular file'):
+                reader(file)
+    with pytest.raises(UserError, match='expected at most 100 bytes'):
+        image_io.read_regular(path, 'image', 100)
+
+
+def test_a_list_that_is_a_pipe_is_named(tmp_path):
+    for folder in ('images', 'masks'):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(GREY).save(tmp_path / folder / 'a.png')
+    os.mkfifo(tmp_path / 'test.txt')
+    os.mkfifo(tmp_path / 'notes.txt')
+    tree = read_tree(tmp_path)
+    assert tree is not None
+    assert list(tree.lists) == ['test']
+    with pytest.raises(UserError, match=r'Cannot read list .*test\.txt: not a regular file'):
+        tree.read_list('test')
+
+
+def test_every_reader_of_pictures_is_in_one_place():
+    """Each other opener would have to name the formats, and look at the kind of file, again."""
+    for path in (ROOT / 'drpca').rglob('*.py'):
+        found = re.findall(
+            r'Image\.open\(.*\)|cv2\.imread\w*\(|cv2\.imdecode\(', path.read_text(encoding='utf-8')
+        )
+        if path.name not in ('io.py', 'corruptions.py'):
+            assert all('formats=FORMATS' in line for line in found), path
