@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import Required, TypedDict
+
 from drpca.errors import UserError
+from drpca.json_file import read_json, read_json_lines
 
 LAST, BEST, FINAL, LOG, SUMMARY = 'last.pth', 'best.pth', 'final.pth', 'log.jsonl', 'summary.json'
 
 PUBLISHED = 'test_best_published_convention'
 """What other code calls best on the test split; in the log it is written down and selects nothing."""
+
+
+class LogLine(TypedDict, total=False):
+    """What is read of a line of the log; there is more in it."""
+
+    __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
+    epoch: Required[int]
+    seconds: Required[float]
+
+
+class Summary(TypedDict, total=False):
+    """What is read of a summary; there is more in it."""
+
+    __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
+    epochs: int
+    selection: str
+    best: float | None
+    seconds: float
+    checkpoint: str
+    test: dict[str, float | None]
 
 
 @dataclass(frozen=True)
@@ -65,10 +87,7 @@ class RunFolder:
             UserError: It cannot be read.
         """
         file = self.path / LOG
-        try:
-            return [json.loads(line) for line in file.read_text().splitlines()] if file.is_file() else []
-        except (OSError, ValueError) as error:
-            raise UserError(f'Cannot read the run in {self.path}: {error}.') from None
+        return [*map(dict, read_json_lines(file, LogLine))] if file.is_file() else []
 
     def summary(self) -> dict[str, Any]:
         """What :func:`drpca.engine.train.train` returned.
@@ -76,10 +95,7 @@ class RunFolder:
         Raises:
             UserError: It is not there or cannot be read.
         """
-        try:
-            return json.loads((self.path / SUMMARY).read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise UserError(f'Cannot read the run in {self.path}: {error}.') from None
+        return dict(read_json(self.path / SUMMARY, Summary))
 
 
 def find_runs(root: str | Path, config: str | None = None) -> list[RunFolder]:

@@ -35,7 +35,7 @@ def test_states_and_files(tmp_path: Path) -> None:
 def test_damaged_files_are_one_line(tmp_path: Path, name: str) -> None:
     run = made(tmp_path, 'acm_sirstv1', 0)
     (run.path / name).write_text('{"epoch": 1')
-    with pytest.raises(UserError, match='Cannot read the run in'):
+    with pytest.raises(UserError, match=f'Cannot read .*{name}: expected JSON'):
         run.log() if name.startswith('log') else run.summary()
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from drpca.cli.common import command_parser, guarded
 from drpca.errors import UserError
+from drpca.json_file import read_json
 from drpca.registry import network_names
 from drpca.studies.speed import benchmark
 from drpca.studies.speed_report import plot_tradeoff, to_markdown, write_json
@@ -58,13 +58,7 @@ def read_scores(path: str) -> dict[str, float]:
     Raises:
         UserError: No such file, or it holds something else.
     """
-    try:
-        content = json.loads(Path(path).read_text())
-        return {str(name): float(value) for name, value in content.items()}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(
-            f'--scores {path}: expected JSON like {{"NETWORK": 0.7}}, got an error: {error}'
-        ) from None
+    return read_json(path, dict[str, float], 'expected JSON like {"NETWORK": 0.7}')
 
 
 @guarded

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import multiprocessing
 import sys
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from drpca.datasets import open_split
 from drpca.datasets.splits import spread
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol
+from drpca.json_file import read_json
 from drpca.leaderboard import contenders as C
 from drpca.leaderboard import runs as R
 from drpca.leaderboard.latency import keep_latency, measure_latency
@@ -148,11 +148,7 @@ def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
     Raises:
         UserError: There is none, or it is something else.
     """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'Cannot read {path}: {error}; name a file that --json wrote.') from None
-    rows, protocols = from_json(content, path)
+    rows, protocols = from_json(read_json(path, dict[str, Any], 'name a file that --json wrote'), path)
     if not rows:
         raise UserError(f'{path} holds no rows; name a file that --json wrote.')
     return rows, protocols

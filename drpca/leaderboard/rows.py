@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from drpca.errors import UserError, unknown_name
+from drpca.errors import unknown_name
 from drpca.evaluation.bootstrap import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
+from drpca.json_file import checked
 from drpca.reports.tables import shown
 
 Kind = Literal['trained', 'weights', 'classical']
@@ -310,6 +311,14 @@ def _defined(figures: Mapping[str, float]) -> dict[str, float]:
     return {key: value for key, value in figures.items() if not math.isnan(value)}
 
 
+@dataclass(frozen=True)
+class Table:
+    """What is read of a ``--json`` file."""
+
+    protocols: dict[str, Protocol]
+    rows: list[Row]
+
+
 def from_json(content: Any, path: object) -> tuple[list[Row], list[Protocol]]:
     """Rows and presets of a file that :func:`to_json` made.
 
@@ -320,22 +329,5 @@ def from_json(content: Any, path: object) -> tuple[list[Row], list[Protocol]]:
     Raises:
         UserError: It holds something else.
     """
-    try:
-        protocols = [Protocol(**definition) for definition in content['protocols'].values()]
-        return [_row(entry) for entry in content['rows']], protocols
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(
-            f'{path} is not a table of tools/leaderboard.py ({type(error).__name__}: {error}); name the file '
-            'that --json wrote.'
-        ) from None
-
-
-def _row(entry: Mapping[str, Any]) -> Row:
-    row = Row(**entry)
-    return dataclasses.replace(
-        row,
-        seeds=tuple(row.seeds),
-        cost=Cost(**entry['cost']),
-        figures={name: Figures(**figures) for name, figures in entry['figures'].items()},
-        runs=tuple(Run(**run) for run in entry['runs']),
-    )
+    table = checked(content, Table, path, 'name a table that tools/leaderboard.py wrote with --json')
+    return table.rows, list(table.protocols.values())

@@ -16,7 +16,6 @@ A results folder is ``results/<dataset>/``:
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,11 +23,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from typing_extensions import TypedDict
 
 from drpca.datasets.io import image_shape, read_image, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation.functional import check_pair, shape_text
+from drpca.json_file import read_json
 from drpca.results.mat_file import read_mat
 
 PARTS = {'mat': '.mat', 'img': '.png', 'json': '.json', 'overlay': '.png', 'stages': '.png'}
@@ -79,6 +80,14 @@ class Case:
         return scores, resize_mask(self.gt_mask, shape)
 
 
+class RunRecord(TypedDict, total=False):
+    """What is read of ``run.json``; there is more in it."""
+
+    __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
+    dataset: str | None
+    split: str | None
+
+
 class ResultsFolder:
     """Saved score maps of one data set.
 
@@ -113,13 +122,7 @@ class ResultsFolder:
         file = self.path / RUN
         if not file.is_file():
             return {}
-        try:
-            run = json.loads(file.read_text(encoding='utf-8'))
-        except (OSError, ValueError) as error:
-            raise UserError(f'Cannot read {file}: expected JSON ({error}); repair or remove it.') from error
-        if not isinstance(run, dict):
-            raise UserError(f'Cannot read {file}: expected a JSON object, got {type(run).__name__}.')
-        return run
+        return dict(read_json(file, RunRecord))
 
     @property
     def dataset(self) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+from typing_extensions import TypedDict
 
 from drpca.errors import UserError
+from drpca.json_file import read_json
 
 FOLDER = 'stage_pictures'
 """Name of the folder inside ``results/<dataset>/`` where the report looks for pictures."""
@@ -61,6 +63,13 @@ class StageFolder:
         return path
 
 
+class Index(TypedDict):
+    """What is read of ``stages.json``; there is more in it."""
+
+    __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
+    images: dict[str, Any]
+
+
 def read_index(path: str | Path) -> dict[str, Any] | None:
     """Contents of ``stages.json`` in a folder; None if there is none.
 
@@ -70,10 +79,4 @@ def read_index(path: str | Path) -> dict[str, Any] | None:
     file = Path(path) / INDEX
     if not file.is_file():
         return None
-    try:
-        content = json.loads(file.read_text(encoding='utf-8'))
-    except (OSError, ValueError) as error:
-        raise UserError(f'Cannot read {file}: expected JSON ({error}); repair or remove it.') from None
-    if not isinstance(content, dict) or not isinstance(content.get('images'), dict):
-        raise UserError(f'Cannot read {file}: expected an object with "images"; repair or remove it.')
-    return content
+    return dict(read_json(file, Index))

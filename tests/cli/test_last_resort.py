@@ -1,0 +1,90 @@
+"""What ends a command is one line: errors of the system, a lack of memory, and faults of our own."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import drpca
+from drpca.cli.common import guarded
+from drpca.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ('error', 'code', 'line'),
+    [
+        (UserError('Expected a, got b.'), 2, 'error: Expected a, got b.'),
+        (KeyboardInterrupt(), 130, 'stopped'),
+        (MemoryError(), 1, 'error: There is not enough memory'),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, 'error: There is not enough memory'),
+        (
+            OSError(errno.ENOSPC, 'No space left on device', 'out/a'),
+            1,
+            'error: out/a: No space left on device; free',
+        ),
+        (
+            IsADirectoryError(errno.EISDIR, 'Is a directory', 'out'),
+            2,
+            'error: out: Is a directory; name another path',
+        ),
+    ],
+)
+def test_no_fault_of_ours(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture) -> None:
+    @guarded
+    def main(argv: list[str] | None = None) -> int:
+        raise error
+
+    assert main([]) == code
+    written = capsys.readouterr().err
+    assert written.startswith(line)
+    assert len(written.splitlines()) == 1
+
+
+def test_a_fault_names_input_and_version_and_keeps_its_traceback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path))
+
+    @guarded
+    def main(argv: list[str] | None = None) -> int:
+        return {}['a b']
+
+    assert main(['x.png', '--size', '7']) == 70
+    line = capsys.readouterr().err
+    assert len(line.splitlines()) == 1
+    assert 'Traceback' not in line
+    assert f'drpca {drpca.__version__}' in line
+    assert "x.png --size 7: KeyError: 'a b'" in line
+    found = re.search(r'the traceback is in (\S+);', line)
+    assert found is not None
+    text = Path(found[1]).read_text()
+    assert 'Traceback (most recent call last)' in text
+    assert 'x.png --size 7' in text
+
+
+def test_a_traceback_without_a_place_to_write_is_no_second_fault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr('tempfile.tempdir', '/nope')
+
+    @guarded
+    def main(argv: list[str] | None = None) -> int:
+        raise KeyError(7)
+
+    assert main([]) == 70
+    assert 'could not be written (No such file' in capsys.readouterr().err
+
+
+def test_names_that_are_no_text_can_be_printed() -> None:
+    code = r"from drpca.cli.common import guarded; guarded(lambda argv: print('\udcff') or 0)([])"
+    environment = {**os.environ, 'PYTHONIOENCODING': 'utf-8'}
+    done = subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, '\\udcff\n')
