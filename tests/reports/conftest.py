@@ -1,4 +1,4 @@
-"""Fixtures of the evaluation tests."""
+"""Fixtures of the tests of reports."""
 
 from tests.mini_results import workplace
 

@@ -1,4 +1,4 @@
-"""cal_from_mask.py: reading results folders, sizes, tables, files and errors."""
+"""score() and cal_from_mask.py: reading results folders, sizes, tables, files and errors."""
 
 import json
 import subprocess

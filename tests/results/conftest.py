@@ -1,4 +1,4 @@
-"""Fixtures of the evaluation tests."""
+"""Fixtures of the tests of results."""
 
 from tests.mini_results import workplace
 
