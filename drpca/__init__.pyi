@@ -5,6 +5,7 @@ from .engine.publish import publish
 from .engine.runs import train
 from .inference.detector import Detector
 from .inference.export import export
+from .results.predict import predict
 from .studies.cross_dataset import cross_dataset
 from .studies.decomposition_study import analyse_decomposition
 from .studies.robustness_study import robustness
@@ -23,6 +24,7 @@ __all__ = [
     'export',
     'generate_dataset',
     'load_weights',
+    'predict',
     'publish',
     'robustness',
     'train',

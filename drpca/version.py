@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 __version__ = '0.1.0'
 
 
@@ -16,4 +18,5 @@ def versions() -> dict[str, str]:
         'torch': torch.__version__,
         'numpy': np.__version__,
         'opencv': cv2.__version__,
+        'python': platform.python_version(),
     }

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from drpca.app.choices import Loaded
 from drpca.datasets.io import resize_mask
 from drpca.errors import UserError
 from drpca.inference.decomposer import FrameDecomposition, StageRecord, make_decomposer
-from drpca.inference.detections import Detection, find_targets
+from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
 from drpca.inference.mappers import TILE, BaselineMapper
 
@@ -58,17 +57,14 @@ class Analysis:
         Args:
             threshold: Scores above it are detections; in [0, 1).
         """
-        mask = self.scores > threshold
-        return Detection(
-            self.name, self.image, self.scores, mask, find_targets(self.scores, self.image, mask)
-        )
+        return Detection(self.name, self.image, self.scores, self.scores > threshold)
 
 
-def analyse(loaded: Loaded, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None) -> Analysis:
+def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None) -> Analysis:
     """Run a detector on a frame.
 
     Args:
-        loaded: The detector.
+        detector: Named as the page calls it.
         name: Of the frame.
         frame: (H, W) uint8 or uint16.
         gt_mask: (H, W) bool label.
@@ -76,11 +72,10 @@ def analyse(loaded: Loaded, name: str, frame: np.ndarray, gt_mask: np.ndarray | 
     Raises:
         UserError: The frame is too small for the detector, or too large for a classical method.
     """
-    mapper = loaded.mapper
-    if isinstance(mapper, BaselineMapper):
-        _refuse_large(mapper, loaded.model, frame)
+    if isinstance(detector.mapper, BaselineMapper) and detector.size is None:
+        _refuse_large(detector.method, frame)
     started = time.perf_counter()
-    detection = Detector.from_mapper(mapper)((name, frame))[0]
+    (detection,) = detector((name, frame))
     seconds = time.perf_counter() - started
     stages: list[StageRecord] = []
     note = ''
@@ -88,13 +83,13 @@ def analyse(loaded: Loaded, name: str, frame: np.ndarray, gt_mask: np.ndarray | 
         note = f'Stages are shown of images of up to {TILE} × {TILE} pixels; this one was scored in tiles.'
     else:
         try:
-            stages = make_decomposer(mapper).decompose(frame).stages
+            stages = make_decomposer(detector.mapper).decompose(frame).stages
         except UserError as error:
             note = str(error)
     return Analysis(
         name=name,
-        detector=loaded.label,
-        model=loaded.model,
+        detector=detector.name,
+        model=detector.method,
         frame_size=(frame.shape[0], frame.shape[1]),
         image=detection.image,
         scores=detection.scores,
@@ -105,8 +100,8 @@ def analyse(loaded: Loaded, name: str, frame: np.ndarray, gt_mask: np.ndarray | 
     )
 
 
-def _refuse_large(mapper: BaselineMapper, model: str, frame: np.ndarray) -> None:
-    if mapper.baseline.input_size is None and frame.size > MAX_CLASSICAL_PIXELS:
+def _refuse_large(model: str, frame: np.ndarray) -> None:
+    if frame.size > MAX_CLASSICAL_PIXELS:
         raise UserError(
             f'{model} works at the own size of a frame, here up to 640 × 640 pixels; this one has '
             f'{frame.shape[0]} × {frame.shape[1]}. Choose a network, or a smaller image.'

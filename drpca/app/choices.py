@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from mmengine.config import Config
-
 from drpca.baselines import Baseline
 from drpca.cards import weight_cards
 from drpca.config import find_config, list_configs, load_config
 from drpca.errors import UserError, unknown_name
-from drpca.inference.mappers import BaselineMapper, NetworkMapper, build_mapper, is_baseline
-from drpca.inference.opening import resolve
+from drpca.inference.detector import Detector
+from drpca.inference.frames import NATIVE, RECIPE
+from drpca.inference.mappers import is_baseline
 from drpca.registry import BASELINES
 from drpca.run_folder import BEST
 
-RECIPE = 'recipe'
-NATIVE = 'native'
 SIZES = {RECIPE: 'size of the recipe', NATIVE: "frame's own size"}
 """The size that the config's recipe resizes frames to, or each frame's own."""
 
@@ -43,29 +39,10 @@ class Choice:
     checkpoint: Path | None = None
 
 
-@dataclass(frozen=True)
-class Loaded:
-    """A detector ready to run.
-
-    Attributes:
-        label: What the page calls it.
-        model: Registered name of the network or method.
-        mapper: It.
-    """
-
-    label: str
-    model: str
-    mapper: NetworkMapper | BaselineMapper
-
-    @property
-    def size_text(self) -> str:
-        """The size it works at, in words."""
-        fixed = (
-            self.mapper.baseline.input_size
-            if isinstance(self.mapper, BaselineMapper)
-            else self.mapper.frame_size
-        )
-        return "each frame's own size" if fixed is None else f'{fixed[0]} × {fixed[1]} pixels'
+def size_text(detector: Detector) -> str:
+    """The size it works at, in words."""
+    fixed = detector.mapper.frame_size
+    return "each frame's own size" if fixed is None else f'{fixed[0]} × {fixed[1]} pixels'
 
 
 def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[str, Choice]:
@@ -137,9 +114,9 @@ class DetectorStore:
     def __init__(self, choices: Mapping[str, Choice]) -> None:
         self.choices = dict(choices)
         self.lock = Lock()
-        self._loaded: OrderedDict[tuple[str, str], Loaded] = OrderedDict()
+        self._loaded: OrderedDict[tuple[str, str], Detector] = OrderedDict()
 
-    def get(self, label: str, size: str = RECIPE) -> Loaded:
+    def get(self, label: str, size: str = RECIPE) -> Detector:
         """The detector of that label at a size of ``SIZES``; classical methods have the size of their preset.
 
         Raises:
@@ -159,22 +136,11 @@ class DetectorStore:
         return self._loaded[key]
 
     @staticmethod
-    def _load(choice: Choice, size: str) -> Loaded:
+    def _load(choice: Choice, size: str) -> Detector:
         try:
-            config, checkpoint = _read(choice)
-            side = None if size == NATIVE else config.get('inference_size', 256)
-            mapper = build_mapper(config, checkpoint, side)
+            detector = Detector(choice.config, choice.checkpoint, size=RECIPE if size == RECIPE else None)
         except UserError as error:
             file = choice.checkpoint
             raise UserError(str(error).replace(str(file), file.name) if file else str(error)) from None
-        model = config.model.type if checkpoint is None else config.model.network.type
-        return Loaded(choice.label, model, mapper)
-
-
-def _read(choice: Choice) -> tuple[Config, Path | None]:
-    checkpoint = None if choice.checkpoint is None else str(choice.checkpoint)
-    return resolve(
-        argparse.Namespace(
-            config=choice.config, checkpoint=checkpoint, dataset=None, data_root=None, cfg_options={}
-        )
-    )
+        detector.name = choice.label
+        return detector

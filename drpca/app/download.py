@@ -11,7 +11,7 @@ import numpy as np
 
 from drpca.app.analysis import Analysis
 from drpca.app.pictures import png
-from drpca.reports.stages import stages_picture
+from drpca.results.stage_pictures import stages_picture
 from drpca.results.writer import ResultsWriter
 from drpca.version import versions
 

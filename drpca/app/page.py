@@ -13,7 +13,7 @@ from nicegui import events, run, ui
 
 from drpca.app import pictures
 from drpca.app.analysis import Analysis, analyse
-from drpca.app.choices import NATIVE, RECIPE, SIZES, DetectorStore
+from drpca.app.choices import NATIVE, RECIPE, SIZES, DetectorStore, size_text
 from drpca.app.download import results_zip
 from drpca.app.samples import Sample
 from drpca.app.uploads import read_upload
@@ -21,7 +21,7 @@ from drpca.app.widgets import STYLE, Tile, heading, switch_dark, target_row, tar
 from drpca.datasets.io import IMAGE_SUFFIXES
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
-from drpca.reports.stages import stages_picture
+from drpca.results.stage_pictures import stages_picture
 from drpca.visualization.panels import to_grey
 
 THRESHOLD = 0.5
@@ -217,8 +217,8 @@ class Page:
         with self.store.lock:
             if turn != self._analysis_turn:
                 return None
-            loaded = self.store.get(label, size)
-            return analyse(loaded, *frame), loaded.size_text
+            detector = self.store.get(label, size)
+            return analyse(detector, *frame), size_text(detector)
 
     async def _attempt(self, function: Callable[..., Any], *args: Any) -> Any:
         """Calls a function in a thread. What goes wrong is told in the page, without path or traceback."""

@@ -6,7 +6,7 @@ import argparse
 
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
-from drpca.inference.opening import open_detector
+from drpca.inference.detector import Detector
 from drpca.studies.decomposition import VIEWS
 from drpca.studies.decomposition_study import analyse_decomposition
 
@@ -65,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     study = analyse_decomposition(
-        open_detector(args, args.config, args.checkpoint, args.config),
+        Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.dataset,
         split=args.split,
         data_root=args.data_root,

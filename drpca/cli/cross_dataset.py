@@ -8,7 +8,7 @@ from pathlib import Path
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.evaluation.protocols import build_protocols, known_protocols
-from drpca.inference.opening import open_detector
+from drpca.inference.detector import Detector
 from drpca.studies.cross_dataset import cross_dataset
 
 _DESCRIPTION = """\
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     protocols = build_protocols(args.protocol)
     study = cross_dataset(
-        open_detector(args, args.config, args.checkpoint, args.config),
+        Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.dataset,
         split=args.split,
         data_root=args.data_root,

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from drpca.cli.common import OptionsAction, size_argument
 from drpca.datasets.splits import Split
+from drpca.inference.frames import RECIPE
 
 
 def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None:
@@ -40,6 +42,17 @@ def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None
         '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override keys of the configs',
     )  # fmt: skip
+
+
+def detector_options(args: argparse.Namespace) -> dict[str, Any]:
+    """The options of :func:`add_detector_options` and :func:`add_data_options` as keywords of a Detector."""
+    return {
+        'size': args.size or RECIPE,
+        'device': args.device,
+        'dataset': args.dataset if isinstance(args.dataset, str) else None,
+        'data_root': args.data_root,
+        'options': args.cfg_options,
+    }
 
 
 def add_data_options(parser: argparse.ArgumentParser, several: bool = False) -> None:

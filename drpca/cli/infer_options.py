@@ -8,7 +8,7 @@ from drpca.cli.common import OptionsAction, command_parser, size_argument
 from drpca.deploy.backends import BACKENDS
 from drpca.deploy.optimise import PRECISIONS
 from drpca.inference.live import QUEUE, WHEN_FULL
-from drpca.inference.mappers import TILE
+from drpca.inference.mappers import AUTO, TILE
 from drpca.inference.video_writer import CODECS
 from drpca.results.writer import FORMATS
 
@@ -69,8 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
         '--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)'
     )
     parser.add_argument(
-        '--tile', type=tile_argument, default=TILE, metavar='N',
-        help='cut larger frames into overlapping N × N tiles; 0: never (default: %(default)s)',
+        '--tile', type=tile_argument, default=AUTO, metavar='N',
+        help=f'networks: cut larger frames into overlapping N × N tiles; 0: never (default: {TILE})',
     )  # fmt: skip
     parser.add_argument(
         '--precision',
@@ -158,8 +158,10 @@ def _add_sequence_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def tile_argument(text: str) -> int | None:
+def tile_argument(text: str) -> int | str | None:
     """``0`` → None."""
+    if text == AUTO:
+        return AUTO
     if not text.isdigit() or 0 < int(text) < 64:
         raise argparse.ArgumentTypeError(
             f'expected a side of at least 64 pixels, or 0 for no tiles, got {text!r}'

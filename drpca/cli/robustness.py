@@ -7,7 +7,7 @@ import argparse
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.evaluation.protocols import build_protocols, known_protocols
-from drpca.inference.opening import open_detectors
+from drpca.inference.detector import open_detectors
 from drpca.studies.corruptions import KINDS, parse_corruptions
 from drpca.studies.robustness import COLUMNS
 from drpca.studies.robustness_study import robustness
@@ -69,8 +69,9 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     corruptions, protocols = parse_corruptions(args.corruption), build_protocols(args.protocol)
+    detectors = open_detectors(args.config, args.checkpoint, **D.detector_options(args))
     study = robustness(
-        {detector.name: detector for detector in open_detectors(args)},
+        {detector.name: detector for detector in detectors},
         args.dataset,
         split=args.split,
         data_root=args.data_root,

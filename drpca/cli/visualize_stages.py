@@ -6,7 +6,7 @@ import argparse
 
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
-from drpca.inference.opening import open_detector
+from drpca.inference.detector import Detector
 from drpca.results.stage_pictures import FOLDER
 from drpca.studies.visualize_stages import COUNT, visualize_stages
 
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     for drawn in visualize_stages(
-        open_detector(args, args.config, args.checkpoint, args.config),
+        Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.input,
         dataset=args.dataset,
         split=args.split,

@@ -133,7 +133,7 @@ def _scores(mapper: ScoreMapper, frame: np.ndarray) -> np.ndarray:
 
 
 def make_decomposer(mapper: ScoreMapper) -> Decomposer:
-    """The decomposer of a detector made by :func:`drpca.inference.mappers.build_mapper`.
+    """The decomposer of a detector's ``mapper``.
 
     Raises:
         UserError: The network has no decomposition, or was exported. A classical filter says so at the first

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class Detection:
         image: (H, W) float32 in [0, 1], as the network saw it.
         scores: (H, W) float32 in [0, 1].
         mask: (H, W) bool, scores above the threshold.
-        targets: One entry per 8-connected component of the mask.
+        confirmed: What :mod:`drpca.inference.temporal` left of the targets; None elsewhere.
         index: Place of the frame in a live stream, counting those dropped; None elsewhere, like the next two.
         time: Seconds from the start of a live stream to the frame's arrival.
         latency: Seconds from the frame's arrival to this result.
@@ -95,7 +96,12 @@ class Detection:
     image: np.ndarray
     scores: np.ndarray
     mask: np.ndarray
-    targets: list[Target]
+    confirmed: list[Target] | None = None
     index: int | None = None
     time: float | None = None
     latency: float | None = None
+
+    @cached_property
+    def targets(self) -> list[Target]:
+        """One entry per 8-connected component of the mask, described when first asked for."""
+        return find_targets(self.scores, self.image, self.mask) if self.confirmed is None else self.confirmed

@@ -2,48 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from drpca.checkpoint import file_hash
 from drpca.config import find_config, load_config
+from drpca.datasets.splits import Split, open_split
 from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError
-from drpca.inference.detections import Detection, find_targets
-from drpca.inference.frames import Frame, FrameSource
+from drpca.inference.detections import Detection
+from drpca.inference.frames import NATIVE, RECIPE, FrameSource
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.mappers import (
+    AUTO,
+    OVERLAP,
+    TILE,
     BaselineMapper,
     ExportedMapper,
     FrameMapper,
-    MappedFrame,
-    NetworkMapper,
-    ScoreMapper,
-    build_mapper,
     is_baseline,
     network_mapper,
-)
+)  # fmt: skip
+from drpca.inference.opening import build_baseline, build_model, described_network, resolve
 from drpca.models.detector import DetectionModel
-from drpca.registry import MODELS
-
-__all__ = [
-    'BaselineMapper',
-    'Detection',
-    'Detector',
-    'Frame',
-    'NetworkMapper',
-    'ScoreMapper',
-    'build_mapper',
-    'is_baseline',
-]
 
 
 class Detector:
-    """Finds small targets in infrared frames.
+    """Finds small targets in infrared frames. The only way to one: the commands, tools and the page use it too.
 
     >>> detector = drpca.Detector('rpcanet_sirstv1', 'RPCANet_SIRST.pkl')
     >>> detections = detector('frames/')
@@ -51,37 +42,56 @@ class Detector:
     >>> for detection in detector.live(0, when_full='drop'): ...
 
     Args:
-        model: A network or :class:`drpca.models.detector.DetectionModel` with weights; a registered network's
-            name (``'RPCANet'``); a config's name or file; or a file that ``tools/export.py`` wrote.
-        weights: Weight file, as authors publish it or as trained here. Only with a name or a config.
+        model: A network or :class:`drpca.models.detector.DetectionModel` with weights; a config's name or file; a
+            registered network's name (``'RPCANet'``), which stands for its home config, the one of SIRST V1; or a
+            file that ``tools/export.py`` wrote. None: the config inside the weights.
+        weights: Weight file, as authors publish it or as trained here; with a name, a config or None. None: the
+            newest ``best.pth`` or ``final.pth`` under ``checkpoints`` (of that config), else the weights that
+            come with the project.
         size: Side of the square to which frames are resized, as the published recipes do; maps and targets are
-            then at that size. None: each frame's own size, padded inside where a network needs it.
+            then at that size. ``'native'``: each frame's own size, padded inside where a network needs it.
+            ``'recipe'``: the config's ``inference_size``. None: as ``'native'``. A classical method keeps the size
+            of its preset unless a number or ``'native'`` is given.
         threshold: Scores above it are detections; in [0, 1).
-        tile: Frames with a longer side are cut into overlapping tiles of this side; None: never.
+        tile: Frames with a longer side are cut into overlapping tiles of this side; None: never. ``'auto'``: 1024,
+            and never for classical methods, which take no other value.
         overlap: Pixels that tiles share at least.
         batch_size: Frames of equal size, or tiles, at once; None: 16 on a GPU, 1 on a CPU.
-        device: ``'cuda'``, ``'cpu'``, …; None takes a GPU where there is one.
-        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
+        device: ``'cuda'``, ``'cpu'``, …; None takes a GPU where there is one. For networks in PyTorch.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; likewise, as are the next three.
         optimise: Run the equivalent, faster form of the network.
         compile: Run it through ``torch.compile``.
         cuda_graph: Replay a CUDA graph per size of frame; needs an NVIDIA GPU.
         threads: Threads of the CPU; None leaves PyTorch's setting.
         backend: For exported files: ``'onnx'``, ``'openvino'``, ``'tensorrt'``, ``'torch'``, or ``'auto'``, the
             fastest of those installed.
+        dataset: Data set in place of the config's.
+        data_root: Folder of the data sets; None: the config's, else ``$DRPCA_DATA``, else ``datasets``.
+        options: Dotted keys of the config → values.
+
+    Attributes:
+        name: As it was asked for; a network's own name where it was handed over.
+        config: Its config.
+        checkpoint: File of its weights; None for a classical method or a network that was handed over.
+        mapper: What makes the score maps.
+        tile: In pixels; None: never.
+        threshold: Scores above it are detections.
+        precision: Of the convolutions.
 
     Raises:
-        UserError: Unknown model or config, weights that do not fit, an unreadable file, a bad option.
+        UserError: Unknown model or config, no weights or some that do not fit, an unreadable file, a bad option,
+            or one that means nothing to this kind of detector.
     """
 
     def __init__(
         self,
-        model: nn.Module | str | os.PathLike[str],
+        model: nn.Module | str | os.PathLike[str] | None = None,
         weights: str | os.PathLike[str] | None = None,
         *,
-        size: int | None = None,
+        size: int | str | None = None,
         threshold: float = 0.5,
-        tile: int | None = 1024,
-        overlap: int = 64,
+        tile: int | str | None = AUTO,
+        overlap: int = OVERLAP,
         batch_size: int | None = None,
         device: str | None = None,
         precision: str = 'fp32',
@@ -90,35 +100,123 @@ class Detector:
         cuda_graph: bool = False,
         threads: int | None = None,
         backend: str = 'auto',
+        dataset: str | None = None,
+        data_root: str | Path | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         if not 0 <= threshold < 1:
             raise UserError(f'Expected a threshold in [0, 1), got {threshold}.')
+        if isinstance(size, str) and size not in (NATIVE, RECIPE):
+            raise UserError(f"Expected a size in pixels, 'native' or 'recipe', got {size!r}.")
+        if isinstance(tile, str) and tile != AUTO:
+            raise UserError(f"Expected a tile in pixels, None or 'auto', got {tile!r}.")
         if threads is not None:
             torch.set_num_threads(threads)
-        options = {
-            'batch_size': batch_size, 'tile': tile, 'overlap': overlap, 'precision': precision,
-            'optimise': optimise, 'compile': compile, 'cuda_graph': cuda_graph,
+        self.threshold, self.precision = threshold, precision
+        self.dataset, self.data_root = dataset, data_root
+        self.tile = TILE if isinstance(tile, str) else tile
+        tiles: dict[str, Any] = {'tile': self.tile, 'overlap': overlap}
+        speed: dict[str, Any] = {
+            'precision': precision, 'optimise': optimise, 'compile': compile, 'cuda_graph': cuda_graph,
         }  # fmt: skip
-        self.threshold = threshold
+        in_pytorch = {
+            'precision': precision != 'fp32', 'optimise': not optimise, 'compile': compile, 'cuda_graph': cuda_graph,
+        }  # fmt: skip
         self.mapper: FrameMapper
-        if isinstance(model, str | os.PathLike) and Path(model).suffix in SUFFIXES:
-            if weights is not None or precision != 'fp32':
+        if isinstance(model, nn.Module):
+            if weights is not None or options:
                 raise UserError(
-                    f'{model} has its weights and precision in it: leave out weights and precision.'
+                    'weights come with a name or a config, and so do options: set the network up yourself.'
                 )
-            exported = open_backend(model, backend, threads)
-            self.mapper = ExportedMapper(
-                exported, size, tile=tile, overlap=overlap, batch_size=batch_size or 1
-            )
+            network = model if isinstance(model, DetectionModel) else DetectionModel(model)
+            self.name = type(network.network).__name__
+            self.config, self.checkpoint = described_network(self.name), None
+            self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
             return
-        self.mapper = _make_mapper(model, weights, size, device, options)
+        config, self.checkpoint = resolve(
+            model, weights, dataset=dataset, data_root=data_root, options=options
+        )
+        self.name = str(self.checkpoint) if model is None else os.fspath(model)
+        if self.checkpoint is not None and self.checkpoint.suffix in SUFFIXES:
+            _refuse(
+                f'{self.checkpoint} is compiled, precision included', **in_pytorch, device=device is not None
+            )
+            exported = open_backend(self.checkpoint, backend, threads)
+            rules = exported.rules
+            self.config = config or described_network(rules.network, rules.inference_size)
+            if self.method != rules.network:
+                raise UserError(
+                    f'{self.checkpoint} holds {rules.network}, but {self.name} describes {self.method}: name a config '
+                    f'of {rules.network}, or none.'
+                )
+            self.mapper = ExportedMapper(exported, self._side(size), batch_size=batch_size or 1, **tiles)
+            return
+        assert config is not None
+        self.config = config
+        if self.checkpoint is None:
+            is_cut = tile not in (None, AUTO)
+            _refuse(
+                f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend != 'auto'
+            )
+            self.mapper = BaselineMapper(build_baseline(config, size if size != RECIPE else None))
+            return
+        _refuse(f'{self.name} runs in PyTorch', backend=backend != 'auto')
+        network = build_model(config, self.checkpoint)
+        self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
 
     @classmethod
     def from_mapper(cls, mapper: FrameMapper, threshold: float = 0.5) -> Detector:
         """A detector around score maps that are made elsewhere."""
         detector = cls.__new__(cls)
-        detector.mapper, detector.threshold = mapper, threshold
+        detector.mapper, detector.threshold, detector.precision = mapper, threshold, 'fp32'
+        detector.name, detector.checkpoint, detector.tile = type(mapper).__name__, None, mapper.tile
+        detector.config, detector.dataset, detector.data_root = described_network(detector.name), None, None
         return detector
+
+    def _side(self, size: int | str | None) -> int | None:
+        if size == RECIPE:
+            size = self.config.get('inference_size', 256)
+        return None if size is None or isinstance(size, str) else size
+
+    @property
+    def method(self) -> str:
+        """Registered name of the network or the classical method."""
+        return self._described_model['type']
+
+    @property
+    def _described_model(self) -> dict[str, Any]:
+        return self.config.model.get('network', self.config.model)
+
+    @property
+    def size(self) -> int | tuple[int, int] | None:
+        """Side of the square, or (height, width), to which frames are resized; None: their own size."""
+        sides = self.mapper.frame_size
+        return sides[0] if sides is not None and sides[0] == sides[1] else sides
+
+    def described(self) -> dict[str, Any]:
+        """What it is, for files; as in a results folder's ``run.json``."""
+        return {
+            'config': self.method,
+            'model': json.loads(json.dumps(dict(self._described_model))),
+            'checkpoint': None if self.checkpoint is None else str(self.checkpoint),
+            'checkpoint_sha256': None if self.checkpoint is None else file_hash(self.checkpoint),
+            'size': NATIVE if self.size is None else self.size,
+        }
+
+    def open_split(
+        self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None
+    ) -> Split:
+        """The images of a data set: of the one named here, else of the detector's, else of its config's.
+
+        Raises:
+            UserError: None of them names a data set, or it is not there.
+        """
+        source = (self.config.get('test_dataloader') or {}).get('dataset') or {}
+        name = dataset or self.dataset or source.get('dataset')
+        if not name:
+            raise UserError('Which images? Give --dataset.')
+        root = data_root or self.data_root or source.get('data_root')
+        return open_split(name, split, root)
 
     def __call__(self, images: Any) -> list[Detection]:
         """All frames of ``images`` (see :class:`drpca.inference.frames.FrameSource`), also for a single one.
@@ -133,8 +231,8 @@ class Detector:
 
         Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
         """
-        for mapped in self.mapper.map_frames(self._source(frames)):
-            yield self._detection(mapped)
+        for name, image, scores in self.mapper.map_frames(self._source(frames)):
+            yield Detection(name, image, scores, scores > self.threshold)
 
     def live(
         self,
@@ -161,33 +259,63 @@ class Detector:
     def _source(self, frames: Any) -> FrameSource:
         return frames if isinstance(frames, FrameSource) else self.mapper.source(frames)
 
-    def _detection(self, mapped: MappedFrame) -> Detection:
-        mask = mapped.scores > self.threshold
-        return Detection(
-            mapped.name, mapped.image, mapped.scores, mask, find_targets(mapped.scores, mapped.image, mask)
-        )
+
+def _refuse(why: str, **given: bool) -> None:
+    """Raises :class:`drpca.errors.UserError` that names the options given which would have no effect."""
+    names = [name for name, is_given in given.items() if is_given]
+    if names:
+        raise UserError(f'{why}: leave out {", ".join(names)}.')
 
 
-def _make_mapper(
-    model: nn.Module | str | os.PathLike[str],
-    weights: str | os.PathLike[str] | None,
-    size: int | None,
-    device: str | None,
-    options: dict[str, Any],
-) -> FrameMapper:
-    if isinstance(model, nn.Module):
-        if weights is not None:
-            raise UserError('weights come with a name or a config; load them into the network yourself.')
-        if not isinstance(model, DetectionModel):
-            model = DetectionModel(model)
-        return network_mapper(model, size, device, **options)
-    name = os.fspath(model)
-    if MODELS.get(name) is not None and name != DetectionModel.__name__:
-        if weights is None:
-            raise UserError(f"{name} needs weights: Detector('{name}', 'FILE').")
-        from drpca.checkpoint import load_weights
+def open_detectors(configs: Sequence[str], checkpoints: Sequence[str] = (), **options: Any) -> list[Detector]:
+    """Several detectors, with names that tell them apart.
 
-        network = load_weights(MODELS.build({'type': name}), Path(weights))
-        return _make_mapper(network, None, size, device, options)
-    config = load_config(find_config(name))
-    return build_mapper(config, weights, size, device, **options)
+    Args:
+        configs: Names or files: one network for all checkpoints, or one for each, in their order, and classical
+            methods, which come last.
+        checkpoints: Weight files.
+        **options: Of all of them, see :class:`Detector`.
+
+    Raises:
+        UserError: As :class:`Detector`; or configs and checkpoints do not pair up.
+    """
+    networks: list[str] = []
+    pairs: list[tuple[str, str | None]] = []
+    for config in configs:
+        if is_baseline(load_config(find_config(config), options=options.get('options'))):
+            pairs.append((config, None))
+        else:
+            networks.append(config)
+    if networks:
+        if not checkpoints:
+            raise UserError(f'{networks[0]} needs weights: give --checkpoint FILE.')
+        if len(networks) not in (1, len(checkpoints)):
+            raise UserError(
+                f'{len(networks)} configs of networks and {len(checkpoints)} checkpoints: expected one config '
+                'for all, or one for each.'
+            )
+        pairs = [*zip(networks * (len(checkpoints) if len(networks) == 1 else 1), checkpoints), *pairs]
+    elif checkpoints:
+        raise UserError(f'{configs[0]} is a classical method and takes no --checkpoint.')
+    names = _names(pairs)
+    detectors = [Detector(config, file, **options) for config, file in pairs]
+    for detector, name in zip(detectors, names):
+        detector.name = name
+    return detectors
+
+
+def _names(pairs: Sequence[tuple[str, str | None]]) -> list[str]:
+    """File names without suffix, or whatever tells the detectors apart.
+
+    Raises:
+        UserError: Two are the same.
+    """
+    whole = [Path(config).stem if file is None else file for config, file in pairs]
+    for names in (
+        [Path(name).stem for name in whole],
+        whole,
+        [f'{Path(config).stem} {name}' for (config, _), name in zip(pairs, whole)],
+    ):
+        if len(set(names)) == len(names):
+            return names
+    raise UserError('One of the detectors is named twice; name each once.')

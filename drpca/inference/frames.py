@@ -13,11 +13,26 @@ import torch
 
 from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, read_image
 from drpca.errors import UserError
-from drpca.inference.video import camera_frames, is_camera, is_video, video_facts, video_frames
+from drpca.inference.video import camera_frames, video_facts, video_frames
 
 Frame = tuple[str, np.ndarray]
 
 MIN_SIDE = 8
+NATIVE, RECIPE = 'native', 'recipe'
+"""Sizes by name: each frame's own, and the one to which the recipe of the config resizes frames."""
+VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
+
+
+def is_camera(source: object) -> bool:
+    """Whether ``source`` names a camera, by its number, or a stream, by its URL."""
+    return (isinstance(source, int) and not isinstance(source, bool)) or (
+        isinstance(source, str) and '://' in source
+    )
+
+
+def is_video(path: str | os.PathLike[str]) -> bool:
+    """Whether a path has the suffix of a video."""
+    return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -153,6 +168,3 @@ def _split(array: np.ndarray) -> Iterator[np.ndarray]:
         yield from array.reshape(-1, *array.shape[-2:])
     else:
         raise UserError(f'Expected (H, W), (N, H, W), (N, 1, H, W) or (H, W, 3), got shape {array.shape}.')
-
-
-NATIVE = 'native'

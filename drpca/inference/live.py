@@ -172,9 +172,16 @@ class LiveStream:
         try:
             for arrival in queue:
                 (detection,) = self.detector.stream([(arrival.name, arrival.frame)])
+                targets = detection.targets  # a result includes them
                 latency = time.perf_counter() - arrival.time
                 self.latencies.append(latency)
-                yield replace(detection, index=arrival.number, time=arrival.time - started, latency=latency)
+                yield replace(
+                    detection,
+                    confirmed=targets,
+                    index=arrival.number,
+                    time=arrival.time - started,
+                    latency=latency,
+                )
         finally:
             queue.stop()
             reader.join(_PATIENCE)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from mmengine.config import Config
 
-from drpca.checkpoint import load_weights
-from drpca.config import explain_build_error
 from drpca.datasets.io import GreyRule, resize_image, to_unit
 from drpca.deploy.backends import Backend
 from drpca.deploy.optimise import optimise_model
@@ -21,10 +17,11 @@ from drpca.errors import UserError
 from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
 from drpca.inference.tiling import map_in_tiles
 from drpca.models.detector import DetectionModel
-from drpca.registry import BASELINES, MODELS
+from drpca.registry import BASELINES
 
 TILE = 1024
 OVERLAP = 64
+AUTO = 'auto'
 
 
 class ScoreMapper(Protocol):
@@ -191,12 +188,12 @@ class BaselineMapper(FrameMapper):
     """Score maps of a classical method; frames are resized where its preset says so, and never cut."""
 
     def __init__(self, baseline: Any) -> None:
-        super().__init__(None)
+        super().__init__(baseline.input_size)
         self.baseline = baseline
 
     @property
     def min_side(self) -> int:
-        return max(MIN_SIDE, self.baseline.min_size) if self.baseline.input_size is None else 1
+        return max(MIN_SIDE, self.baseline.min_size) if self.frame_size is None else 1
 
     @property
     def grey(self) -> GreyRule:
@@ -216,24 +213,8 @@ def is_baseline(config: Config) -> bool:
     return config.model.type in BASELINES
 
 
-def build_model(config: Config, checkpoint: str | Path | None) -> DetectionModel:
-    """The network that a config describes, with weights.
-
-    Raises:
-        UserError: Bad config or checkpoint, or none given.
-    """
-    if checkpoint is None:
-        raise UserError(f'{config.model.network.type} needs weights: give --checkpoint FILE.')
-    try:
-        model = MODELS.build(config.model)
-    except (TypeError, KeyError) as error:
-        raise explain_build_error(error) or error from None
-    load_weights(model.network, checkpoint)
-    return model
-
-
 def network_mapper(
-    model: DetectionModel, size: int | None, device: str | None, **options: Any
+    model: DetectionModel, size: int | None, device: str | None, batch_size: int | None = None, **options: Any
 ) -> NetworkMapper:
     """A :class:`NetworkMapper`, with one line for a device that is not there.
 
@@ -241,40 +222,9 @@ def network_mapper(
         UserError: Unknown device, or none of that kind.
     """
     try:
-        return NetworkMapper(model, size, device, **options)
+        return NetworkMapper(model, size, device, batch_size, **options)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f'Cannot use device {device!r}: {str(error).splitlines()[0]}') from None
-
-
-def build_mapper(
-    config: Config,
-    checkpoint: str | os.PathLike[str] | None,
-    size: int | None,
-    device: str | None = None,
-    batch_size: int | None = None,
-    **options: Any,
-) -> NetworkMapper | BaselineMapper:
-    """The detector that a config describes.
-
-    Args:
-        config: With ``model``.
-        checkpoint: Weight file; None for classical methods only.
-        size: See :class:`NetworkMapper`.
-        device: Likewise.
-        batch_size: Likewise.
-        **options: Likewise: ``tile``, ``overlap``, ``precision``, ``optimise``, ``compile``,
-            ``cuda_graph``.
-
-    Raises:
-        UserError: Bad config or checkpoint, no checkpoint where one is needed, no such device.
-    """
-    if is_baseline(config):
-        try:
-            return BaselineMapper(BASELINES.build(config.model))
-        except (TypeError, KeyError) as error:
-            raise explain_build_error(error) or error from None
-    model = build_model(config, None if checkpoint is None else Path(checkpoint))
-    return network_mapper(model, size, device, batch_size=batch_size, **options)
 
 
 class ExportedMapper(FrameMapper):

@@ -1,26 +1,30 @@
-"""The one way to a detector: from names, files and options to something that runs."""
+"""From names, files and options to what a detector is made of: config, weights, model."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
+from drpca.baselines import Baseline
 from drpca.cards import weight_cards
-from drpca.checkpoint import file_hash, read_checkpoint
-from drpca.config import find_config, load_config
+from drpca.checkpoint import load_weights, read_checkpoint
+from drpca.config import config_for, explain_build_error, find_config, list_models, load_config
 from drpca.config_text import check_model, read_config
-from drpca.datasets.splits import Split, open_split
+from drpca.deploy.backends import SUFFIXES
 from drpca.errors import UserError
-from drpca.inference.frames import NATIVE
-from drpca.inference.mappers import ScoreMapper, build_mapper, is_baseline
-from drpca.run_folder import BEST, FINAL
+from drpca.inference.mappers import is_baseline
+from drpca.models.detector import DetectionModel
+from drpca.names import simplify
+from drpca.registry import BASELINES, MODELS
+from drpca.run_folder import newest_weights
+
+_TRAINING_ONLY = ('losses', 'initialisation')
+_HOME, _ELSEWHERE = 'SIRSTv1', 'NUDT-SIRST'
 
 
 def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -> Path:
@@ -33,14 +37,9 @@ def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -
     Raises:
         UserError: There are none.
     """
-    found = [
-        path
-        for name in (BEST, FINAL)
-        for path in Path(folder).glob(f'*/seed_*/{name}')
-        if config is None or re.fullmatch(f'{re.escape(config)}(_on_.*)?(_final)?', path.parent.parent.name)
-    ]
-    if found:
-        return max(found, key=lambda path: path.stat().st_mtime)
+    found = newest_weights(folder, config)
+    if found is not None:
+        return found
     card = weight_cards().get(config or '')
     if card is None:
         raise UserError(
@@ -50,15 +49,52 @@ def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -
     return card.check()
 
 
-def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
-    """Config and checkpoint from whichever of the two was given."""
-    path = None if args.config is None else find_config(args.config)
-    if path is not None:
-        config = load_config(path, args.dataset, args.data_root, args.cfg_options)
-        if is_baseline(config):
-            return config, None
-        return config, Path(args.checkpoint) if args.checkpoint else newest_best(path.stem)
-    checkpoint = Path(args.checkpoint) if args.checkpoint else newest_best()
+def resolve(
+    model: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Config | None, Path | None]:
+    """Config and weights from whichever of the two was given.
+
+    Args:
+        model: Name of a registered network, name or file of a config, or an exported file.
+        weights: Weight file or exported file; None: the newest of the config, else those of the project.
+        dataset: In place of the config's.
+        data_root: Likewise.
+        options: Dotted keys of the config → values.
+
+    Returns:
+        The config, None for an exported file without one; the weights, None for a classical method.
+
+    Raises:
+        UserError: Unknown config, a bad option, no weights, or weights where none are taken.
+    """
+    checkpoint = None if weights is None else Path(weights)
+    if model is not None and Path(model).suffix in SUFFIXES:
+        if checkpoint is not None:
+            raise UserError(f'{model} has its weights and precision in it: leave out weights and precision.')
+        checkpoint, model = Path(model), None
+    if model is not None:
+        name = os.fspath(model)
+        path = _home_config(name) if _is_network(name) else find_config(name)
+        if path is None:
+            if checkpoint is None or options:
+                raise UserError(f'{name} has no config: give it weights, and no options.')
+            return described_network(name), checkpoint
+        config = load_config(path, dataset, data_root, options)
+        if not is_baseline(config):
+            return config, checkpoint or newest_best(path.stem)
+        if checkpoint is not None:
+            raise UserError(f'{model} is a classical method and takes no weights: leave out --checkpoint.')
+        return config, None
+    checkpoint = checkpoint or newest_best()
+    if checkpoint.suffix in SUFFIXES:
+        if options:
+            raise UserError(f'{checkpoint} is compiled: its options were settled when it was exported.')
+        return None, checkpoint
     meta = read_checkpoint(checkpoint).get('meta')
     text = meta.get('cfg') if isinstance(meta, dict) else None
     if text is None:
@@ -67,111 +103,64 @@ def resolve(args: argparse.Namespace) -> tuple[Config, Path | None]:
         )
     config = read_config(text, checkpoint)
     check_model(config, checkpoint)
-    config.merge_from_dict(args.cfg_options)
+    config.merge_from_dict(dict(options or {}))
     return config, checkpoint
 
 
-@dataclass(frozen=True)
-class OpenedDetector:
-    """A detector ready to run.
-
-    Attributes:
-        name: For tables: the checkpoint's file name, or the method.
-        config: Its config.
-        checkpoint: Its weights, None for classical methods.
-        size: Side to which frames are resized, None for their own size.
-        mapper: It.
-    """
-
-    name: str
-    config: Config
-    checkpoint: Path | None
-    size: int | None
-    mapper: ScoreMapper
-
-    def described(self) -> dict[str, Any]:
-        """What it is, for files; the first four entries as in a results folder's ``run.json``."""
-        model = self.config.model if self.checkpoint is None else self.config.model.network
-        return {
-            'config': model.type,
-            'model': json.loads(json.dumps(dict(model))),
-            'checkpoint': None if self.checkpoint is None else str(self.checkpoint),
-            'checkpoint_sha256': None if self.checkpoint is None else file_hash(self.checkpoint),
-            'size': NATIVE if self.size is None else self.size,
-        }
+def _is_network(name: str) -> bool:
+    return name.isidentifier() and name != DetectionModel.__name__ and MODELS.get(name) is not None
 
 
-def split_of(
-    config: Config, dataset: str | None = None, split: str = 'test', data_root: str | None = None
-) -> Split:
-    """Opens a split of a data set, by default that of the config's test part.
+def _home_config(name: str) -> Path | None:
+    """The home config, that of SIRST V1, of a registered network; None where no config describes it."""
+    for folder in sorted(list_models(), key=lambda folder: simplify(folder) != simplify(name)):
+        path = config_for(folder, _HOME)
+        model = load_config(path).model
+        if model.get('network', {}).get('type') == name:
+            if load_config(config_for(folder, _ELSEWHERE)).model.get('mean') != model.get('mean'):
+                text = f'{name} normalises as in {path.stem}; name a config for weights of another data set.'
+                warnings.warn_explicit(
+                    text, UserWarning, 'drpca', 1
+                )  # a line of its own, without source text
+            return path
+    return None
+
+
+def described_network(name: str, inference_size: int | None = None) -> Config:
+    """A config for a network that has none: one that was handed over, exported, or is not of this project."""
+    network = {'type': DetectionModel.__name__, 'network': {'type': name}}
+    return Config({'model': network, 'inference_size': inference_size})
+
+
+def build_baseline(config: Config, size: int | str | None = None) -> Baseline:
+    """The classical method that a config describes.
+
+    Args:
+        config: With ``model``.
+        size: Side of the square to which frames are resized, ``'native'`` for their own size, None for that of
+            the preset.
 
     Raises:
-        UserError: Neither names a data set, or it is not there.
+        UserError: A parameter that it does not have, or a value of the wrong kind.
     """
-    loader = config.get('test_dataloader')
-    dataset = dataset or (loader and loader.dataset.dataset)
-    if not dataset:
-        raise UserError('Which images? Give --dataset.')
-    return open_split(dataset, split, data_root or (loader and loader.dataset.get('data_root')))
+    model = dict(config.model)
+    if size is not None:
+        model['input_size'] = None if isinstance(size, str) else (size, size)
+    try:
+        return BASELINES.build(model)
+    except (TypeError, KeyError) as error:
+        raise explain_build_error(error) or error from None
 
 
-def open_detector(args: argparse.Namespace, config: str, checkpoint: str | None, name: str) -> OpenedDetector:
-    """Builds a detector as ``inference.py`` does.
+def build_model(config: Config, checkpoint: str | os.PathLike[str]) -> DetectionModel:
+    """The network that a config describes, its input rules and its weights, without losses.
 
     Raises:
-        UserError: Bad config or checkpoint, no checkpoint where one is needed, no such device.
+        UserError: Bad config or checkpoint.
     """
-    dataset = args.dataset if isinstance(args.dataset, str) else None
-    options = argparse.Namespace(
-        config=config, checkpoint=checkpoint, dataset=dataset, data_root=args.data_root, cfg_options=args.cfg_options
-    )  # fmt: skip
-    loaded, weights = resolve(options)
-    size = (
-        loaded.get('inference_size', 256) if args.size is None else None if args.size == NATIVE else args.size
-    )
-    return OpenedDetector(name, loaded, weights, size, build_mapper(loaded, weights, size, args.device))
-
-
-def open_detectors(args: argparse.Namespace) -> list[OpenedDetector]:
-    """The detectors of a command line with several configs and checkpoints.
-
-    Raises:
-        UserError: As :func:`open_detector`; or configs and checkpoints do not pair up.
-    """
-    networks: list[tuple[str, str | None]] = []
-    pairs: list[tuple[str, str | None]] = []
-    for config in args.config:
-        loaded = load_config(find_config(config), None, args.data_root, args.cfg_options)
-        (pairs if is_baseline(loaded) else networks).append((config, None))
-    if networks:
-        if not args.checkpoint:
-            raise UserError(f'{networks[0][0]} needs weights: give --checkpoint FILE.')
-        if len(networks) not in (1, len(args.checkpoint)):
-            raise UserError(
-                f'{len(networks)} configs of networks and {len(args.checkpoint)} checkpoints: expected one config '
-                'for all, or one for each.'
-            )
-        configs = [config for config, _ in networks] * (len(args.checkpoint) if len(networks) == 1 else 1)
-        pairs = [*zip(configs, args.checkpoint), *pairs]
-    elif args.checkpoint:
-        raise UserError(f'{args.config[0]} is a classical method and takes no --checkpoint.')
-    names = _names(pairs)
-    return [open_detector(args, config, file, name) for (config, file), name in zip(pairs, names)]
-
-
-def _names(pairs: Sequence[tuple[str, str | None]]) -> list[str]:
-    """File names without suffix, or whatever tells the detectors apart.
-
-    Raises:
-        UserError: Two are the same.
-    """
-    whole = [Path(config).stem if file is None else file for config, file in pairs]
-    for names in (
-        [Path(name).stem for name in whole],
-        whole,
-        [f'{Path(config).stem} {name}' for (config, _), name in zip(pairs, whole)],
-    ):
-        if len(set(names)) == len(names):
-            return names
-    raise UserError('One of the detectors is named twice; name each once.')
+    try:
+        model = MODELS.build({key: value for key, value in config.model.items() if key not in _TRAINING_ONLY})
+    except (TypeError, KeyError) as error:
+        raise explain_build_error(error) or error from None
+    load_weights(model.network, Path(checkpoint))
+    return model

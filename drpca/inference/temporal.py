@@ -22,8 +22,10 @@ removes it, together with every target as slow.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -114,6 +116,16 @@ class TemporalFilter:
         self.stabilise = stabilise
         self.reset()
 
+    def described(self) -> dict[str, Any]:
+        """Its options, for files: m, n, the candidate threshold, and what differs from the defaults."""
+        defaults = inspect.signature(TemporalFilter).parameters
+        always = ('m', 'n', 'candidate_threshold')
+        return {
+            name: getattr(self, name)
+            for name, parameter in defaults.items()
+            if name in always or getattr(self, name) != parameter.default
+        }
+
     def reset(self) -> None:
         """Forget all tracks: another sequence begins."""
         self._tracks: list[_Track] = []
@@ -159,7 +171,7 @@ class TemporalFilter:
         is_confirmed = np.zeros(count + 1, bool)
         is_confirmed[[index + 1 for index in confirmed]] = True
         targets = [replace(candidates[index], track=confirmed[index]) for index in sorted(confirmed)]
-        return replace(detection, mask=is_confirmed[labels], targets=targets)
+        return replace(detection, mask=is_confirmed[labels], confirmed=targets)
 
     def _is_confirmed(self, track: _Track) -> bool:
         return len(track.hits) >= self.m and (not self.min_speed or track.speed() >= self.min_speed)

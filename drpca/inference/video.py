@@ -19,20 +19,6 @@ from drpca.errors import UserError
 # What FFmpeg says of a damaged file would come before our one line.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
 
-VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
-
-
-def is_camera(source: object) -> bool:
-    """Whether ``source`` names a camera, by its number, or a stream, by its URL."""
-    return (isinstance(source, int) and not isinstance(source, bool)) or (
-        isinstance(source, str) and '://' in source
-    )
-
-
-def is_video(path: str | os.PathLike[str]) -> bool:
-    """Whether a path has the suffix of a video."""
-    return Path(path).suffix.lower() in VIDEO_SUFFIXES
-
 
 def video_facts(path: str | os.PathLike[str]) -> tuple[int | None, float | None]:
     """Number of frames and frames per second that a video announces; None where it does not."""

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from drpca.inference.frames import NATIVE
-from drpca.inference.mappers import ScoreMapper, build_mapper, is_baseline, network_mapper
+from drpca.inference.mappers import BaselineMapper, ScoreMapper, is_baseline, network_mapper
+from drpca.inference.opening import build_baseline
 from drpca.leaderboard.contenders import config_of
 from drpca.leaderboard.rows import Cost, Row
 from drpca.registry import MODELS
@@ -38,7 +39,7 @@ def measure_latency(rows: Sequence[Row], frames: Sequence[np.ndarray]) -> list[R
             asked = config.get('inference_size', 256) if row.input_size is None else row.input_size
             size = None if asked in (None, NATIVE) else int(asked)
             if is_baseline(config):
-                mappers[key] = build_mapper(config, None, size)
+                mappers[key] = BaselineMapper(build_baseline(config))
             else:
                 mappers[key] = network_mapper(MODELS.build(config.model).eval(), size, 'cpu')
             times[key] = []

@@ -194,7 +194,7 @@ class ResultsWriter:
 
         Args:
             name: Of the frame.
-            picture: (H, W, 3) uint8, RGB, see :func:`drpca.reports.stages.stages_picture`.
+            picture: (H, W, 3) uint8, RGB, see :func:`drpca.results.stage_pictures.stages_picture`.
         """
         self._save_png(part_file('stages', name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 

@@ -14,7 +14,7 @@ from drpca.datasets.leaks import Leak, find_leaks
 from drpca.datasets.splits import Split, open_split, spread
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol, build_protocols
-from drpca.inference.opening import OpenedDetector
+from drpca.inference.detector import Detector
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, shown
 from drpca.results.files import claim, save_text
@@ -114,7 +114,7 @@ class CrossDatasetStudy:
 
 
 def cross_dataset(
-    detector: OpenedDetector,
+    detector: Detector,
     datasets: Sequence[str],
     *,
     split: str = 'test',

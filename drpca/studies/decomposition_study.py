@@ -15,7 +15,7 @@ from tqdm import tqdm
 from drpca.datasets.splits import Split, spread
 from drpca.errors import UserError
 from drpca.inference.decomposer import make_decomposer
-from drpca.inference.opening import OpenedDetector, split_of
+from drpca.inference.detector import Detector
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.results.files import claim, save_text
 from drpca.studies.decomposition import Measurement, measure
@@ -74,7 +74,7 @@ class DecompositionStudy:
 
 
 def analyse_decomposition(
-    detector: OpenedDetector,
+    detector: Detector,
     dataset: str | None = None,
     *,
     split: str = 'test',
@@ -112,7 +112,7 @@ def analyse_decomposition(
     if not 0 <= threshold < 1:
         raise UserError(f'--threshold is a share of the largest value: expected [0, 1), got {threshold:g}.')
     decomposer = make_decomposer(detector.mapper)
-    images = split_of(detector.config, dataset, split, data_root)
+    images = detector.open_split(split, dataset, data_root)
     folder = None if out is None else Path(str(out).replace('{dataset}', images.dataset))
     texts = [f'decomposition{suffix}' for suffix in ('.json', '.md', '.mat')]
     if folder is not None:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from drpca.datasets.splits import Split, spread
 from drpca.errors import unknown_name
 from drpca.evaluation.protocols import Protocol, build_protocols
-from drpca.inference.opening import OpenedDetector, split_of
+from drpca.inference.detector import Detector
 from drpca.results.files import claim, save_text
 from drpca.studies import robustness as R
 from drpca.studies.corruptions import Corruption, parse_corruptions
@@ -66,7 +66,7 @@ class RobustnessStudy:
 
 
 def robustness(
-    detectors: OpenedDetector | Mapping[str, OpenedDetector],
+    detectors: Detector | Mapping[str, Detector],
     dataset: str | None = None,
     *,
     split: str = 'test',
@@ -109,7 +109,7 @@ def robustness(
         if key not in R.COLUMNS:
             raise unknown_name('figure', key, R.COLUMNS)
     opened = dict(detectors) if isinstance(detectors, Mapping) else {detectors.name: detectors}
-    images = split_of(next(iter(opened.values())).config, dataset, split, data_root)
+    images = next(iter(opened.values())).open_split(split, dataset, data_root)
     files: list[Path] = []
     if out is not None:
         folder = Path(str(out).replace('{dataset}', images.dataset))

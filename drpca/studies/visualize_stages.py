@@ -13,10 +13,9 @@ import numpy as np
 from drpca.datasets.io import resize_mask
 from drpca.datasets.splits import spread
 from drpca.inference.decomposer import FrameDecomposition, make_decomposer
-from drpca.inference.frames import MIN_SIDE, FrameSource, list_images
-from drpca.inference.opening import OpenedDetector, split_of
-from drpca.reports.stages import stages_picture
-from drpca.results.stage_pictures import StageFolder
+from drpca.inference.detector import Detector
+from drpca.inference.frames import FrameSource, list_images
+from drpca.results.stage_pictures import StageFolder, stages_picture
 
 COUNT = 4
 """Images of a data set that are drawn unless asked otherwise."""
@@ -40,7 +39,7 @@ class DrawnStages:
 
 
 def visualize_stages(
-    detector: OpenedDetector,
+    detector: Detector,
     source: Any = None,
     *,
     dataset: str | None = None,
@@ -74,7 +73,7 @@ def visualize_stages(
     described = detector.described()
     frames: Iterator[tuple[str, np.ndarray, np.ndarray | None]]
     if source is None:
-        images = split_of(detector.config, dataset, split, data_root)
+        images = detector.open_split(split, dataset, data_root)
         chosen = names or spread(images.names, limit or COUNT)
         for name in chosen:
             images.image_path(name)  # an unknown name is told before the first picture is drawn
@@ -86,7 +85,7 @@ def visualize_stages(
         title = 'frames' if path is None else path.resolve().stem
         if path is not None:
             source = spread(list_images(path), limit) if path.is_dir() else path
-        of_ones_own = FrameSource(source, min_side=MIN_SIDE if detector.size is None else 1)
+        of_ones_own = FrameSource(source, min_side=detector.mapper.min_side)
         frames = ((name, frame, None) for name, frame in islice(of_ones_own, limit))
         described |= {'dataset': None, 'split': None}
     folder: StageFolder | None = None

@@ -18,7 +18,7 @@ from drpca.app.analysis import analyse
 from drpca.app.choices import NATIVE, DetectorStore, list_choices
 from drpca.app.download import results_zip
 from drpca.errors import UserError
-from drpca.inference.detections import Detection, find_targets
+from drpca.inference.detections import Detection
 
 RPCA = 'PSTNN, classical RPCA, paper preset'
 FILTER = 'TopHat, classical filter, paper preset'
@@ -111,7 +111,7 @@ def test_pictures():
 
 def detection_of(mask):
     scores = mask.astype(np.float32)
-    return Detection('one', scores, scores, mask, find_targets(scores, scores, mask))
+    return Detection('one', scores, scores, mask)
 
 
 def test_boxes_lie_around_the_targets():
@@ -137,7 +137,7 @@ def test_only_the_strongest_are_drawn(monkeypatch):
     monkeypatch.setattr(pictures, 'MAX_BOXES', 2)
     scores = np.zeros((9, 9), np.float32)
     scores[1, 1], scores[4, 4], scores[7, 7] = 0.9, 0.6, 0.8
-    detection = Detection('one', scores, scores, scores > 0.5, find_targets(scores, scores, scores > 0.5))
+    detection = Detection('one', scores, scores, scores > 0.5)
     assert pictures.strongest(detection) == [0, 2]
     svg = pictures.boxes_svg(detection)
     assert ['>1<' in svg, '>2<' in svg, '>3<' in svg] == [True, False, True]

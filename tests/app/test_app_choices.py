@@ -6,7 +6,7 @@ import torch
 from app_support import save_run, weights
 
 from drpca.app import choices, samples
-from drpca.app.choices import NATIVE, RECIPE, DetectorStore, list_choices
+from drpca.app.choices import NATIVE, RECIPE, DetectorStore, list_choices, size_text
 from drpca.cards import weight_cards
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
@@ -62,12 +62,12 @@ def test_store_loads_once_and_keeps_the_last_few(tmp_path, monkeypatch):
     save_run(tmp_path)
     store = DetectorStore(list_choices(tmp_path))
     network = store.get('rpcanet_tiny, seed 0')
-    assert network.model == 'RPCANet'
-    assert network.size_text == '32 × 32 pixels'
-    assert store.get('rpcanet_tiny, seed 0', NATIVE).size_text == "each frame's own size"
+    assert network.method == 'RPCANet'
+    assert size_text(network) == '32 × 32 pixels'
+    assert size_text(store.get('rpcanet_tiny, seed 0', NATIVE)) == "each frame's own size"
     assert store.get('rpcanet_tiny, seed 0', RECIPE) is network
     classical = store.get('TopHat, classical filter, leaderboard preset')
-    assert classical.size_text == '256 × 256 pixels'
+    assert size_text(classical) == '256 × 256 pixels'
     assert store.get('rpcanet_tiny, seed 0') is network, 'used last but one'
     store.get('TopHat, classical filter, paper preset')
     assert store.get('TopHat, classical filter, leaderboard preset') is not classical, 'dropped'

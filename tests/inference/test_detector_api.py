@@ -185,8 +185,8 @@ def test_bad_frames(detector: drpca.Detector, images: object, message: str) -> N
     ('arguments', 'message'),
     [
         (('nonet',), 'Unknown config'),
-        (('RPCANet',), 'needs weights'),
-        (('rpcanet_sirstv1',), 'needs weights'),
+        (('RPCANet',), 'No trained weights of rpcanet_sirstv1'),
+        (('rpcanet_sirstv1',), 'No trained weights of rpcanet_sirstv1'),
         ((Threshold(), 'w.pth'), 'weights come with'),
     ],
 )

@@ -22,7 +22,7 @@ def frame(*spots: tuple[int, int], level: float = 0.4, index: int | None = None)
     scores = np.zeros((SIZE, SIZE), np.float32)
     for row, column in spots:
         scores[row : row + 2, column : column + 2] = level
-    return Detection('f', np.zeros_like(scores), scores, scores > 0.5, [], index=index)
+    return Detection('f', np.zeros_like(scores), scores, scores > 0.5, index=index)
 
 
 def corners(detection: Detection) -> list[tuple[int, int]]:
@@ -104,7 +104,7 @@ def test_motion_of_the_camera() -> None:
         down, right = 5 * index, 7 * index
         spot = frame((20 + index + 50 - down, 60 + 12 - right))
         image = ground[down : down + SIZE, right : right + SIZE].copy()
-        frames.append(Detection('f', image, spot.scores, spot.mask, []))
+        frames.append(Detection('f', image, spot.scores, spot.mask))
     assert [len(d.targets) for d in TemporalFilter(3, 5)(frames)] == [0] * 6
     assert [len(d.targets) for d in TemporalFilter(3, 5, stabilise=True)(frames)] == [0, 0, 1, 1, 1, 1]
 
@@ -144,7 +144,7 @@ def test_frames_of_another_size() -> None:
     tracker.step(frame())
     small = np.zeros((8, 9), np.float32)
     with pytest.raises(UserError, match='one size'):
-        tracker.step(Detection('g', small, small, small > 0, []))
+        tracker.step(Detection('g', small, small, small > 0))
 
 
 # Sequences of known truth

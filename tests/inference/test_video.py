@@ -40,7 +40,7 @@ class Slow:
             self.started.set()
             assert self.before is None or self.before.wait(10)
             time.sleep(self.seconds)
-            yield Detection(name, frame, frame, frame > 0, [])
+            yield Detection(name, frame, frame, frame > 0)
 
 
 def numbered(count: int) -> Iterator[tuple[str, np.ndarray]]:

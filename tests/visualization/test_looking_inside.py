@@ -8,8 +8,7 @@ import torch
 from drpca.errors import UserError
 from drpca.inference.decomposer import FrameDecomposition, StageRecord
 from drpca.models.detector import DetectionModel
-from drpca.reports.stages import stages_picture
-from drpca.results.stage_pictures import StageFolder, read_index
+from drpca.results.stage_pictures import StageFolder, read_index, stages_picture
 from drpca.studies import figures
 from drpca.studies.corruptions import Corruption
 from drpca.studies.decomposition import measure

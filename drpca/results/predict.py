@@ -1,0 +1,193 @@
+"""``predict()``: from a detector and frames to a results folder; what ``inference.py`` does."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from tqdm import tqdm
+
+from drpca.errors import UserError
+from drpca.inference.decomposer import make_decomposer
+from drpca.inference.detections import Detection
+from drpca.inference.detector import Detector
+from drpca.inference.frames import RECIPE, FrameSource, is_camera
+from drpca.inference.live import QUEUE, LiveStream
+from drpca.inference.temporal import TemporalFilter
+from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
+from drpca.results.stage_pictures import stages_picture
+from drpca.results.writer import ResultsWriter
+from drpca.version import versions
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was written.
+
+    Attributes:
+        folder: The results folder.
+        done: Number of frames with a score map.
+        seconds: Time with reading and writing.
+        failed: A line for each frame, or rest of a video, that could not be read.
+        latencies: Seconds from arrival to result of each frame of a live stream; empty elsewhere.
+        dropped: Frames of a live stream that were dropped.
+        without_stages: Frames larger than the detector's tile, of which no stages were drawn.
+    """
+
+    folder: Path
+    done: int
+    seconds: float
+    failed: list[str] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    dropped: int = 0
+    without_stages: int = 0
+
+
+def predict(
+    detector: Detector | nn.Module | str | os.PathLike[str] | None = None,
+    source: Any = None,
+    out: str | os.PathLike[str] = 'results',
+    *,
+    dataset: str | None = None,
+    split: str = 'test',
+    data_root: str | Path | None = None,
+    formats: Sequence[str] = ('png', 'mat'),
+    overlay: bool = False,
+    stages: bool = False,
+    video_out: str | Path | None = None,
+    temporal: TemporalFilter | None = None,
+    live: str | None = None,
+    queue: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    **options: Any,
+) -> Prediction:
+    """Writes score maps and targets of a data set, a folder, a video, a camera or single frames.
+
+    >>> predict('rpcanet_sirstv1', checkpoint='RPCANet_SIRST.pkl')
+    >>> predict(Detector('tophat'), 'frames/', formats=['csv'], overlay=True)
+
+    Args:
+        detector: A :class:`drpca.Detector`, or its first argument: a config's name, …; None: the config of the
+            newest weights.
+        source: Anything :class:`drpca.inference.frames.FrameSource` takes; None: a data set.
+        out: The results folder is made in it, with the name of the data set or of the source, ``camera`` or
+            ``frames`` (in memory).
+        dataset: Which data set; None: the detector's.
+        split: Which of its images.
+        data_root: Folder of the data sets; None: the detector's.
+        formats: Some of :data:`drpca.results.writer.FORMATS`.
+        overlay: Also write the images with detections outlined.
+        stages: Also write pictures of the decomposition after every stage.
+        video_out: Also write a video with the detections drawn in.
+        temporal: Keeps the targets that it confirms.
+        live: ``'block'`` or ``'drop'``: read ahead in a thread (:meth:`drpca.Detector.live`); None: only a camera,
+            ``'drop'``.
+        queue: Frames that may wait then; None: 8.
+        overwrite: Replace another run's maps, and the file of ``video_out``.
+        progress: Show a bar on standard error if that is a terminal.
+        checkpoint: Second argument of the detector, unless it is made already.
+        **options: Further ones, by keyword. Its ``size`` is ``'recipe'`` unless given.
+
+    Raises:
+        UserError: As :class:`drpca.Detector`; no such data; the folder holds another run's maps, or cannot be
+            written; an option that does not go with the others.
+    """
+    if not isinstance(detector, Detector):
+        options = {'size': RECIPE, 'dataset': dataset, 'data_root': data_root, **options}
+        detector = Detector(detector, checkpoint, **options)
+    elif options or checkpoint is not None:
+        raise UserError(
+            f'The detector is made already: give {", ".join(options) or "checkpoint"} to Detector(...).'
+        )
+    decomposer = make_decomposer(detector.mapper) if stages else None
+    frames, name, images = _open_frames(detector, source, dataset, split, data_root)
+    stream = _open_stream(detector, frames, live, queue)
+    video = AnnotatedVideo(video_out, frames.rate or DEFAULT_RATE, overwrite) if video_out else None
+    made_by = detector.described()
+    size = made_by.pop('size')
+    run = {
+        **made_by,
+        **images,
+        'size': size,
+        'tile': detector.tile,
+        'precision': detector.precision,
+        'threshold': detector.threshold,
+        'temporal': None if temporal is None else temporal.described(),
+        'images': frames.total,
+        'versions': versions(),
+    }
+    writer = ResultsWriter(Path(out) / name, run, overwrite, formats, overlay, detector.threshold)
+    started = time.perf_counter()
+    done = without_stages = 0
+    detections: Iterable[Detection] = detector.stream(frames) if stream is None else stream
+    if temporal is not None:
+        detections = temporal(detections)
+    bar = tqdm(
+        detections, total=frames.total, unit='img', disable=None if progress else True, dynamic_ncols=True
+    )
+    try:
+        for detection in bar:
+            writer.write(detection)
+            if decomposer is not None and detector.tile and max(detection.image.shape) > detector.tile:
+                without_stages += 1
+            elif decomposer is not None:
+                decomposition = decomposer.decompose(detection.image)
+                writer.write_stages(detection.name, stages_picture(decomposition, detection.scores))
+            if video is not None:
+                video.write(detection.image, detection.targets, detection.name)
+            done += 1
+    finally:
+        writer.close()
+        if video is not None:
+            video.close()
+    return Prediction(
+        writer.folder,
+        done,
+        time.perf_counter() - started,
+        frames.failed,
+        [] if stream is None else stream.latencies,
+        0 if stream is None else stream.dropped,
+        without_stages,
+    )
+
+
+def _open_frames(
+    detector: Detector, source: Any, dataset: str | None, split: str, data_root: str | Path | None
+) -> tuple[FrameSource, str, dict[str, Any]]:
+    """The frames, the name of the folder for their results, and their part of ``run.json``."""
+    if source is None:
+        images = detector.open_split(split, dataset, data_root)
+        files = [(name, images.image_path(name)) for name in images.names]
+        described = {'dataset': images.dataset, 'split': images.split, 'input': None}
+        return detector.mapper.source(files, keep_going=True), images.dataset, described
+    given = source.images if isinstance(source, FrameSource) else source
+    if is_camera(given):
+        name, text = 'camera', str(given)
+    elif isinstance(given, str | os.PathLike):
+        name, text = Path(given).resolve().stem, str(given)
+        if not Path(given).exists():
+            raise UserError(f'--input {given}: no such image, video or folder.')
+    else:
+        name = text = 'frames'
+    frames = source if isinstance(source, FrameSource) else detector.mapper.source(source, keep_going=True)
+    return frames, name, {'dataset': None, 'split': None, 'input': text}
+
+
+def _open_stream(
+    detector: Detector, frames: FrameSource, live: str | None, queue: int | None
+) -> LiveStream | None:
+    """The live stream that is asked for; a camera is one unless something else is said."""
+    when_full = live or ('drop' if is_camera(frames.images) else None)
+    if when_full is not None:
+        rate = frames.rate if when_full == 'drop' else None
+        return detector.live(frames, queue=QUEUE if queue is None else queue, when_full=when_full, rate=rate)
+    if queue is not None:
+        raise UserError('--queue needs --live.')
+    return None
