@@ -1,22 +1,28 @@
 # make demo   set up, make the synthetic data set, train, infer, score (about ten minutes, CPU)
 # make test   set up, run the tests
 # make lint   ruff and mypy
+# make lock   choose versions anew where requirements.txt or pyproject.toml ask for it (UPGRADE=--upgrade: everywhere)
+# make audit  known vulnerabilities of the locked versions; make licences: THIRD_PARTY.md
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tools that are no part of what is tested.
+TOOLS := $(VENV)-tools
+TORCH ?= torch==2.13.0
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint clean
+.PHONY: install demo test test-all lint lock audit licences clean
 
 install: $(INSTALLED)
 
-# torch first, with its own requirements (CUDA libraries on a GPU machine), the rest exactly as locked.
-$(INSTALLED): requirements.lock pyproject.toml
+# What is locked, checked by its hashes; then torch, with its own requirements (CUDA libraries on a GPU machine).
+$(INSTALLED): requirements.lock pyproject.toml Makefile
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed, this is ' + sys.version)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock torch setuptools
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python $(PIP_INSTALL) $(TORCH)
+	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
 	touch $@
 
 demo: install
@@ -44,5 +50,23 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+$(TOOLS):
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python $(PIP_INSTALL) uv pip-audit pip-licenses
+
+UPGRADE ?=
+lock: $(TOOLS)
+	$(TOOLS)/bin/uv pip compile pyproject.toml --group lock --extra dev --extra app --universal --python-version 3.10 \
+		--generate-hashes --no-annotate --custom-compile-command 'make lock' $(UPGRADE) -o requirements.lock
+
+audit: $(TOOLS)
+	$(TOOLS)/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
+
+licences: install $(TOOLS)
+	(echo '# Third-party software'; echo; \
+	echo 'What `make install` installs, with its licences (`make licences`). None of it is part of this repository.'; echo; \
+	$(TOOLS)/bin/pip-licenses --python $(BIN)/python --format markdown --with-urls --order license \
+		--ignore-packages drpca) >THIRD_PARTY.md
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(TOOLS) build dist *.egg-info
