@@ -17,7 +17,7 @@ from drpca.app.choices import NATIVE, RECIPE, SIZES, DetectorStore, size_text
 from drpca.app.download import results_zip
 from drpca.app.samples import Sample
 from drpca.app.uploads import read_upload
-from drpca.app.widgets import STYLE, Tile, heading, switch_dark, target_row, targets_table
+from drpca.app.widgets import STYLE, Tile, Upload, heading, switch_dark, target_row, targets_table
 from drpca.datasets.io import IMAGE_SUFFIXES
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
@@ -100,7 +100,7 @@ class Page:
             heading('Image')
             megabytes = f'{self.max_upload / 2**20:g} MB'
             suffixes = ', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-            self.upload = ui.upload(
+            self.upload = Upload(
                 label='Drop an image here, or press +',
                 auto_upload=True,
                 max_file_size=self.max_upload,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fastapi import HTTPException
 from nicegui import ui
 
 from drpca.inference.detections import Target
@@ -18,6 +19,15 @@ STYLE = """
 .pixels img { image-rendering: pixelated; }
 .pixels { border-radius: 6px; overflow: hidden; background: #000; min-height: 4rem; }
 """
+
+
+class Upload(ui.upload):
+    """The library's upload, refusing forms without a file."""
+
+    async def handle_uploads(self, files: list[Any]) -> None:
+        if not files:
+            raise HTTPException(400, 'A file is needed.')
+        await super().handle_uploads(files)
 
 
 class Tile(ui.column):

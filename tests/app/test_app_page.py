@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -22,6 +22,8 @@ pytest.importorskip('nicegui', reason="the page needs the extra 'app'")
 
 from nicegui.elements.upload_files import SmallFileUpload
 from nicegui.testing import user_simulation
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from drpca.app import page as page_module
 from drpca.app.choices import NATIVE, DetectorStore, list_choices
@@ -245,9 +247,12 @@ def server(tmp_path_factory):
         yield ('127.0.0.1', port)
         assert process.poll() is None
         assert not (folder / '.nicegui').exists(), 'nothing is left in the folder'
-    finally:
         process.terminate()
-        process.wait(10)
+        said, _ = process.communicate(timeout=10)
+        assert 'Traceback' not in said, said
+        assert 'refused a malformed message (KeyError)' in said
+    finally:
+        process.kill()
 
 
 def request(server, method, path, body=None, headers=None):
@@ -306,6 +311,58 @@ def test_uploads_over_the_limit_are_refused_unread(server):
     assert time.monotonic() - started < 5, 'answered without waiting for the body'
     status, _, _ = request(server, 'POST', path, iter([b'a', b'b']), {'Transfer-Encoding': 'chunked'})
     assert status == 411
+
+
+def test_forms_without_a_file_are_refused(server):
+    _, page, _ = request(server, 'GET', '/')
+    path = re.search(r'/_nicegui/client/[\w-]+/upload/\d+', page)[0]
+    text = b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\ntext\r\n--x--\r\n'
+    for body in (text, b'--x--\r\n', b''):
+        headers = {'Content-Type': 'multipart/form-data; boundary=x'}
+        assert request(server, 'POST', path, body, headers)[0] == 400, body
+
+
+def test_no_other_page_may_frame_it(server):
+    for method, path in (('GET', '/'), ('GET', '/no/such/page'), ('POST', '/')):
+        headers = request(server, method, path, b'' if method == 'POST' else None)[2].lower()
+        assert 'x-frame-options: deny' in headers
+        assert "content-security-policy: frame-ancestors 'none'" in headers
+        assert 'x-content-type-options: nosniff' in headers
+
+
+SOCKET = '/_nicegui_ws/socket.io/?EIO=4&transport='
+
+
+def test_sockets_from_other_origins_are_refused(server):
+    own = f'http://127.0.0.1:{server[1]}'
+    for origin, allowed in ((own, True), ('http://elsewhere.example', False), ('null', False)):
+        status, _, headers = request(server, 'GET', f'{SOCKET}polling', headers={'Origin': origin})
+        assert (status == 200) == allowed
+        assert (f'access-control-allow-origin: {origin}' in headers.lower()) == allowed
+        address = f'ws://127.0.0.1:{server[1]}{SOCKET}websocket'
+        if allowed:
+            with connect(address, origin=origin) as socket_:
+                assert socket_.recv(5).startswith('0{')
+        else:
+            with pytest.raises(InvalidStatus):
+                connect(address, origin=origin).close()
+
+
+@pytest.mark.parametrize(
+    'message',
+    ['42["event",null]', '42["event",{}]', '42["handshake",{}]', '42["handshake",7]', '42["ack",{"client_id":[]}]',
+     '42["log"]', '42[', '42{}', '4', '9', '', '45-1["x"]', '451-["a",{"_placeholder":true,"num":9}]', '42[["a"]]'],
+)  # fmt: skip
+def test_malformed_messages_leave_the_server_running(server, message):
+    """The fixture sees to it that no traceback is printed."""
+    with connect(f'ws://127.0.0.1:{server[1]}{SOCKET}websocket') as socket_:
+        socket_.recv(5)
+        socket_.send('40')
+        socket_.recv(5)
+        socket_.send(message)
+        with suppress(ConnectionClosed, TimeoutError):
+            socket_.recv(0.3)
+    assert request(server, 'GET', '/')[0] == 200
 
 
 def test_other_host_names_are_refused(server):
