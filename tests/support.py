@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from drpca.registry import MODELS, network_names
 
 DATA = Path(__file__).parent / 'data'
 ROOT = Path(__file__).resolve().parents[1]
@@ -16,3 +20,15 @@ def shared_path(*parts: str) -> Path:
     if not path.exists():
         pytest.skip(f'needs {"/".join(parts)} of the development data, which is not beside this clone')
     return path
+
+
+def small(name: str) -> dict[str, Any]:
+    """Config of a registered network, of two stages of 16 channels where it has stages."""
+    known = inspect.signature(MODELS.get(name)).parameters
+    options = {'num_stages': 2, 'channels': 16} if 'num_stages' in known else {}
+    return {'type': name, **options}
+
+
+def decomposing_networks() -> list[str]:
+    """The registered networks that split an image into background and target."""
+    return [name for name in network_names() if hasattr(MODELS.get(name), 'decompose')]

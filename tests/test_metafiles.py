@@ -20,7 +20,7 @@ from drpca.leaderboard.metafiles import with_result_tables
 from drpca.registry import MODELS
 from tests.support import shared_path
 
-MODEL_NAMES = list_models()
+MODEL_NAMES = [model for model in list_models() if (config_folder() / model / 'metafile.yml').is_file()]
 FIGURES = ('IoU', 'F1', 'Pd', 'Fa')
 
 

@@ -14,9 +14,7 @@ from drpca.deploy.backends import BACKENDS, is_installed, open_backend
 from drpca.deploy.export_model import input_rules, write_model
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS, network_names
-
-# Two stages have everything that more have.
-SHORT = {name: {'num_stages': 2} for name in ('RPCANet', 'RPCANetPlus', 'DRPCANet', 'RPCANetPlusPlus')}
+from tests.support import small
 
 
 @dataclass
@@ -43,7 +41,7 @@ def with_varied_parameters(network: nn.Module) -> nn.Module:
 def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     pytest.importorskip('onnx')
     torch.manual_seed(0)
-    network = MODELS.build({'type': request.param, **SHORT.get(request.param, {})})
+    network = MODELS.build(small(request.param))
     model = DetectionModel(with_varied_parameters(network)).eval()
     path = tmp_path_factory.mktemp('exported') / f'{request.param}.onnx'
     write_model(model, path, 'onnx', input_rules(model))

@@ -19,19 +19,17 @@ from drpca.errors import UserError
 from drpca.inference.export import split_images
 from drpca.models.detector import DetectionModel
 from drpca.models.layers import SqueezeExcitation
-from drpca.registry import MODELS
-from tests.support import shared_path
+from drpca.registry import MODELS, network_names
+from tests.support import decomposing_networks, shared_path, small
 
 CPU = torch.device('cpu')
-UNFOLDING = ['RPCANet', 'RPCANetPlus', 'DRPCANet', 'LRRNet', 'RPCANetPlusPlus']
-COMPARATORS = ['ACM', 'ALCNet', 'RDIAN', 'ISTDUNet', 'L2SKNet', 'ResUNet']
-SHORT = {name: {'num_stages': 2} for name in UNFOLDING if name != 'LRRNet'}
+DECOMPOSING = decomposing_networks()
 
 
 def model_with_statistics(name: str, **options: object) -> DetectionModel:
     """A network whose BatchNorm statistics are not the initial ones."""
     torch.manual_seed(0)
-    network = MODELS.build({'type': name, **options})
+    network = MODELS.build({**small(name), **options})
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.running_mean, -0.2, 0.2)
@@ -53,16 +51,16 @@ def difference(model: DetectionModel, **options: object) -> tuple[float, float]:
     return float((got - expected).abs().max()), float(expected.abs().max())
 
 
-@pytest.mark.parametrize('name', UNFOLDING + COMPARATORS)
+@pytest.mark.parametrize('name', network_names())
 def test_logits_are_those_of_the_published_forward(name: str) -> None:
-    error, size = difference(model_with_statistics(name, **SHORT.get(name, {})))
+    error, size = difference(model_with_statistics(name))
     assert error < 1e-4 * max(1, size / 10)
     assert size > 0
 
 
-@pytest.mark.parametrize('name', UNFOLDING)
+@pytest.mark.parametrize('name', DECOMPOSING)
 def test_half_precision_stays_close(name: str) -> None:
-    error, size = difference(model_with_statistics(name, **SHORT.get(name, {})), precision='bf16')
+    error, size = difference(model_with_statistics(name), precision='bf16')
     assert 0 < error < 0.06 * max(1, size)
 
 
@@ -72,7 +70,7 @@ def test_signed_subtraction_of_lrrnet_stays_signed() -> None:
 
 
 def test_the_model_itself_is_left_alone() -> None:
-    model = model_with_statistics('RPCANet', num_stages=2)
+    model = model_with_statistics('RPCANet')
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimise_model(model, CPU)
     assert model.state_dict().keys() == before.keys()
@@ -82,7 +80,7 @@ def test_the_model_itself_is_left_alone() -> None:
 
 def test_every_batch_norm_of_the_unfolded_networks_is_folded() -> None:
     for name in ('RPCANet', 'RPCANetPlus', 'DRPCANet'):
-        network = model_with_statistics(name, num_stages=2).network
+        network = model_with_statistics(name).network
         fold_batch_norm(network)
         assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()), name
 
@@ -104,7 +102,7 @@ def test_fused_convolution(activation: nn.Module | None, channels: tuple[int, in
 
 
 def test_decomposition_of_the_optimised_network() -> None:
-    model = model_with_statistics('RPCANetPlus', num_stages=2)
+    model = model_with_statistics('RPCANetPlus')
     with torch.inference_mode():
         expected = model.network.decompose(image())
         got = optimise_model(model, CPU).network.decompose(image())
@@ -141,7 +139,7 @@ def test_half_precision_keeps_that_of_a_single_channel() -> None:
 
 
 def test_last_stage_ends_with_the_target() -> None:
-    network = model_with_statistics('RPCANetPlus', num_stages=2).network
+    network = model_with_statistics('RPCANetPlus').network
     calls: list[str] = []
     for index, stage in enumerate(network.decos):
         for name in ('residual', 'merge'):
@@ -178,9 +176,9 @@ def test_recordings_are_kept_per_shape(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
-@pytest.mark.parametrize('name', UNFOLDING)
+@pytest.mark.parametrize('name', DECOMPOSING)
 def test_cuda_graph(name: str) -> None:
-    model = model_with_statistics(name, **SHORT.get(name, {}))
+    model = model_with_statistics(name)
     device = torch.device('cuda')
     graphed = optimise_model(model, device, cuda_graph=True)
     with torch.inference_mode():

@@ -13,15 +13,12 @@ from mmengine.optim import build_optim_wrapper
 from torch.utils.data import default_collate
 
 from drpca.cli import train as train_command
-from drpca.config import find_config, load_config
+from drpca.config import find_config, list_configs, list_models, load_config
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
 from drpca.registry import DATASETS, MODELS
 
-COMPARATORS = (
-    'acm', 'alcnet', 'rdian', 'resunet', 'istdunet', 'mshnet', 'rpcanet_plusplus', 'dnanet', 'uiunet',
-    'agpcnet', 'mtunet', 'isnet', 'l2sknet',
-)  # fmt: skip
+COMPARATORS = [model for model in list_models() if f'{model}_sirstv1_basicirstd' in list_configs()]
 OTHERS = {'l2sknet': ('L2SKNetFPN', 'L2SKNet1D', 'L2SKNet1DFPN')}
 RECIPES = [f'{model}_synthetic{variant}' for model in COMPARATORS for variant in ('', '_basicirstd')]
 

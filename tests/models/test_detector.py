@@ -11,20 +11,13 @@ from torch import Tensor, nn
 from drpca.errors import UserError
 from drpca.models.comparator_layers import unused_parameter_names
 from drpca.models.detector import DetectionModel
-from drpca.registry import MODELS
-
-# Small configurations where the network has any; the others are as published.
-NETWORKS: dict[str, dict[str, Any]] = {
-    'ACM': {}, 'ALCNet': {}, 'RDIAN': {}, 'ResUNet': {}, 'ISTDUNet': {}, 'MSHNet': {}, 'DNANet': {},
-    'UIUNet': {}, 'AGPCNet': {}, 'MTUNet': {}, 'ISNet': {}, 'L2SKNet': {}, 'L2SKNetFPN': {},
-    'L2SKNet1D': {}, 'L2SKNet1DFPN': {}, 'RPCANetPlusPlus': {'num_stages': 1, 'channels': 8},
-    'RPCANet': {'num_stages': 1}, 'RPCANetPlus': {'num_stages': 1}, 'DRPCANet': {'num_stages': 1}, 'LRRNet': {},
-}  # fmt: skip
+from drpca.registry import network_names
+from tests.support import small
 
 
 def detector(name: str, **options: Any) -> DetectionModel:
     torch.manual_seed(0)
-    return DetectionModel({'type': name, **NETWORKS.get(name, {})}, **options).eval()
+    return DetectionModel(small(name), **options).eval()
 
 
 class Echo(nn.Module):
@@ -41,17 +34,7 @@ class Echo(nn.Module):
         return grey, grey[..., ::2, ::2], grey[..., ::8, ::8]
 
 
-def test_every_registered_network_is_tested() -> None:
-    MODELS.get('RPCANet')  # imports them
-    registered = {
-        name
-        for name, kind in MODELS.module_dict.items()
-        if hasattr(kind, 'outputs') and kind.__module__.startswith('drpca.models')
-    }
-    assert registered - {'DetectionModel'} == set(NETWORKS)
-
-
-@pytest.mark.parametrize('name', NETWORKS)
+@pytest.mark.parametrize('name', network_names())
 @torch.no_grad()
 def test_any_size_from_32(name: str) -> None:
     model = detector(name)

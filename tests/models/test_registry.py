@@ -5,11 +5,13 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from drpca import registry
 from drpca.config import list_models
+from drpca.datasets.synthetic import generate_dataset
 from drpca.evaluation.protocols import known_protocols
 from drpca.names import simplify
 from drpca.registry import BASELINES, MODELS, OPTIMIZERS, LazyRegistry, network_names
@@ -18,11 +20,13 @@ from tests.support import ROOT
 REGISTRIES = [value for value in vars(registry).values() if isinstance(value, LazyRegistry)]
 
 
-def modules_after(code: str) -> set[str]:
+def modules_after(*lines: str) -> set[str]:
     """Modules of the project in a new interpreter that has run the code."""
-    code += "; import sys; print(*(name for name in sys.modules if name.startswith('drpca.')))"
+    code = '\n'.join(
+        [*lines, 'import sys', "print(*(name for name in sys.modules if name.startswith('drpca.')))"]
+    )
     done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=240
     )
     return set(done.stdout.splitlines()[-1].split())
 
@@ -38,24 +42,43 @@ def test_what_is_read_off_the_files_is_what_they_register(lazy: LazyRegistry) ->
     assert len(lazy) == len(lazy.module_dict)
 
 
-def test_building_a_network_with_losses_imports_its_own_files() -> None:
+def test_training_and_running_a_network_import_its_file_alone(tmp_path: Path) -> None:
+    generate_dataset(tmp_path, num_train=4, num_test=1, size=32)
+    small = [f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')]
+    data = ['--data-root', str(tmp_path)]
+    training = [
+        *(
+            'rpcanet_plus_synthetic',
+            *data,
+            '--work-dir',
+            str(tmp_path / 'runs'),
+            '--epochs',
+            '1',
+            '--batch-size',
+            '2',
+        ),
+        *('--workers', '0', '--cfg-options', 'model.network.num_stages=1', *small),
+    ]
+    weights = tmp_path / 'runs' / 'rpcanet_plus_synthetic' / 'seed_0' / 'best.pth'
+    running = ['--checkpoint', str(weights), *data, '--out', str(tmp_path / 'results')]
     modules = modules_after(
-        "from drpca.registry import MODELS; MODELS.build(dict(type='DetectionModel', network=dict(type='DRPCANet'), "
-        "losses=dict(a=dict(type='SoftIoULoss'))))"
+        'from drpca.cli import infer, train',
+        f'assert train.main({training}) == 0',
+        f'assert infer.main({running}) == 0',
     )
-    files = {name for name in modules if name.startswith(('drpca.models.', 'drpca.losses.'))}
-    assert {name for name in files if name in set(MODELS._files.values())} - {'drpca.models.detector'} == {
-        'drpca.models.drpcanet',
-        'drpca.models.rpcanet',  # whose background step it has
-        'drpca.losses.region',
-        'drpca.losses.weights',
+    homes = {MODELS._files[name] for name in network_names()}
+    assert modules & homes == {'drpca.models.rpcanet_plus'}
+    assert {name for name in modules if name.startswith('drpca.losses.')} == {
+        f'drpca.losses.{name}' for name in ('base', 'pixel', 'region', 'weights')
     }
+    assert modules & set(BASELINES._files.values()) == set()
 
 
 def test_asking_whether_a_name_is_registered_imports_no_file() -> None:
     modules = modules_after(
-        "from drpca.registry import BASELINES, MODELS; assert 'DetectionModel' not in BASELINES; "
-        "assert MODELS.defines('ISNet') and not MODELS.defines('Adam')"
+        'from drpca.registry import BASELINES, MODELS',
+        "assert 'DetectionModel' not in BASELINES",
+        "assert MODELS.defines('ISNet') and not MODELS.defines('Adam')",
     )
     assert 'drpca.registry' in modules
     assert not any(name.startswith(('drpca.models', 'drpca.losses', 'drpca.baselines')) for name in modules)
