@@ -2,37 +2,91 @@
 
 from __future__ import annotations
 
-import inspect
+import ast
+import copy
+import importlib
 import re
-from collections.abc import Mapping, Sequence
+import sys
+import warnings
+from collections.abc import Mapping, MutableMapping, Sequence
+from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
-import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
+from mmengine.config import config as _mmengine
 
 from drpca.errors import UserError, unknown_name
-from drpca.names import simplify
+from drpca.names import canonical_name, joined_names, simplify
 
 # Keys of a config that MMEngine's Runner or this project reads.
 KNOWN_KEYS = {
-    *inspect.signature(Runner.__init__).parameters,
+    'model', 'work_dir', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg', 'test_cfg',
+    'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator', 'test_evaluator', 'default_hooks',
+    'custom_hooks', 'data_preprocessor', 'load_from', 'resume', 'launcher', 'env_cfg', 'log_processor', 'log_level',
+    'visualizer', 'default_scope', 'randomness', 'experiment_name', 'cfg', 'runner_type',
     'find_unused_parameters', 'compile', 'sync_bn', 'model_wrapper_cfg', 'activation_checkpointing',
     'efficient_conv_bn_eval', 'inference_size', 'custom_imports', 'selection', 'checkpoint_stages', 'cuda_graphs',
-} - {'self'}  # fmt: skip
+}  # fmt: skip
+
+HELPERS = {'dataset', 'normalisation', 'size', 'train_loader', 'eval_loader'}
+"""What the files below ``configs/_base_`` give for those that inherit from them."""
+
+_HELPER = (
+    'only helps to write the config and is not read; change the keys that use it, such as train_dataloader.….'
+)
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+HOME = 'sirstv1'
+"""The data set whose config stands for the others', where these have no file of their own."""
 
 
 def config_folder() -> Path:
-    """The folder ``configs`` of this source tree."""
-    folder = Path(__file__).resolve().parents[1] / 'configs'
-    return folder if folder.is_dir() else Path.cwd() / 'configs'
+    """The folder ``configs``: of the installed package, or of this source tree."""
+    package = Path(__file__).resolve().parent
+    packed = package / 'configs'
+    return packed if packed.is_dir() else package.parent / 'configs'
+
+
+@cache
+def _data_sets() -> dict[str, Path]:
+    """How the data set is called in a config's name → its base file."""
+    return {path.stem: path for path in sorted((config_folder() / '_base_' / 'datasets').glob('*.py'))}
+
+
+def _split_name(path: Path) -> tuple[str, str] | None:
+    """``…/acm/acm_irstd_1k_lesps.py`` → ``('irstd_1k', '_lesps')``; None if the name is of another form."""
+    form = rf'{re.escape(path.parent.name)}_({"|".join(_data_sets())})(_.+)?'
+    match = re.fullmatch(form, path.stem)
+    return (match[1], match[2] or '') if match else None
+
+
+def home_config(path: Path) -> tuple[Path, str] | None:
+    """What a config without a file of its own stands for: the model's SIRST V1 config on another data set.
+
+    Args:
+        path: ``<folder>/<model>/<model>_<data set>[_recipe].py``.
+
+    Returns:
+        The file and the data set; None if there is a file at ``path``, or if it is of no known form.
+    """
+    parts = None if path.is_file() else _split_name(path)
+    if parts is None:
+        return None
+    dataset, recipe = parts
+    homes = [path.with_name(f'{path.parent.name}_{name}{recipe}.py') for name in (HOME, *_data_sets())]
+    return next(((home, dataset) for home in homes if home.is_file()), None)
 
 
 def list_configs() -> dict[str, Path]:
-    """Name (file name without suffix) → path of every config."""
-    paths = sorted(config_folder().glob('*/*.py'))
-    return {path.stem: path for path in paths if not path.parent.name.startswith('_')}
+    """Name (file name without suffix) → path of every config, also of those without a file (:func:`home_config`)."""
+    found = {path.stem: path for path in config_folder().glob('[!_]*/*.py')}
+    for path in list(found.values()):
+        if parts := _split_name(path):
+            names = [f'{path.parent.name}_{dataset}{parts[1]}' for dataset in _data_sets()]
+            found = {name: path.with_name(f'{name}.py') for name in names} | found
+    return dict(sorted(found.items()))
 
 
 def list_models() -> list[str]:
@@ -46,37 +100,215 @@ def default_models(purpose: str) -> list[str]:
 
 
 def find_config(name: str) -> Path:
-    """A config by path or by name (``rpcanet_sirstv1``)."""
+    """A config by path or by name (``rpcanet_sirstv1``); :func:`load_config` reads what comes back.
+
+    Raises:
+        UserError: There is none.
+    """
     path = Path(name)
     if path.suffix == '.py' and path.is_file():
         return path
     configs = list_configs()
-    if path.stem not in configs or (path.suffix == '.py' and len(path.parts) > 1 and not path.is_file()):
-        raise unknown_name('config', name, list(configs))
-    return configs[path.stem]
+    known = configs.get(path.stem)
+    is_name = path.suffix != '.py' or len(path.parts) == 1
+    if known and (is_name or path.resolve() == known or path == known.relative_to(config_folder().parent)):
+        return known
+    raise UserError(f'{unknown_name("config", name, list(configs))} drpca config lists all.')
 
 
 def config_for(model: str, dataset: str) -> Path:
-    """The config of a model on a data set; a data set without one uses the model's SIRST V1 recipe.
+    """The config of a model on a data set; an unknown data set uses the model's SIRST V1 recipe.
 
     Args:
         model: ``drpcanet``, ``DRPCANet``, ``DRPCA-Net``, ``RPCANet+``, …
-        dataset: Canonical name of a data set, or a folder name under the data root.
+        dataset: Name of a data set, or a folder name under the data root.
     """
     models = list_models()
     wanted = simplify(model.replace('+', 'plus'))
     folder = next((name for name in models if simplify(name) == wanted), None)
     if folder is None:
         raise unknown_name('model', model, models)
-    candidates = {
-        simplify(path.stem[len(folder) :]): path for path in (config_folder() / folder).glob(f'{folder}_*.py')
-    }
-    return candidates.get(simplify(dataset), candidates['sirstv1'])
+    configs = {simplify(name): path for name, path in list_configs().items() if path.parent.name == folder}
+    names = (f'{wanted}{simplify(canonical_name(dataset))}', f'{wanted}{HOME}')
+    return next((configs[name] for name in names if name in configs), next(iter(configs.values())))
+
+
+@cache
+def _read_data_set(dataset: str) -> dict[str, Any]:
+    """The base file of a data set, by any of its names; empty for a folder that is none of them."""
+    wanted = simplify(canonical_name(dataset))
+    path = next((path for name, path in _data_sets().items() if simplify(name) == wanted), None)
+    return {} if path is None else Config.fromfile(path).to_dict()
+
+
+def set_dataset(config: MutableMapping[str, Any], dataset: str | Sequence[str]) -> None:
+    """Puts a data set, or several joined, in the place of a config's own, in all loaders.
+
+    A network that is normalised by mean and standard deviation of the config's own data set (``normalisation``) then is
+    by those of the new one, of several the first one, where they are known.
+    """
+    names = joined_names(dataset)
+    bases = [_read_data_set(name) for name in names]
+    name = '+'.join(base.get('dataset', name) for base, name in zip(bases, names))
+    for source in _sources(config):
+        source['dataset'] = name
+    if 'dataset' in config:
+        config['dataset'] = name
+    if 'normalisation' in config and 'normalisation' in bases[0]:
+        if _is_normalised(config):
+            config['model'].update(bases[0]['normalisation'])
+        config['normalisation'] = dict(bases[0]['normalisation'])
+
+
+def _is_normalised(config: Mapping[str, Any]) -> bool:
+    """Whether the network takes mean and standard deviation of the data set."""
+    own, model = config.get('normalisation'), config.get('model')
+    if not isinstance(own, Mapping) or not isinstance(model, Mapping):
+        return False
+    return all(model.get(key) == value for key, value in own.items())
+
+
+def _normalise_joined(config: Config) -> None:
+    """Where data sets are joined, each image is normalised as of its own: their means and standard deviations."""
+    for source in _sources(config) if _is_normalised(config) else ():
+        names = joined_names(source.get('dataset') or '')
+        if len(names) > 1 and 'normalisation' not in source:
+            bases = [_read_data_set(name) for name in names]
+            known = {base['dataset']: base['normalisation'] for base in bases if base}
+            source['normalisation'] = {'network': config.normalisation, **known}
+
+
+def _sources(config: Mapping[str, Any]) -> list[Any]:
+    """The data set parts of the loaders.
+
+    Raises:
+        UserError: A loader has none.
+    """
+    found = {loader: config[loader] for loader in LOADERS if config.get(loader)}
+    for loader, value in found.items():
+        if not isinstance(value, Mapping) or not isinstance(value.get('dataset'), Mapping):
+            raise UserError(f'{loader}: expected dict(dataset=dict(type=…), …), got {value!r}.')
+    return [value['dataset'] for value in found.values()]
+
+
+class _Reader:
+    """Reads a config file with its base files as MMEngine does, and besides
+
+    * a base file that has no file of its own (:func:`home_config`),
+    * ``custom_imports`` of all files: they add up, and each finds what lies beside its file,
+    * the names that files give and nothing reads: they are refused.
+    """
+
+    def __init__(self) -> None:
+        self._modules: dict[str, tuple[Path, bool]] = {}
+        self._handed_on = False
+        self._unread: list[tuple[str, Path]] = []
+        self._read_below: set[str] = set()
+        # MMEngine's reader of one file, which then asks this object for the base files.
+        original = Config._file2dict
+        self._mmengine = FunctionType(
+            original.__code__, {**vars(_mmengine), 'Config': self}, argdefs=original.__defaults__
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(Config, name)
+
+    def __call__(self, path: Path) -> Config:
+        """The config, with its custom modules imported.
+
+        Raises:
+            UserError: A name that nothing reads, or a module that cannot be imported.
+        """
+        if path.is_file() and Config._is_lazy_import(str(path)):
+            return Config.fromfile(path)
+        content, text, environment = self._file2dict(str(path))
+        for name, file in self._unread:
+            if name not in self._read_below and name in HELPERS:
+                raise UserError(f'{name} in {file} {_HELPER}')
+            if name not in self._read_below:
+                error = unknown_name('config key', name, sorted(KNOWN_KEYS))
+                raise UserError(f'{error} Correct {file}; names of your own begin with an underscore.')
+        self._import_modules()
+        if self._modules:
+            optional = all(optional for _, optional in self._modules.values())
+            content['custom_imports'] = {'imports': list(self._modules), 'allow_failed_imports': optional}
+        return Config(content, cfg_text=text, filename=str(path), env_variables=environment)
+
+    def _file2dict(
+        self, filename: str, *args: Any, **kwargs: Any
+    ) -> tuple[dict[str, Any], str, dict[str, Any]]:
+        path = Path(filename)
+        home = home_config(path)
+        if home is not None:
+            found = self._file2dict(str(home[0]), *args, **kwargs)
+            set_dataset(found[0], home[1])
+            return found
+        outer, self._handed_on = self._handed_on, False
+        content, text, environment = self._mmengine(filename, *args, **kwargs)
+        self._handed_on = outer
+        self._note_names(path, content)
+        if content.get('custom_imports'):
+            self._note_modules(path, content['custom_imports'])
+            if self._handed_on:  # the same key in two base files would be an error
+                content.pop('custom_imports')
+            self._handed_on = True
+        return content, text, environment
+
+    def _note_names(self, path: Path, content: Mapping[str, Any]) -> None:
+        if path.suffix != '.py':
+            return
+        source = path.read_text(encoding='utf-8')
+        try:
+            tree = ast.parse(source)
+        except SyntaxError:  # placeholders that MMEngine has replaced
+            return
+        names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
+        given = {name.id for name in names if isinstance(name.ctx, ast.Store)}
+        read = {name.id for name in names if isinstance(name.ctx, ast.Load)}
+        if (
+            '_base_' in path.parts or '_base_' not in given
+        ):  # for what inherits; or a whole config, as a run keeps it
+            read |= HELPERS
+        self._read_below |= set(re.findall(r'_base_\.(\w+)', source))
+        self._unread += [
+            (name, path)
+            for name in sorted((given & content.keys()) - read - KNOWN_KEYS)
+            if not name.startswith('_')
+        ]
+
+    def _note_modules(self, path: Path, custom: Any) -> None:
+        modules = custom.get('imports') if isinstance(custom, Mapping) else None
+        modules = [modules] if isinstance(modules, str) else modules
+        if not isinstance(modules, (list, tuple)) or not all(isinstance(name, str) for name in modules):
+            raise UserError(
+                f'custom_imports in {path}: expected dict(imports=[names of modules]), got {custom!r}.'
+            )
+        for name in modules:
+            self._modules.setdefault(name, (path, bool(custom.get('allow_failed_imports'))))
+
+    def _import_modules(self) -> None:
+        folders = list(dict.fromkeys(path.resolve().parent for path, _ in self._modules.values()))
+        sys.path[:0] = [str(folder) for folder in folders if str(folder) not in sys.path]
+        for name, (path, optional) in self._modules.items():
+            try:
+                module = importlib.import_module(name)
+            except Exception as error:  # the module is a Python file: anything can come out of it
+                text = f'Cannot import {name} (custom_imports of {path}): {type(error).__name__}: {error}'
+                if not (optional and isinstance(error, ImportError)):
+                    raise UserError(text) from None
+                warnings.warn(text, stacklevel=2)
+                continue
+            beside = path.resolve().parent / f'{name.replace(".", "/")}.py'
+            origin = getattr(module, '__file__', None)
+            if beside.is_file() and origin and not beside.samefile(origin):
+                raise UserError(
+                    f'{beside} has the name of {origin}, which is imported already: give it another.'
+                )
 
 
 def load_config(
-    path: str | Path,
-    dataset: str | None = None,
+    path: str | Path | Config,
+    dataset: str | Sequence[str] | None = None,
     data_root: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     fast: str | None = None,
@@ -84,33 +316,33 @@ def load_config(
     """Read a config file and apply a data set, a data root and options to it.
 
     Args:
-        path: Config file.
-        dataset: Used in every dataloader instead of the config's own.
+        path: Config file, what :func:`find_config` gives, or a config that was read.
+        dataset: Used in every dataloader instead of the config's own, with its normalisation (:func:`set_dataset`).
+            Several are joined: ``'SIRSTv1+NUDT-SIRST'`` or a list.
         data_root: Likewise.
         options: Dotted keys → values (``--cfg-options``), applied last.
         fast: ``'cuda'`` or ``'cpu'``: apply the settings that make training fast there, before the options.
 
     Raises:
-        UserError: The file does not load, or an option names a key that nothing reads.
+        UserError: The file does not load, or it or an option names a key that nothing reads.
     """
     try:
-        config = Config.fromfile(str(path))
+        config = copy.deepcopy(path) if isinstance(path, Config) else _Reader()(Path(path))
     except UserError:
         raise
     except Exception as error:  # a config is a Python file: anything can come out of it
         raise UserError(f'Cannot read config {path}: {type(error).__name__}: {error}') from None
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if config.get(loader):
-            if dataset is not None:
-                config[loader].dataset.dataset = dataset
-            if data_root is not None:
-                config[loader].dataset.data_root = str(data_root)
+    if dataset is not None:
+        set_dataset(config, dataset)
+    for source in _sources(config) if data_root is not None else ():
+        source.data_root = str(data_root)
     if fast is not None:
         _speed_up(config, fast)
     _check_options(config, options or {})
     length = (config.get('train_cfg') or {}).get('max_epochs')
     config.merge_from_dict(dict(options or {}))
     _check_values(config)
+    _normalise_joined(config)
     _apply_selection(config)
     _fill_schedules(config, length if 'param_scheduler' not in (options or {}) else None)
     return config
@@ -118,6 +350,8 @@ def load_config(
 
 def _speed_up(config: Config, device: str) -> None:
     """Merge ``_base_/recipes/fast_<device>.py``, as far as this config and this processor can use it."""
+    import torch
+
     settings = Config.fromfile(config_folder() / '_base_' / 'recipes' / f'fast_{device}.py')
     # Without such instructions bfloat16 is slower than float32; releases of torch that cannot tell: float32.
     if device == 'cpu':
@@ -126,7 +360,7 @@ def _speed_up(config: Config, device: str) -> None:
         native = not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0)
     if not native:
         settings.model.pop('precision')
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+    for loader in LOADERS:
         if not config.get(loader) or config[loader].dataset.get('type') != 'InfraredDataset':
             settings.pop(loader)
         elif loader != 'train_dataloader' and config[loader].dataset.get('size', 256) is None:
@@ -156,10 +390,7 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
         for depth, part in enumerate(parts):
             if depth == 0 and part not in KNOWN_KEYS:
                 if part in node:
-                    raise UserError(
-                        f'--cfg-options {option}: {part} only helps to write the config and is not read; change the '
-                        'keys that use it, such as train_dataloader.….'
-                    )
+                    raise UserError(f'--cfg-options {option}: {part} {_HELPER}')
                 raise unknown_name('config key', part, sorted(KNOWN_KEYS))
             if isinstance(node, Mapping) and (part in node or depth == 0):
                 node = node.get(part)

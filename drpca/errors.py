@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 EXIT_USAGE = 2
+
+MANY = 20
+"""Of more names than these, an error names the nearest alone."""
 
 
 class UserError(Exception):
@@ -15,8 +20,8 @@ class UserError(Exception):
         super().__init__(' '.join(str(message).split()))
 
 
-def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...]) -> UserError:
-    """Error for a name that is not registered: lists the known names, nearest first.
+def unknown_name(kind: str, name: str, known: Sequence[str]) -> UserError:
+    """Error for a name that is not registered: lists the known names, of many the nearest few.
 
     Args:
         kind: What the name stands for, for example ``'data set'``.
@@ -25,6 +30,13 @@ def unknown_name(kind: str, name: str, known: list[str] | tuple[str, ...]) -> Us
     """
     import difflib
 
-    near = difflib.get_close_matches(name.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
-    hint = next((f' Did you mean {k!r}?' for k in known if near and k.lower() == near[0]), '')
+    def nearest(n: int, cutoff: float) -> list[str]:
+        lower = {k.lower(): k for k in known}
+        return [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n, cutoff)]
+
+    hint = ''.join(f' Did you mean {k!r}?' for k in nearest(1, 0.5))
+    if len(known) > MANY:
+        return UserError(
+            f'Unknown {kind} {name!r}.{hint} Nearest of {len(known)}: {", ".join(nearest(5, 0.0))}.'
+        )
     return UserError(f'Unknown {kind} {name!r}.{hint} Known: {", ".join(sorted(known))}.')

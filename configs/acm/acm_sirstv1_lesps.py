@@ -1,5 +1,9 @@
 _base_ = [
     '../_base_/models/acm_lesps.py',
-    '../_base_/recipes/basicirstd_sirstv1.py',
+    '../_base_/datasets/sirstv1.py',
+    '../_base_/recipes/basicirstd.py',
     '../_base_/default_runtime.py',
 ]
+
+train_dataloader = _base_.train_loader
+val_dataloader = test_dataloader = _base_.eval_loader

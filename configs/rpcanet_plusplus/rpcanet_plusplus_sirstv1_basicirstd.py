@@ -1,7 +1,10 @@
 _base_ = [
     '../_base_/models/rpcanet_plusplus_basicirstd.py',
-    '../_base_/recipes/basicirstd_sirstv1.py',
+    '../_base_/datasets/sirstv1.py',
+    '../_base_/recipes/basicirstd.py',
     '../_base_/default_runtime.py',
 ]
 
 model = _base_.normalisation
+train_dataloader = _base_.train_loader
+val_dataloader = test_dataloader = _base_.eval_loader

@@ -18,7 +18,6 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-from drpca.datasets.catalog import KNOWN_DATASETS
 from drpca.datasets.io import parallel_map, read_image
 from drpca.datasets.layouts import Part, Tree, image_files
 from drpca.datasets.leaks import SIRST_FAMILY, Leak, pixel_hash
@@ -30,6 +29,7 @@ from drpca.datasets.splits import (
     unknown_folders,
 )
 from drpca.errors import UserError
+from drpca.names import KNOWN_DATASETS
 
 _NEAR_BITS = 6
 _SHOWN = 8

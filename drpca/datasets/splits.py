@@ -16,11 +16,10 @@ from typing import TypeVar
 
 import numpy as np
 
-from drpca.datasets.catalog import KNOWN_DATASETS, canonical_name
 from drpca.datasets.io import GreyRule, MaskRule, read_image, read_mask
 from drpca.datasets.layouts import Part, Tree, read_tree
 from drpca.errors import UserError
-from drpca.names import joined_names, simplify
+from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
 
 STANDARD_SPLITS = ('train', 'val', 'trainval', 'test', 'all')
 _VAL_FRACTION = 0.2

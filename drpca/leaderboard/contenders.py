@@ -21,12 +21,11 @@ from drpca.config import (
     list_models,
     load_config,
 )
-from drpca.datasets.catalog import canonical_name
 from drpca.engine import runs as engine_runs
 from drpca.errors import UserError, unknown_name
 from drpca.inference.mappers import is_baseline
 from drpca.leaderboard.rows import Cost, Kind, Row
-from drpca.names import simplify
+from drpca.names import canonical_name, simplify
 from drpca.registry import MODELS
 from drpca.studies.speed import count_gflop, count_parameters
 

@@ -3,10 +3,10 @@ import shutil
 import pytest
 
 from drpca.datasets import find_datasets, open_split
-from drpca.datasets.catalog import KNOWN_DATASETS, canonical_name
 from drpca.datasets.layouts import read_list
 from drpca.datasets.splits import available_splits, find_dataset
 from drpca.errors import UserError
+from drpca.names import KNOWN_DATASETS, canonical_name
 
 NAMES = [f'{i:03d}' for i in range(10)]
 

@@ -2,6 +2,8 @@
 _base_ = '../dataloaders.py'
 
 dataset = 'IRSTD-1k'
+# Mean and standard deviation of its grey levels (BasicIRSTD), as published.
+normalisation = dict(mean=87.4662 / 255, std=39.7195 / 255)
 train_dataloader = dict(dataset=dict(dataset=dataset))
 val_dataloader = dict(dataset=dict(dataset=dataset))
 test_dataloader = dict(dataset=dict(dataset=dataset))

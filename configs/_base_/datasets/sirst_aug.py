@@ -2,6 +2,9 @@
 _base_ = '../dataloaders.py'
 
 dataset = 'sirst_aug'
+# Mean and standard deviation of its grey levels (BasicIRSTD), those of SIRST V1, of which this is
+# an augmentation.
+normalisation = dict(mean=101.0639 / 255, std=34.6196 / 255)
 train_dataloader = dict(dataset=dict(dataset=dataset))
 val_dataloader = dict(dataset=dict(dataset=dataset))
 test_dataloader = dict(dataset=dict(dataset=dataset))

@@ -1,5 +1,0 @@
-_base_ = [
-    '../_base_/models/acm_lesps.py',
-    '../_base_/recipes/basicirstd_nudt_sirst.py',
-    '../_base_/default_runtime.py',
-]

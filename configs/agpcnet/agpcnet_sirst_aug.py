@@ -1,9 +1,0 @@
-_base_ = [
-    '../_base_/models/agpcnet.py',
-    '../_base_/datasets/sirst_aug.py',
-    '../_base_/recipes/agpcnet.py',
-    '../_base_/default_runtime.py',
-]
-
-train_dataloader = _base_.train_loader
-val_dataloader = test_dataloader = _base_.eval_loader

@@ -1,5 +1,0 @@
-_base_ = [
-    '../_base_/models/alcnet_lesps.py',
-    '../_base_/recipes/basicirstd_irstd_1k.py',
-    '../_base_/default_runtime.py',
-]

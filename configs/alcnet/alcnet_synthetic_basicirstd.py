@@ -1,2 +1,0 @@
-# This network's own recipe is the common one.
-_base_ = './alcnet_synthetic.py'

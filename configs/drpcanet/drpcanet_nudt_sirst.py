@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/drpcanet.py',
-    '../_base_/datasets/nudt_sirst.py',
-    '../_base_/schedules/poly_400e.py',
-    '../_base_/default_runtime.py',
-]

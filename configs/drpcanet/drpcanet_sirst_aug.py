@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/drpcanet.py',
-    '../_base_/datasets/sirst_aug.py',
-    '../_base_/schedules/poly_400e.py',
-    '../_base_/default_runtime.py',
-]

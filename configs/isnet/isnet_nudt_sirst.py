@@ -1,9 +1,0 @@
-_base_ = [
-    '../_base_/models/isnet.py',
-    '../_base_/datasets/nudt_sirst.py',
-    '../_base_/recipes/isnet.py',
-    '../_base_/default_runtime.py',
-]
-
-train_dataloader = _base_.train_loader
-val_dataloader = test_dataloader = _base_.eval_loader

@@ -1,7 +1,0 @@
-_base_ = [
-    '../_base_/models/mshnet_basicirstd.py',
-    '../_base_/recipes/basicirstd_irstd_1k.py',
-    '../_base_/default_runtime.py',
-]
-
-model = _base_.normalisation

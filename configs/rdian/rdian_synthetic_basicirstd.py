@@ -1,7 +1,0 @@
-_base_ = [
-    '../_base_/models/rdian_basicirstd.py',
-    '../_base_/recipes/basicirstd_synthetic.py',
-    '../_base_/default_runtime.py',
-]
-
-model = _base_.normalisation

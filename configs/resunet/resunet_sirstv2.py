@@ -1,7 +1,0 @@
-_base_ = [
-    '../_base_/models/resunet.py',
-    '../_base_/recipes/basicirstd_sirstv2.py',
-    '../_base_/default_runtime.py',
-]
-
-model = _base_.normalisation

@@ -1,6 +1,0 @@
-_base_ = [
-    '../_base_/models/rpcanet.py',
-    '../_base_/datasets/nudt_sirst.py',
-    '../_base_/schedules/poly_800e.py',
-    '../_base_/default_runtime.py',
-]

@@ -1,9 +1,0 @@
-_base_ = [
-    '../_base_/models/uiunet.py',
-    '../_base_/datasets/irstd_1k.py',
-    '../_base_/recipes/uiunet.py',
-    '../_base_/default_runtime.py',
-]
-
-train_dataloader = _base_.train_loader
-val_dataloader = test_dataloader = _base_.eval_loader
