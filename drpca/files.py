@@ -1,0 +1,137 @@
+"""Files and folders that users name: whole or not at all, nothing replaced unasked, one writer at a time."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from drpca.errors import UserError
+
+LOCK = '.lock'
+# The commands' own folders: made where they are named, with what is asked for below them.
+_DEFAULTS = ('results', 'checkpoints')
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def cannot_write(path: Path, error: Exception) -> UserError:
+    """What the system or a library says about a file that it does not write, as one line."""
+    code = getattr(error, 'errno', None)
+    reason = 'the disk is full' if code in _FULL else getattr(error, 'strerror', None) or str(error)[:200]
+    advice = (
+        'free some space and start again'
+        if code in _FULL
+        else 'name another one, or check who may write there'
+    )
+    return UserError(f'Cannot write {path}: {reason}; {advice}.')
+
+
+def refuse_present(paths: Iterable[Path], overwrite: bool) -> None:
+    """Refuses to replace files; called before the work, so that nothing is lost after it.
+
+    Raises:
+        UserError: One of them is there already, or is a folder.
+    """
+    for path in paths:
+        if path.is_dir():
+            raise UserError(f'Cannot write {path}: it is a folder; name a file.')
+        if os.path.lexists(path) and not overwrite:
+            raise UserError(f'{path} is there already: name another one, or replace it with --overwrite.')
+
+
+def make_folder(path: str | Path) -> Path:
+    """Makes a folder, but not those above it: a mistyped path must not grow a tree.
+
+    The commands' own folders, ``results`` and ``checkpoints``, are made as well.
+
+    Raises:
+        UserError: The folder above it is missing, or it cannot be made.
+    """
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    if len(missing) > 1 and str(missing[-1]) not in _DEFAULTS:
+        raise UserError(
+            f'Cannot make {path}: there is no folder {missing[1]}; make it first, or name another.'
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    return path
+
+
+def save(path: str | Path, write: Callable[[Path], object], overwrite: bool = False) -> Path:
+    """Has a file written beside its place and moved there once it is whole and on the disk.
+
+    Args:
+        path: The file.
+        write: Called with the path of the draft, which has the same suffix.
+        overwrite: Replace a file that is there; until the new one is whole it stays.
+
+    Raises:
+        UserError: It is there already, or cannot be written.
+    """
+    path = Path(path)
+    refuse_present([path], overwrite)
+    make_folder(path.parent)
+    draft = path.with_name(f'.{os.getpid()}-{threading.get_ident()}.partial{path.suffix}')
+    try:
+        write(draft)
+        with open(draft, 'rb') as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+    return path
+
+
+def save_text(path: str | Path, text: str, overwrite: bool = False) -> Path:
+    """A text file in UTF-8; see :func:`save`."""
+    return save(path, lambda draft: draft.write_text(text, encoding='utf-8', newline=''), overwrite)
+
+
+def save_bytes(path: str | Path, content: bytes, overwrite: bool = False) -> Path:
+    """A file of bytes; see :func:`save`."""
+    return save(path, lambda draft: draft.write_bytes(content), overwrite)
+
+
+@contextmanager
+def in_use(folder: str | Path) -> Iterator[None]:
+    """Keeps other processes from writing to a folder meanwhile.
+
+    The system gives the lock back when a process ends, however it ends, so none is ever left behind; the file
+    ``.lock`` stays and says who held it last.
+
+    Raises:
+        UserError: Another process writes to it, or it is not writable.
+    """
+    path = make_folder(folder) / LOCK
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+        with suppress(OSError):  # it only tells others who holds it
+            path.write_text(f'process {os.getpid()} on {platform.node()}\n')
+    except Timeout:
+        with suppress(OSError):
+            raise UserError(
+                f'{folder} is in use by {path.read_text().strip() or "another process"}: wait for it, or choose '
+                'another folder.'
+            ) from None
+        raise UserError(
+            f'{folder} is in use by another process: wait for it, or choose another folder.'
+        ) from None
+    except OSError as error:
+        raise cannot_write(Path(folder), error) from None
+    try:
+        yield
+    finally:
+        lock.release()
