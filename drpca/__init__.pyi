@@ -5,6 +5,7 @@ from .engine.publish import publish
 from .engine.runs import train
 from .inference.detector import Detector
 from .inference.export import export
+from .leaderboard.build import build_leaderboard
 from .results.predict import predict
 from .studies.cross_dataset import cross_dataset
 from .studies.decomposition_study import analyse_decomposition
@@ -19,6 +20,7 @@ __all__ = [
     'analyse_decomposition',
     'benchmark',
     'benchmark_training',
+    'build_leaderboard',
     'check_datasets',
     'cross_dataset',
     'export',

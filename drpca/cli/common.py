@@ -20,7 +20,6 @@ from mmengine.config import DictAction
 
 import drpca
 from drpca.errors import EXIT_USAGE, UserError
-from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
 from drpca.inference.frames import NATIVE
 
 EXIT_FAILED = 1
@@ -134,11 +133,6 @@ def size_argument(text: str) -> int | str:
     if size < 8:
         raise argparse.ArgumentTypeError(f"expected 'native' or a side of at least 8 pixels, got {text!r}")
     return size
-
-
-def chosen_protocols(arguments: argparse.Namespace) -> list[Protocol]:
-    """The protocols of a command line, with the size it asks for."""
-    return choose_protocols(arguments.protocol or DEFAULT_PROTOCOLS, arguments.size)
 
 
 def write_file(path: Path, text: str) -> None:

@@ -13,7 +13,6 @@ from drpca.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     OptionsAction,
-    chosen_protocols,
     command_parser,
     guarded,
     size_argument,
@@ -24,9 +23,10 @@ from drpca.datasets import open_split
 from drpca.engine.loop import Interrupted
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
-from drpca.leaderboard import contenders as C
-from drpca.leaderboard.build import _latencies, build_rows, load_tables, plan
-from drpca.leaderboard.figures import _grid_images, draw, draw_curves
+from drpca.leaderboard.build import build_rows, load_table, load_tables, plan
+from drpca.leaderboard.contenders import Contender, LeaderboardOptions, config_of, contenders, method_name
+from drpca.leaderboard.figures import choose_images, draw_curves, draw_maps
+from drpca.leaderboard.latency import keep_latency, measure_latency
 from drpca.leaderboard.metafiles import measured_rows, published_figures, update_metafiles
 from drpca.leaderboard.page import LEFT, block, insert_block, main_cells, main_preset, page
 from drpca.leaderboard.rows import (
@@ -211,8 +211,6 @@ def _write(
 
 
 def _check(args: argparse.Namespace) -> None:
-    if args.source is None and not args.dataset:
-        raise UserError('On which data sets? Give --dataset, for example --dataset SIRSTv1.')
     if args.source is not None and (args.methods or args.weights or args.classical or args.dataset):
         raise UserError(
             '--from takes methods and data sets from the file: leave out METHOD, --dataset and the like.'
@@ -224,23 +222,35 @@ def _check(args: argparse.Namespace) -> None:
             '--update-metafiles enters figures of the configs as they are: leave out --epochs and --cfg-options, or '
             'write a config of its own.'
         )
-    if args.jobs < 1:
-        raise UserError(f'--jobs must be at least 1, got {args.jobs}.')
     if args.images and not args.grid:
         raise UserError('--images names the rows of the picture: give --grid FILE too.')
     if args.readme and not args.readme.is_file():
         raise UserError(f'--readme {args.readme}: no such file.')
 
 
-def _check_contenders(found: Sequence[C.Contender], args: argparse.Namespace) -> None:
+def _options(args: argparse.Namespace) -> LeaderboardOptions:
+    names = (
+        'methods', 'classical', 'weights', 'split', 'data_root', 'seeds', 'epochs', 'final', 'fast', 'log_test_every',
+        'cfg_options', 'work_dir', 'size', 'maps', 'device', 'jobs',
+    )  # fmt: skip
+    return LeaderboardOptions(
+        datasets=args.dataset,
+        train=not args.no_train,
+        protocols=args.protocol,
+        progress=True,
+        **{name: getattr(args, name) for name in names},
+    )
+
+
+def _check_contenders(found: Sequence[Contender], args: argparse.Namespace) -> None:
     """What would be found wrong only after hours of work."""
     splits = [open_split(contender.dataset, args.split, args.data_root) for contender in found]
     if args.relative_to:
-        names = [name for c in found for name in (c.name, C.method_name(c, C.config_of(c)))]
+        names = [name for c in found for name in (c.name, method_name(c, config_of(c)))]
         if args.relative_to.lower() not in map(str.lower, names):
             raise unknown_name('method to compare with (--relative-to)', args.relative_to, names)
     if args.images:
-        _grid_images(splits[0], args.images)
+        choose_images(splits[0], args.images)
 
 
 def _check_table(rows: Sequence[Row], protocols: Sequence[Protocol], args: argparse.Namespace) -> None:
@@ -266,18 +276,21 @@ def main(argv: list[str] | None = None) -> int:
         rows, protocols = load_tables(args.source)
         _check_table(rows, protocols, args)
     else:
-        protocols = chosen_protocols(args)
-        found = C.contenders(args)
+        options = _options(args)
+        protocols, found = options.presets, contenders(options)
         _check_contenders(found, args)
         if args.dry_run:
-            print(plan(found, args, protocols))
+            print(plan(found, options))
             return 0
         try:
-            rows = build_rows(found, args, protocols)
+            rows = build_rows(found, options)
         except Interrupted:
             print('Saved. Go on with the same command.', file=sys.stderr)
             return EXIT_INTERRUPTED
-    rows = _latencies(rows, args)
+    if not args.no_latency:
+        rows = measure_latency(rows, args.data_root, progress=True)
+    elif args.json and args.json.is_file() and not args.source:
+        rows = keep_latency(rows, load_table(args.json)[0])
     published = published_figures()
     main_name = main_preset(protocols)
     for dataset in dict.fromkeys(row.dataset for row in rows):
@@ -290,9 +303,12 @@ def main(argv: list[str] | None = None) -> int:
     command = ' '.join(['python tools/leaderboard.py', *(sys.argv[1:] if argv is None else argv)])
     _write(rows, published, args, protocols, command)
     if args.grid:
-        draw(rows, args, next(p for p in protocols if p.name == main_name))
+        main_protocol = next(p for p in protocols if p.name == main_name)
+        draw_maps(rows, args.grid, main_protocol, args.images, args.data_root)
+        print(f'wrote {args.grid}', file=sys.stderr)
     if args.curves:
-        draw_curves(rows, args.curves)
+        for path in draw_curves(rows, args.curves):
+            print(f'wrote {path}', file=sys.stderr)
     failed = [(row, run) for row in rows for run in row.runs if run.state == 'failed']
     for row, run in failed:
         seed = '' if run.seed is None else f' seed {run.seed}'

@@ -118,13 +118,3 @@ def seed_group(name: str) -> str:
     A seed is written ``seed0``, ``seed_0``, ``seed-0`` or ``seed=0``.
     """
     return _SEED.sub('', name)
-
-
-def mean_and_deviation(figures: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:
-    """Mean and sample standard deviation (n − 1) of each figure over runs; NaN deviation of a single run."""
-    result = {}
-    for key in figures[0]:
-        values = np.array([run[key] for run in figures], dtype=np.float64)
-        deviation = float(values.std(ddof=1)) if len(values) > 1 else float('nan')
-        result[key] = (float(values.mean()), deviation)
-    return result

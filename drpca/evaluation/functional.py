@@ -6,6 +6,7 @@ pixels. Every ratio follows one rule for empty denominators, see :func:`ratio`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -286,3 +287,13 @@ def roc_auc(counts: RocCounts) -> float:
     """Area under the published ROC by the trapezoid rule, end points not added; NaN without targets."""
     false_alarm_rate, detection_rate = roc(counts)
     return float(-integrate.trapezoid(detection_rate, false_alarm_rate))
+
+
+def mean_and_deviation(figures: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:
+    """Mean and sample standard deviation (n − 1) of each figure over runs; NaN deviation of a single run."""
+    result = {}
+    for key in figures[0]:
+        values = np.array([run[key] for run in figures], dtype=np.float64)
+        deviation = float(values.std(ddof=1)) if len(values) > 1 else float('nan')
+        result[key] = (float(values.mean()), deviation)
+    return result

@@ -2,37 +2,74 @@
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
+import hashlib
+import json
 import multiprocessing
 import sys
-from collections.abc import Sequence
+import traceback
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import cv2
 import torch
 
-from drpca.datasets import open_split
-from drpca.datasets.splits import spread
+from drpca.checkpoint import file_hash
+from drpca.datasets import Split, open_split
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol
+from drpca.inference.detector import RECIPE, Detector
 from drpca.json_file import read_json
-from drpca.leaderboard import contenders as C
-from drpca.leaderboard import runs as R
-from drpca.leaderboard.latency import keep_latency, measure_latency
-from drpca.leaderboard.rows import (
-    Cost,
-    Row,
-    Run,
-    aggregate,
-    from_json,
+from drpca.leaderboard.contenders import (
+    Contender,
+    LeaderboardOptions,
+    command_of,
+    config_of,
+    contenders,
+    cost_of,
+    method_name,
 )
+from drpca.leaderboard.latency import measure_latency
+from drpca.leaderboard.rows import Cost, Row, ScoredRun, aggregate, from_json
+from drpca.leaderboard.runs import complete_runs
+from drpca.registry import BASELINES
 from drpca.reports.plain_tables import text_table
+from drpca.results.folder import ResultsFolder, saved_names
+from drpca.results.predict import predict
+from drpca.results.scoring import score_folder
+from drpca.version import __version__
 
 
-def plan(found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequence[Protocol]) -> str:
+def build_leaderboard(methods: Sequence[str] = (), datasets: Sequence[str] = (), **options: Any) -> list[Row]:
+    """Compares methods on data sets, as ``tools/leaderboard.py`` does: trains what is missing, scores, measures.
+
+    Trainings and score maps that are there already are kept, so that the same call goes on where one was stopped.
+
+    >>> rows = build_leaderboard(['tophat', 'rpcanet'], ['SIRSTv1'], seeds=[0, 1, 2])
+    >>> rows[0].figures['drpca'].mean['IoU']
+
+    Args:
+        methods: Configs, models and classical methods, by name.
+        datasets: Names of the data sets.
+        **options: See :class:`drpca.leaderboard.contenders.LeaderboardOptions`.
+
+    Returns:
+        A row per method and data set, with a :class:`ScoredRun` per seed. What failed or is missing is marked there,
+        and the others go on.
+
+    Raises:
+        UserError: Bad options; unknown methods, data sets or presets; files that are not there.
+        TypeError: A keyword that is no option.
+        Interrupted: Stopped by Ctrl-C in a training, whose state was saved.
+    """
+    asked = LeaderboardOptions(methods, datasets, **options)
+    rows = build_rows(contenders(asked), asked)
+    return measure_latency(rows, asked.data_root, asked.progress) if asked.latency else rows
+
+
+def plan(found: Sequence[Contender], options: LeaderboardOptions) -> str:
     """What there is and what would be done, a line per training or scoring."""
     lines = []
     for contender in found:
@@ -41,66 +78,157 @@ def plan(found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequ
             what = {'done': 'there', 'resume': f'resume after epoch {done}', 'train': 'to do'}[state]
             maps = '-'
             if state == 'done':
-                described = R.complete_runs(dataclasses.replace(contender, runs=(run,)), False)[0]
+                (described,) = complete_runs([run], may_train=False)
                 what = described.message or what
-                maps = (
-                    _maps_state(contender, described, args, protocols) if described.state == 'done' else '-'
-                )
+                maps = _maps_state(contender, described, options) if described.state == 'done' else '-'
             lines.append([contender.name, contender.dataset, str(run.seed), what, maps])
-        for described in () if contender.runs else R.unscored_runs(contender):
-            maps = _maps_state(contender, described, args, protocols)
-            lines.append([contender.name, contender.dataset, '-', '-', maps])
+        for described in () if contender.runs else _unscored_runs(contender):
+            lines.append(
+                [contender.name, contender.dataset, '-', '-', _maps_state(contender, described, options)]
+            )
     return text_table(['method', 'data set', 'seed', 'training', 'score maps'], lines, left=5)
 
 
-def _maps_state(
-    contender: C.Contender, run: Run, args: argparse.Namespace, protocols: Sequence[Protocol]
-) -> str:
-    return 'there' if R.task_of(contender, run, args, protocols).is_done() else 'to do'
+def _maps_state(contender: Contender, run: ScoredRun, options: LeaderboardOptions) -> str:
+    return 'there' if task_of(contender, run, options).is_done() else 'to do'
 
 
-def build_rows(
-    found: Sequence[C.Contender], args: argparse.Namespace, protocols: Sequence[Protocol]
-) -> list[Row]:
+def build_rows(found: Sequence[Contender], options: LeaderboardOptions) -> list[Row]:
     """Trains, makes score maps and scores.
 
     Raises:
         Interrupted: Ctrl-C in a training.
         KeyboardInterrupt: Ctrl-C elsewhere.
     """
-    runs = {
-        index: R.complete_runs(contender, not args.no_train) if contender.runs else R.unscored_runs(contender)
-        for index, contender in enumerate(found)
-    }
+    runs = [
+        complete_runs(contender.runs, options.train, options.progress)
+        if contender.runs
+        else _unscored_runs(contender)
+        for contender in found
+    ]
     tasks = {
-        (index, number): R.task_of(found[index], run, args, protocols)
-        for index, described in runs.items()
+        (index, number): task_of(found[index], run, options)
+        for index, described in enumerate(runs)
         for number, run in enumerate(described)
         if run.state == 'done'
     }
-    for (index, number), task, (figures, message) in zip(
-        tasks, tasks.values(), _score_all(list(tasks.values()), args)
-    ):
-        run = runs[index][number]
-        state = 'failed' if message else 'done'
-        runs[index][number] = dataclasses.replace(
-            run, state=state, message=message, figures=figures, maps=None if message else str(task.maps)
-        )
-    return [_row(contender, runs[index], args, protocols) for index, contender in enumerate(found)]
+    scored = _score_all(list(tasks.values()), options)
+    for ((index, number), task), (figures, message) in zip(tasks.items(), scored):
+        changes: dict[str, Any] = {'state': 'failed', 'message': message}
+        if not message:
+            changes = {'figures': figures, 'maps': str(task.maps)}
+        runs[index][number] = replace(runs[index][number], **changes)
+    return [_row(contender, described, options) for contender, described in zip(found, runs)]
 
 
-def _score_all(tasks: list[R.Task], args: argparse.Namespace) -> Any:
-    """Figures and message of each task, in order, with a line on standard error per task."""
-    if args.jobs == 1:
-        results: Any = map(R.score, tasks)
-        pool = None
+@dataclass(frozen=True)
+class Task:
+    """Score maps to be made, unless they are there, and scored.
+
+    Attributes:
+        folder: Where they are kept; the name holds the hash of what makes them.
+        detector: Arguments of :class:`drpca.inference.detector.Detector`.
+        dataset: Data set, with ``split`` and ``data_root``.
+        split: Split.
+        data_root: Data root, None for the usual one.
+        protocols: Presets.
+    """
+
+    folder: Path
+    detector: dict[str, Any]
+    dataset: str
+    split: str
+    data_root: str | Path | None
+    protocols: tuple[Protocol, ...]
+
+    @property
+    def images(self) -> Split:
+        """The images."""
+        return open_split(self.dataset, self.split, self.data_root)
+
+    @property
+    def maps(self) -> Path:
+        """The results folder."""
+        return self.folder / self.images.dataset
+
+    def is_done(self) -> bool:
+        """All maps are there."""
+        return saved_names(self.maps, 'mat') == sorted(self.images.names)
+
+    def make_maps(self) -> None:
+        """Makes the maps.
+
+        Raises:
+            UserError: As :func:`drpca.results.predict.predict`, or some images cannot be read.
+        """
+        made = predict(
+            Detector(**self.detector), out=self.folder, dataset=self.dataset, split=self.split,
+            data_root=self.data_root, formats=['mat'],
+        )  # fmt: skip
+        if made.failed:
+            count = len(made.failed)
+            raise UserError(f'{count} of {made.done + count} inputs could not be read')
+
+
+def task_of(contender: Contender, run: ScoredRun, options: LeaderboardOptions) -> Task:
+    """How the score maps of a run are made, and where they are kept.
+
+    The folder's name ends in a hash of weights or parameters, size, options, split and version, so that maps
+    of other weights are never taken for these.
+    """
+    identity: dict[str, Any] = {
+        'size': options.size, 'split': options.split, 'dataset': contender.dataset, 'version': __version__,
+    }  # fmt: skip
+    detector: dict[str, Any] = {'size': RECIPE}
+    label = contender.config.stem
+    if contender.kind != 'trained':  # a trained network has its config in its checkpoint
+        config = config_of(contender)
+        identity |= {'model': config.model, 'inference_size': config.get('inference_size')}
+        detector |= {'model': str(contender.config), 'options': contender.options}
+    if contender.kind == 'classical':
+        baseline = BASELINES.build(config.model)
+        identity |= {'method': repr(baseline), 'grey': baseline.grey}
     else:
+        identity['sha256'] = run.checkpoint_sha256
+        label += '_published' if contender.weights else f'_seed_{run.seed}'
+        detector |= {'weights': run.checkpoint, 'size': options.size or RECIPE, 'device': options.device}
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    folder = Path(options.maps) / f'{label}-{options.size or "own"}-{digest}'
+    return Task(folder, detector, contender.dataset, options.split, options.data_root, tuple(options.presets))
+
+
+def score(task: Task) -> tuple[dict[str, dict[str, float]], str]:
+    """Makes the maps of a task unless they are there, and scores them.
+
+    Returns:
+        Figures by preset, and a message: '' or why there are none.
+    """
+    try:
+        if not task.is_done():
+            task.make_maps()
+        folder = ResultsFolder(task.maps)
+        return score_folder(folder, task.protocols, task.dataset, task.split, task.data_root).figures, ''
+    except UserError as error:
+        return {}, str(error)
+    except Exception as error:
+        traceback.print_exc()  # ours to mend, so it shows whole; the other methods go on
+        return {}, f'{type(error).__name__}: {error}'
+
+
+def _score_all(
+    tasks: list[Task], options: LeaderboardOptions
+) -> Iterator[tuple[dict[str, dict[str, float]], str]]:
+    """Figures and message of each task, in order."""
+    results: Any = map(score, tasks)
+    pool = None
+    if options.jobs > 1:
         context = multiprocessing.get_context('spawn')
-        pool = ProcessPoolExecutor(args.jobs, mp_context=context, initializer=_use_one_thread)
-        results = pool.map(R.score, tasks)
+        pool = ProcessPoolExecutor(options.jobs, mp_context=context, initializer=_use_one_thread)
+        results = pool.map(score, tasks)
     try:
         for number, (task, result) in enumerate(zip(tasks, results), start=1):
-            print(f'[{number}/{len(tasks)}] {task.folder.name}: {result[1] or "scored"}', file=sys.stderr)
+            if options.progress:
+                print(f'[{number}/{len(tasks)}] {task.folder.name}: {result[1] or "scored"}', file=sys.stderr)
             yield result
     finally:
         if pool is not None:
@@ -112,16 +240,27 @@ def _use_one_thread() -> None:
     cv2.setNumThreads(1)
 
 
-def _row(
-    contender: C.Contender, runs: list[Run], args: argparse.Namespace, protocols: Sequence[Protocol]
-) -> Row:
+def _unscored_runs(contender: Contender) -> list[ScoredRun]:
+    """The one run of a method that is not trained."""
+    if contender.weights is None:
+        return [ScoredRun()]
+    return [ScoredRun(checkpoint=str(contender.weights), checkpoint_sha256=file_hash(contender.weights))]
+
+
+def _with_seconds(cost: Cost, runs: Sequence[ScoredRun]) -> Cost:
+    """The cost with the mean training time of the runs that are done."""
+    seconds = [run.seconds for run in runs if run.state == 'done' and run.seconds is not None]
+    return replace(cost, training_seconds=round(sum(seconds) / len(seconds), 1) if seconds else None)
+
+
+def _row(contender: Contender, runs: Sequence[ScoredRun], options: LeaderboardOptions) -> Row:
     cost = Cost()
     method = contender.name
     try:
-        config = C.config_of(contender)
-        method, cost = C.method_name(contender, config), C.cost_of(config)
+        config = config_of(contender)
+        method, cost = method_name(contender, config), cost_of(config)
     except UserError as error:
-        runs = [dataclasses.replace(run, state='failed', message=str(error), figures={}) for run in runs]
+        runs = [replace(run, state='failed', message=str(error), figures={}) for run in runs]
     done = [run for run in runs if run.state == 'done']
     return Row(
         method=method,
@@ -129,15 +268,15 @@ def _row(
         config=contender.name,
         kind=contender.kind,
         dataset=contender.dataset,
-        split=args.split,
-        command=C.command_of(contender, args),
-        input_size=args.size,
+        split=options.split,
+        command=command_of(contender, options),
+        input_size=options.size,
         options=contender.options,
         weights=None if contender.weights is None else contender.weights.name,
         seeds=tuple(run.seed for run in done if run.seed is not None),
         selection=next((run.selection for run in done if run.selection), None),
-        cost=R.with_seconds(cost, runs),
-        figures=aggregate(runs, protocols),
+        cost=_with_seconds(cost, runs),
+        figures=aggregate(runs, options.presets),
         runs=tuple(runs),
     )
 
@@ -166,16 +305,3 @@ def load_tables(paths: Sequence[Path]) -> tuple[list[Row], list[Protocol]]:
         if others != protocols:
             raise UserError(f'{path} has other presets than {paths[0]}: score both under the same ones.')
     return [row for rows, _ in tables for row in rows], protocols
-
-
-LATENCY_FRAMES = 8
-
-
-def _latencies(rows: list[Row], args: argparse.Namespace) -> list[Row]:
-    if args.no_latency:
-        earlier = load_table(args.json)[0] if args.json and args.json.is_file() and not args.source else rows
-        return keep_latency(rows, earlier)
-    split = open_split(rows[0].dataset, rows[0].split, args.data_root)
-    names = spread(split.names, LATENCY_FRAMES)
-    print(f'latency: {len(names)} images, {torch.get_num_threads()} threads', file=sys.stderr)
-    return measure_latency(rows, [split.read_image(name) for name in names])

@@ -1,12 +1,11 @@
-"""What ``tools/leaderboard.py`` compares: networks to train, published weights and classical methods."""
+"""What a leaderboard compares, and how: networks to train, published weights and classical methods."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
@@ -21,13 +20,88 @@ from drpca.config import (
     list_models,
     load_config,
 )
-from drpca.engine import runs as engine_runs
+from drpca.engine.runs import Run, TrainingOptions, plan_runs
 from drpca.errors import UserError, unknown_name
+from drpca.evaluation.protocols import Protocol, choose_protocols, known_protocols
 from drpca.inference.mappers import is_baseline
 from drpca.leaderboard.rows import Cost, Kind, Row
 from drpca.names import canonical_name, simplify
 from drpca.registry import MODELS
 from drpca.studies.speed import count_gflop, count_parameters
+
+
+@dataclass(frozen=True)
+class LeaderboardOptions:
+    """The options of ``tools/leaderboard.py`` that say what is compared, trained and scored.
+
+    Attributes:
+        methods: Configs, models and classical methods, by name; without any, ``weights`` and ``classical``, the
+            unfolded networks and the classical methods.
+        datasets: Names of the data sets.
+        classical: All classical methods too, or alone.
+        weights: Published weight files too, or alone: ``'CONFIG=FILE'`` each, on the data set of its config.
+        split: Split that is scored.
+        data_root: Folder of the data sets; None means ``$DRPCA_DATA``, else ``datasets``.
+        seeds: One training of each network per seed.
+        epochs: Length of the trainings; None means the configs'.
+        final: Train on the training and validation splits and score the weights after the last epoch.
+        fast: Fast settings of training.
+        log_test_every: Log the test figures every so many epochs; it selects nothing.
+        cfg_options: Dotted keys of the networks' configs → values.
+        work_dir: Where trainings are kept.
+        train: Train what is missing; False marks it.
+        protocols: Presets, by name, file or definition.
+        size: Frames of networks become ``size`` × ``size`` pixels, or keep their own (``'native'``), and every
+            preset scores at it; None: frames as the config says, each preset at its own size.
+        maps: Keeps the score maps.
+        device: For score maps: ``'cpu'``, ``'cuda'``, …; None means a GPU if there is one.
+        jobs: Methods scored at once, one thread each.
+        latency: Measure the latency on the CPU.
+        progress: Say on standard error (of trainings: standard output) what is being done.
+
+    Raises:
+        UserError: No data set, an unknown preset, or ``jobs`` below 1.
+    """
+
+    methods: Sequence[str] = ()
+    datasets: Sequence[str] = ()
+    classical: bool = False
+    weights: Sequence[str] = ()
+    split: str = 'test'
+    data_root: str | Path | None = None
+    seeds: Sequence[int] = (0,)
+    epochs: int | None = None
+    final: bool = False
+    fast: bool = False
+    log_test_every: int | None = None
+    cfg_options: Mapping[str, Any] = field(default_factory=dict)
+    work_dir: str | Path = 'checkpoints'
+    train: bool = True
+    protocols: Sequence[str | dict[str, Any] | Protocol] = field(default_factory=known_protocols)
+    size: int | Literal['native'] | None = None
+    maps: str | Path = 'results/leaderboard'
+    device: str | None = None
+    jobs: int = 1
+    latency: bool = True
+    progress: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.datasets:
+            raise UserError('On which data sets? Give --dataset, for example --dataset SIRSTv1.')
+        if self.jobs < 1:
+            raise UserError(f'--jobs must be at least 1, got {self.jobs}.')
+        choose_protocols(self.protocols, self.size)
+
+    @property
+    def presets(self) -> list[Protocol]:
+        """The presets, with the size that is asked for."""
+        return choose_protocols(self.protocols, self.size)
+
+    @property
+    def training(self) -> TrainingOptions:
+        """The options of the trainings."""
+        names = ('data_root', 'work_dir', 'epochs', 'log_test_every', 'final', 'fast', 'cfg_options')
+        return TrainingOptions(**{name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
@@ -48,7 +122,7 @@ class Contender:
     dataset: str
     weights: Path | None = None
     options: dict[str, Any] = field(default_factory=dict)
-    runs: tuple[engine_runs.Run, ...] = ()
+    runs: tuple[Run, ...] = ()
 
     @property
     def name(self) -> str:
@@ -69,22 +143,21 @@ def classical_methods(paper: bool = False) -> dict[str, Path]:
     return {simplify(name): path for name, path in found.items() if paper or not name.endswith('_paper')}
 
 
-def contenders(args: argparse.Namespace) -> list[Contender]:
-    """The rows of a command line: methods × data sets.
+def contenders(options: LeaderboardOptions) -> list[Contender]:
+    """The rows: methods × data sets.
 
     Raises:
         UserError: Unknown method, config or data set; a weight file that is not there or whose config is of
             none of the data sets; or a method that is named twice.
     """
-    names = list(args.methods)
-    if not names and not args.weights and not args.classical:
+    names = list(options.methods)
+    if not names and not options.weights and not options.classical:
         names = [*default_models('compare'), *classical_methods()]
-    elif args.classical:
+    elif options.classical:
         names += classical_methods()
-    found = []
-    for dataset in map(canonical_name, args.dataset):
-        found += [_contender(name, dataset, args) for name in names]
-    found += [_weights(text, args) for text in args.weights]
+    datasets = list(map(canonical_name, options.datasets))
+    found = [_contender(name, dataset, options) for dataset in datasets for name in names]
+    found += [_weights(text, datasets, options) for text in options.weights]
     keys = [(c.config, c.dataset, c.weights) for c in found]
     twice = next((c for c, key in zip(found, keys) if keys.count(key) > 1), None)
     if twice:
@@ -92,23 +165,22 @@ def contenders(args: argparse.Namespace) -> list[Contender]:
     return found
 
 
-def _contender(name: str, dataset: str, args: argparse.Namespace) -> Contender:
+def _contender(name: str, dataset: str, options: LeaderboardOptions) -> Contender:
     path = classical_methods(paper=True).get(simplify(name))
     if path is None and (name.endswith('.py') or name in list_configs()):
         path = find_config(name)
     if path is not None and is_baseline(load_config(path)):
         return Contender('classical', path, dataset)
+    what: dict[str, Any] = {'configs': [path], 'datasets': [dataset]}
     if path is None:
         if simplify(name.replace('+', 'plus')) not in map(simplify, list_models()):
             raise unknown_name('method', name, [*list_models(), *classical_methods()])
         path = config_for(name, dataset)
-        what: dict[str, Any] = {'models': [name], 'datasets': [dataset]}
-    else:
-        what = {'configs': [path], 'datasets': [dataset]}
+        what = {'models': [name], 'datasets': [dataset]}
     if _own_dataset(path) == dataset:
         what = {'configs': [path]}
-    runs = engine_runs.plan_runs(**what, seeds=args.seeds, options=_training_options(args))
-    return Contender('trained', path, dataset, None, args.cfg_options, tuple(runs))
+    runs = plan_runs(**what, seeds=options.seeds, options=options.training)
+    return Contender('trained', path, dataset, None, dict(options.cfg_options), tuple(runs))
 
 
 def _own_dataset(config: Path) -> str | None:
@@ -116,12 +188,7 @@ def _own_dataset(config: Path) -> str | None:
     return canonical_name(loader.dataset.dataset) if loader else None
 
 
-def _training_options(args: argparse.Namespace) -> engine_runs.TrainingOptions:
-    names = ('data_root', 'work_dir', 'epochs', 'log_test_every', 'final', 'fast', 'cfg_options')
-    return engine_runs.TrainingOptions(**{name: getattr(args, name) for name in names})
-
-
-def _weights(text: str, args: argparse.Namespace) -> Contender:
+def _weights(text: str, datasets: Sequence[str], options: LeaderboardOptions) -> Contender:
     name, equals, file = text.partition('=')
     if not equals or not name or not file:
         raise UserError(
@@ -130,13 +197,13 @@ def _weights(text: str, args: argparse.Namespace) -> Contender:
     path, weights = find_config(name), Path(file)
     if not weights.is_file():
         raise UserError(f'--weights {text}: no such file {weights}.')
-    own, asked = _own_dataset(path), [canonical_name(dataset) for dataset in args.dataset]
-    if own not in asked:
+    own = _own_dataset(path)
+    if own is None or own not in datasets:
         raise UserError(
-            f'--weights {text}: the config is of {own}, which is not among --dataset {" ".join(asked)}; name a '
+            f'--weights {text}: the config is of {own}, which is not among --dataset {" ".join(datasets)}; name a '
             'config of that data set, or score it on others with tools/cross_dataset.py.'
         )
-    return Contender('weights', path, own, weights, args.cfg_options)
+    return Contender('weights', path, own, weights, dict(options.cfg_options))
 
 
 def config_of(contender: Contender | Row) -> Config:
@@ -167,12 +234,7 @@ def method_name(contender: Contender, config: Config) -> str:
     return read_card(metafile_path(contender.model))['Name'] if contender.model else config.model.network.type
 
 
-def option_texts(options: Mapping[str, Any]) -> list[str]:
-    """``KEY=VALUE`` as ``--cfg-options`` takes them."""
-    return [f'{key}={value}'.replace(', ', ',') for key, value in options.items()]
-
-
-def command_of(contender: Contender, args: argparse.Namespace) -> str:
+def command_of(contender: Contender, options: LeaderboardOptions) -> str:
     """The shortest command that makes the row again."""
     parts = ['python tools/leaderboard.py']
     if contender.weights is not None:
@@ -181,11 +243,12 @@ def command_of(contender: Contender, args: argparse.Namespace) -> str:
         parts.append(contender.name)
     parts.append(f'--dataset {contender.dataset}')
     if contender.kind == 'trained':
-        parts.append(f'--seeds {" ".join(map(str, args.seeds))}')
-        parts += [f'--epochs {args.epochs}'] if args.epochs else []
-        parts += ['--final'] * args.final + ['--fast'] * args.fast
-    if contender.kind != 'classical' and args.cfg_options:
-        parts.append(f'--cfg-options {" ".join(option_texts(args.cfg_options))}')
-    parts += [f'--split {args.split}'] if args.split != 'test' else []
-    parts += [f'--size {args.size}'] if args.size is not None else []
+        parts.append(f'--seeds {" ".join(map(str, options.seeds))}')
+        parts += [f'--epochs {options.epochs}'] if options.epochs else []
+        parts += ['--final'] * options.final + ['--fast'] * options.fast
+    if contender.options:
+        texts = (f'{key}={value}'.replace(', ', ',') for key, value in contender.options.items())
+        parts.append(f'--cfg-options {" ".join(texts)}')
+    parts += [f'--split {options.split}'] if options.split != 'test' else []
+    parts += [f'--size {options.size}'] if options.size is not None else []
     return ' '.join(parts)

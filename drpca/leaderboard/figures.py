@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +12,7 @@ from drpca.datasets import Split, open_split
 from drpca.datasets.splits import spread
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol
-from drpca.leaderboard.rows import (
-    Row,
-)
+from drpca.leaderboard.rows import Row
 from drpca.reports.grid import GridRow, draw_grid, save_grid
 from drpca.run_folder import RunFolder
 from drpca.visualization.charts import line_style, panel_grid, save_figure
@@ -69,13 +65,26 @@ def learning_figure(curves: Sequence[LearningCurve], key: str) -> Figure:
     return figure
 
 
-def draw(rows: Sequence[Row], args: argparse.Namespace, protocol: Protocol) -> None:
+def draw_maps(
+    rows: Sequence[Row],
+    file: Path,
+    protocol: Protocol,
+    images: Sequence[str] = (),
+    data_root: str | Path | None = None,
+) -> None:
     """Writes the picture grid of the first data set: a column per row of the table, of its first seed.
+
+    Args:
+        rows: Of one data set or several.
+        file: The picture.
+        protocol: What counts as a detection.
+        images: Names of the images; without any, four that hold targets.
+        data_root: Of the data set.
 
     Raises:
         UserError: No such image, or no score maps.
     """
-    split = open_split(rows[0].dataset, rows[0].split, args.data_root)
+    split = open_split(rows[0].dataset, rows[0].split, data_root)
     shown = [
         (row, next(Path(run.maps) for run in row.runs if run.maps))
         for row in rows
@@ -83,17 +92,15 @@ def draw(rows: Sequence[Row], args: argparse.Namespace, protocol: Protocol) -> N
     ]
     if not shown:
         raise UserError('--grid: no method has score maps.')
-    grid_rows = [
-        GridRow.read(split, name, [maps for _, maps in shown]) for name in _grid_images(split, args.images)
-    ]
+    names = choose_images(split, images)
+    grid_rows = [GridRow.read(split, name, [maps for _, maps in shown]) for name in names]
     repeated = [row.method for row, _ in shown]
     titles = [row.method if repeated.count(row.method) == 1 else row.config for row, _ in shown]
-    save_grid(draw_grid(grid_rows, titles, protocol), args.grid)
-    print(f'wrote {args.grid}', file=sys.stderr)
+    save_grid(draw_grid(grid_rows, titles, protocol), file)
 
 
-def draw_curves(rows: Sequence[Row], stem: Path) -> None:
-    """Writes the learning curves of the rows that were trained.
+def draw_curves(rows: Sequence[Row], stem: Path) -> list[Path]:
+    """Writes the learning curves of the rows that were trained; returns the files.
 
     Raises:
         UserError: None was validated while it trained, or the files cannot be written.
@@ -109,11 +116,15 @@ def draw_curves(rows: Sequence[Row], stem: Path) -> None:
         raise UserError(
             '--curves: no training with validation figures among the rows, or their logs are gone.'
         )
-    for path in save_figure(learning_figure(curves, 'IoU'), stem):
-        print(f'wrote {path}', file=sys.stderr)
+    return list(save_figure(learning_figure(curves, 'IoU'), stem))
 
 
-def _grid_images(split: Split, names: Sequence[str]) -> list[str]:
+def choose_images(split: Split, names: Sequence[str]) -> list[str]:
+    """The names, or four images that hold targets.
+
+    Raises:
+        UserError: There is no such image.
+    """
     for name in names:
         if name not in split.names:
             raise unknown_name(f'image of {split.dataset} {split.split}', name, split.names)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
+from drpca.datasets.splits import open_split, spread
 from drpca.inference.frames import NATIVE
 from drpca.inference.mappers import BaselineMapper, ScoreMapper, is_baseline, network_mapper
 from drpca.inference.opening import build_baseline
@@ -18,17 +21,26 @@ from drpca.leaderboard.contenders import config_of
 from drpca.leaderboard.rows import Cost, Row
 from drpca.registry import MODELS
 
+FRAMES = 8
 
-def measure_latency(rows: Sequence[Row], frames: Sequence[np.ndarray]) -> list[Row]:
-    """Times all methods in turn on the same frames, on the CPU, as ``inference.py`` runs them.
+
+def measure_latency(
+    rows: Sequence[Row], data_root: str | Path | None = None, progress: bool = False
+) -> list[Row]:
+    """Times all methods in turn on the same images of the first row's split, on the CPU, as ``inference.py`` runs them.
 
     What is timed goes from an image in memory to its score map: resizing, the network or the method. Every
     method sees each frame once per round, so that a busy machine slows all alike; the median counts.
 
     Args:
         rows: Their weights do not matter here and are not loaded; those without figures are left alone.
-        frames: (H, W) uint8 or uint16.
+        data_root: Of the data set.
+        progress: Say so on standard error.
     """
+    split = open_split(rows[0].dataset, rows[0].split, data_root)
+    frames = [split.read_image(name) for name in spread(split.names, FRAMES)]
+    if progress:
+        print(f'latency: {len(frames)} images, {torch.get_num_threads()} threads', file=sys.stderr)
     mappers: dict[tuple[Any, ...], ScoreMapper] = {}
     times: dict[tuple[Any, ...], list[float]] = {}
     timed = [row for row in rows if row.figures]

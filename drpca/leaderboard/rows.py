@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from drpca.errors import unknown_name
-from drpca.evaluation.bootstrap import mean_and_deviation
+from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
 from drpca.json_file import checked
 from drpca.reports.tables import shown
@@ -51,7 +51,7 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Run:
+class ScoredRun:
     """One training, or the one scoring of a method without seeds.
 
     Attributes:
@@ -119,7 +119,7 @@ class Row:
         options: Changed keys of the config.
         weights: File name of published weights.
         seeds: Of the runs that are done.
-        selection: See :class:`Run`.
+        selection: See :class:`ScoredRun`.
         cost: What it costs.
         figures: By preset.
         runs: One per seed, failed ones included; empty for rows read from a metafile.
@@ -139,7 +139,7 @@ class Row:
     selection: str | None = None
     cost: Cost = Cost()
     figures: dict[str, Figures] = field(default_factory=dict)
-    runs: tuple[Run, ...] = ()
+    runs: tuple[ScoredRun, ...] = ()
 
     @property
     def source(self) -> str:
@@ -184,7 +184,7 @@ class Published:
     figures: dict[str, float]
 
 
-def aggregate(runs: Sequence[Run], protocols: Sequence[Protocol]) -> dict[str, Figures]:
+def aggregate(runs: Sequence[ScoredRun], protocols: Sequence[Protocol]) -> dict[str, Figures]:
     """Mean and sample standard deviation over the runs that are done, by preset."""
     done = [run.figures for run in runs if run.state == 'done']
     if not done:
@@ -293,7 +293,7 @@ def to_json(rows: Sequence[Row], protocols: Sequence[Protocol], about: Mapping[s
 
     Returns:
         ``about`` (command, versions), ``protocols`` (full definition by name) and ``rows``, each a
-        :class:`Row` with its :class:`Cost`, :class:`Figures` by preset and :class:`Run` per seed. Figures are
+        :class:`Row` with its :class:`Cost`, :class:`Figures` by preset and :class:`ScoredRun` per seed. Figures are
         plain ratios; undefined ones are left out.
     """
     content = [dataclasses.asdict(row) for row in rows]

@@ -134,7 +134,7 @@ def _seeds(scores: Sequence[Score]) -> list[dict[str, Any]]:
     rows = []
     for (name, *_), members in groups.items():
         for protocol in members[0].protocols if len(members) > 1 else ():
-            spread = bootstrap.mean_and_deviation([member.figures[protocol.name] for member in members])
+            spread = functional.mean_and_deviation([member.figures[protocol.name] for member in members])
             cells = [' ± '.join(tables.shown(key, value) for value in spread[key]) for key in _FIGURES]
             rows.append(
                 {

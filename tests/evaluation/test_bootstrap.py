@@ -7,6 +7,7 @@ import pytest
 
 from drpca.errors import UserError
 from drpca.evaluation import Evaluator, bootstrap
+from drpca.evaluation.functional import mean_and_deviation
 
 
 def records(quality, count=30, seed=0, names=None):
@@ -84,6 +85,6 @@ def test_other_names_are_not_grouped():
 
 
 def test_mean_and_deviation_over_runs():
-    spread = bootstrap.mean_and_deviation([{'IoU': 0.7}, {'IoU': 0.8}, {'IoU': 0.9}])
+    spread = mean_and_deviation([{'IoU': 0.7}, {'IoU': 0.8}, {'IoU': 0.9}])
     assert spread['IoU'] == pytest.approx((0.8, 0.1))
-    assert math.isnan(bootstrap.mean_and_deviation([{'IoU': 0.7}])['IoU'][1])
+    assert math.isnan(mean_and_deviation([{'IoU': 0.7}])['IoU'][1])

@@ -26,12 +26,12 @@ def figures(iou: float, fa: float = 5e-6, **more: float) -> dict[str, float]:
     return {'IoU': iou, 'nIoU': iou, 'F1': iou, 'Pd': 0.9, 'Fa': fa, 'AUC': 0.99, 'images': 86, **more}
 
 
-def run(seed: int | None, iou: float, state: str = 'done', **more: Any) -> L.Run:
+def run(seed: int | None, iou: float, state: str = 'done', **more: Any) -> L.ScoredRun:
     scored = {p.name: figures(iou, hIoU=0.5) if p.name == 'opdc' else figures(iou) for p in PROTOCOLS}
-    return L.Run(seed, state, figures=scored if state == 'done' else {}, **more)
+    return L.ScoredRun(seed, state, figures=scored if state == 'done' else {}, **more)
 
 
-def row(runs: list[L.Run], kind: L.Kind = 'trained', **changes: Any) -> L.Row:
+def row(runs: list[L.ScoredRun], kind: L.Kind = 'trained', **changes: Any) -> L.Row:
     defaults: dict[str, Any] = {
         'method': 'RPCANet', 'model': 'rpcanet', 'config': 'rpcanet_sirstv1', 'kind': kind, 'dataset': 'SIRSTv1',
         'split': 'test', 'command': 'python tools/leaderboard.py rpcanet_sirstv1 --dataset SIRSTv1',
@@ -98,7 +98,9 @@ def test_only_like_is_compared_with_like(changes: dict[str, Any], comparable: bo
         ('trained', [run(0, 0.68), run(1, 0.72)], 0.76, 5e-6, {'IoU'}),
     ],
 )
-def test_what_disagrees(kind: L.Kind, runs: list[L.Run], iou: float, fa: float, marked: set[str]) -> None:
+def test_what_disagrees(
+    kind: L.Kind, runs: list[L.ScoredRun], iou: float, fa: float, marked: set[str]
+) -> None:
     assert L.disagreements(row(runs, kind), published(figures={'IoU': iou, 'Fa': fa})) == marked
 
 

@@ -1,4 +1,4 @@
-"""``tools/leaderboard.py`` as a user calls it: trains what is missing, keeps what is there, marks what fails."""
+"""The leaderboard, by its function and its command: trains what is missing, keeps what is there, marks what fails."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +15,36 @@ import torch
 
 from drpca.cli import leaderboard
 from drpca.config import config_folder
+from drpca.config_text import read_config
+from drpca.datasets import open_split
 from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.faults import TrainingDiverged
 from drpca.engine.loop import Interrupted
-from drpca.leaderboard import metafiles
+from drpca.leaderboard import build, metafiles
 from drpca.leaderboard import runs as R
+from drpca.leaderboard.build import build_leaderboard, load_table
 from drpca.leaderboard.page import BEGIN, END
+from drpca.leaderboard.rows import Row
 from drpca.registry import MODELS
+from tests.call_trace import entered_files
 from tests.support import ROOT
 
 CONFIG = 'rpcanet_plus_synthetic'
-OPTIONS = [
-    'model.network.num_stages=1', 'train_dataloader.num_workers=0', 'train_dataloader.batch_size=2',
-    *(f'{name}_dataloader.dataset.size=32' for name in ('train', 'val', 'test')),
-]  # fmt: skip
-SMALL = ['--dataset', 'synthetic', '--size', '32', '--epochs', '1', '--cfg-options', *OPTIONS]
-TWO_SEEDS = [CONFIG, *SMALL, '--seeds', '0', '1', '--no-latency', '--protocol', 'basicirstd', 'opdc']
+OPTIONS: dict[str, Any] = {
+    'model.network.num_stages': 1, 'train_dataloader.num_workers': 0, 'train_dataloader.batch_size': 2,
+    **{f'{name}_dataloader.dataset.size': 32 for name in ('train', 'val', 'test')},
+}  # fmt: skip
+TEXTS = [f'{key}={value}' for key, value in OPTIONS.items()]
+SMALL = ['--dataset', 'synthetic', '--size', '32', '--epochs', '1', '--cfg-options', *TEXTS]
+
+
+def small(methods: Sequence[str] = (CONFIG,), **changes: Any) -> list[Row]:
+    """Two seeds of a small training, unless told otherwise."""
+    options = {
+        'size': 32, 'epochs': 1, 'cfg_options': OPTIONS, 'seeds': [0, 1], 'latency': False,
+        'protocols': ['basicirstd', 'opdc'],
+    }  # fmt: skip
+    return build_leaderboard(methods, ['synthetic'], **{**options, **changes})
 
 
 @pytest.fixture(scope='module')
@@ -43,15 +58,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two seeds trained by the command."""
     work = tmp_path_factory.mktemp('runs')
-    args = [
-        *TWO_SEEDS,
-        '--data-root',
-        str(data),
-        '--work-dir',
-        str(work / 'checkpoints'),
-        '--maps',
-        str(work / 'maps'),
-    ]
+    places = ['--data-root', str(data), '--work-dir', str(work / 'checkpoints'), '--maps', str(work / 'maps')]
+    args = [CONFIG, *SMALL, '--seeds', '0', '1', '--no-latency', '--protocol', 'basicirstd', 'opdc', *places]
     assert leaderboard.main([*args, '--json', str(work / 'table.json')]) == 0
     return work
 
@@ -101,16 +109,15 @@ def test_trains_scores_and_tabulates(trained: Path) -> None:
 
 
 def test_nothing_is_done_twice(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(R.engine_runs, 'train_run', never)
-    monkeypatch.setattr(R.infer, 'main', never)
-    args = [*TWO_SEEDS, '--maps', str(trained / 'maps'), '--json', 'table.json']
-    assert leaderboard.main(args) == 0
-    assert rows_of()[0]['figures'] == rows_of(str(trained / 'table.json'))[0]['figures']
+    monkeypatch.setattr(R, 'train_run', never)
+    monkeypatch.setattr(build, 'predict', never)
+    (row,) = small(maps=trained / 'maps')
+    (before,), _ = load_table(trained / 'table.json')
+    assert row.figures == before.figures
+    assert row.command == before.command
 
 
-def test_maps_of_other_weights_are_not_reused(
-    workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_maps_of_other_weights_are_not_reused(workplace: Path, trained: Path) -> None:
     best = Path('checkpoints', CONFIG, 'seed_0', 'best.pth')
     content = torch.load(best, weights_only=True)
     content['state_dict'] = {name: value * 0 for name, value in content['state_dict'].items()}
@@ -118,9 +125,9 @@ def test_maps_of_other_weights_are_not_reused(
     maps = workplace / 'maps'
     shutil.copytree(trained / 'maps', maps)
     before = {path.name for path in maps.iterdir()}
-    assert leaderboard.main([*TWO_SEEDS, '--maps', str(maps), '--json', 'table.json']) == 0
+    (row,) = small(maps=maps)
     assert len({path.name for path in maps.iterdir()} - before) == 1, 'one of the two is new'
-    assert rows_of()[0]['figures'] != rows_of(str(trained / 'table.json'))[0]['figures']
+    assert row.figures != load_table(trained / 'table.json')[0][0].figures
 
 
 def test_half_a_run_is_resumed_and_a_missing_one_trained(
@@ -130,25 +137,24 @@ def test_half_a_run_is_resumed_and_a_missing_one_trained(
     runs = workplace / 'checkpoints' / CONFIG
     (runs / 'seed_0' / 'summary.json').unlink()
     shutil.rmtree(runs / 'seed_1')
-    real, calls = R.engine_runs.train_run, []
+    real, calls = R.train_run, []
 
     def interrupted(run: Any, resume: bool) -> Any:
         calls.append((run.seed, resume))
         raise Interrupted('last.pth')
 
-    monkeypatch.setattr(R.engine_runs, 'train_run', interrupted)
-    args = [*TWO_SEEDS, '--json', 'table.json']
-    assert leaderboard.main(args) == 130
+    monkeypatch.setattr(R, 'train_run', interrupted)
+    assert leaderboard.main([CONFIG, *SMALL, '--no-latency', '--json', 'table.json']) == 130
     assert not Path('table.json').exists(), 'half a table takes nobody in'
 
     def counted(run: Any, resume: bool) -> Any:
         calls.append((run.seed, resume))
         return real(run, resume)
 
-    monkeypatch.setattr(R.engine_runs, 'train_run', counted)
-    assert leaderboard.main(args) == 0
+    monkeypatch.setattr(R, 'train_run', counted)
+    (row,) = small()
     assert calls == [(0, True), (0, True), (1, False)]
-    assert rows_of()[0]['seeds'] == [0, 1]
+    assert row.seeds == (0, 1)
 
 
 def test_a_failed_run_is_marked_and_the_others_go_on(
@@ -159,8 +165,9 @@ def test_a_failed_run_is_marked_and_the_others_go_on(
     def diverged(run: Any, resume: bool) -> Any:
         raise TrainingDiverged('the loss became NaN in epoch 1')
 
-    monkeypatch.setattr(R.engine_runs, 'train_run', diverged)
-    assert leaderboard.main([*TWO_SEEDS, '--json', 'table.json', '--markdown', 'table.md']) == 1
+    monkeypatch.setattr(R, 'train_run', diverged)
+    args = [CONFIG, *SMALL, '--seeds', '0', '1', '--no-latency', '--json', 'table.json']
+    assert leaderboard.main([*args, '--markdown', 'table.md']) == 1
     (row,) = rows_of()
     assert row['seeds'] == [1]
     assert row['figures']['basicirstd']['std'] == {}
@@ -172,40 +179,56 @@ def test_a_failed_run_is_marked_and_the_others_go_on(
 def test_a_method_that_breaks_does_not_stop_the_others(
     workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    real = R.infer.main
+    real = build.predict
 
-    def broken(arguments: list[str]) -> int:
-        if 'maxmedian.py' in arguments[0]:
+    def broken(detector: Any, **options: Any) -> Any:
+        if detector.method == 'MaxMedian':
             raise RuntimeError('out of memory')
-        return real(arguments)
+        return real(detector, **options)
 
-    monkeypatch.setattr(R.infer, 'main', broken)
+    monkeypatch.setattr(build, 'predict', broken)
     args = ['maxmedian', 'tophat', '--dataset', 'synthetic', '--no-latency', '--json', 'table.json']
     assert leaderboard.main(args) == 1
     assert 'failed: maxmedian on synthetic: RuntimeError: out of memory' in capsys.readouterr().err
     assert [row['figures'] == {} for row in rows_of()] == [True, False]
 
 
+def test_images_that_cannot_be_read_fail_the_method(workplace: Path, data: Path) -> None:
+    Path('datasets').unlink()
+    shutil.copytree(data, 'datasets')
+    split = open_split('synthetic', 'test', 'datasets')
+    split.image_path(split.names[0]).write_bytes(b'no image')
+    (row,) = small(['tophat'])
+    assert [(run.state, run.message) for run in row.runs] == [('failed', '1 of 3 inputs could not be read')]
+
+
 def test_no_train_marks_what_is_missing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(R.engine_runs, 'train_run', never)
+    monkeypatch.setattr(R, 'train_run', never)
     shutil.rmtree(workplace / 'checkpoints' / CONFIG / 'seed_1')
-    assert leaderboard.main([*TWO_SEEDS, '--no-train', '--json', 'table.json']) == 0
-    assert [run['state'] for run in rows_of()[0]['runs']] == ['done', 'missing']
+    (row,) = small(train=False)
+    assert [run.state for run in row.runs] == ['done', 'missing']
 
 
+@pytest.mark.parametrize(
+    ('changes', 'asked'), [({'epochs': 7}, 7), ({'epochs': None, 'cfg_options': {}}, 400)]
+)
 def test_a_run_with_other_options_is_not_shown_as_this_one(
-    workplace: Path, capsys: pytest.CaptureFixture
+    workplace: Path, changes: dict[str, Any], asked: int
 ) -> None:
-    args = [CONFIG, '--dataset', 'synthetic', '--no-latency', '--epochs', '7', '--json', 'table.json']
-    assert leaderboard.main(args) == 1
-    assert 'was trained with train_cfg.max_epochs = 1, not 7' in capsys.readouterr().err
-    assert rows_of()[0]['figures'] == {}
+    (row,) = small(**changes)
+    assert f'was trained with train_cfg.max_epochs = 1, not {asked}' in row.runs[0].message
+    assert row.figures == {}
 
 
-def test_a_small_run_is_not_shown_as_the_recipe(workplace: Path, capsys: pytest.CaptureFixture) -> None:
-    assert leaderboard.main([CONFIG, '--dataset', 'synthetic', '--no-latency', '--json', 'table.json']) == 1
-    assert 'was trained with train_cfg.max_epochs = 1, not 400' in capsys.readouterr().err
-    assert rows_of()[0]['figures'] == {}
+def test_a_run_of_an_earlier_version_is_taken_as_it_is(workplace: Path, trained: Path) -> None:
+    """Its checkpoint holds the config as Python text."""
+    best = Path('checkpoints', CONFIG, 'seed_0', 'best.pth')
+    content = torch.load(best, weights_only=True)
+    content['meta']['cfg'] = read_config(content['meta']['cfg'], best).pretty_text
+    torch.save(content, best)
+    (row,) = small(seeds=[0])
+    before = load_table(trained / 'table.json')[0][0].runs[0]
+    assert row.runs[0].figures == before.figures
 
 
 def test_figures_of_other_options_stay_out_of_the_metafiles(
@@ -241,11 +264,8 @@ def test_a_run_killed_before_its_first_save_is_begun_again(workplace: Path, kill
     for path in folder.iterdir():
         if path.is_file() and path.name != killed:
             path.unlink()
-    assert (
-        leaderboard.main([CONFIG, *SMALL, '--no-latency', '--protocol', 'basicirstd', '--json', 'table.json'])
-        == 0
-    )
-    assert rows_of()[0]['runs'][0]['state'] == 'done'
+    (row,) = small(seeds=[0])
+    assert row.runs[0].state == 'done'
 
 
 def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.CaptureFixture) -> None:
@@ -253,7 +273,7 @@ def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.C
     torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
     args = [
         'TopHat', 'max-median', 'tophat_paper', '--weights', f'{CONFIG}=w.pth', '--dataset', 'synthetic',
-        '--size', '32', '--cfg-options', OPTIONS[0], '--relative-to', 'tophat', '--grid', 'grid.png',
+        '--size', '32', '--cfg-options', TEXTS[0], '--relative-to', 'tophat', '--grid', 'grid.png',
     ]  # fmt: skip
     assert leaderboard.main([*args, '--json', 'table.json', '--jobs', '2']) == 0
     out = capsys.readouterr().out
@@ -275,8 +295,8 @@ def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.C
 
 
 def test_dry_run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(R.engine_runs, 'train_run', never)
-    monkeypatch.setattr(R.infer, 'main', never)
+    monkeypatch.setattr(R, 'train_run', never)
+    monkeypatch.setattr(build, 'predict', never)
     (workplace / 'checkpoints' / CONFIG / 'seed_1' / 'summary.json').unlink()
     assert leaderboard.main([CONFIG, 'tophat', *SMALL, '--seeds', '0', '1', '2', '--dry-run']) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
@@ -286,6 +306,14 @@ def test_dry_run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
         [CONFIG, 'synthetic', '2', 'to', 'do', '-'],
         ['tophat', 'synthetic', '-', '-', 'to', 'do'],
     ]
+
+
+def test_a_classical_row_enters_few_files(workplace: Path) -> None:
+    """What the maps of a data set and their figures need, and four files of the leaderboard's own."""
+    files = entered_files(lambda: small(['tophat']))
+    assert [row.method for row in small(['tophat'])] == ['TopHat']
+    assert len(files) <= 26, files
+    assert not any(file.startswith(('cli/', 'app/', 'engine/', 'losses/', 'models/')) for file in files)
 
 
 def test_nothing_named_means_the_unfolded_networks_and_the_classical_methods(
