@@ -6,7 +6,10 @@ import errno
 import hashlib
 import os
 import pickle
+import re
+import warnings
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +37,15 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
             f'No checkpoint at {path}: expected a weight file (.pth, .pkl, .tar); check the path.'
         )
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # of TorchScript archives and the like, which are refused
+            content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f'Cannot read checkpoint {path}: expected plain weights, found other objects or damage, which are '
             f'not loaded because they could run code. Save a state dict instead. ({_first_line(error)})'
         ) from None
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError) as error:
+    except Exception as error:  # the reader states no set of exceptions for damaged files
         raise UserError(
             f'Cannot read checkpoint {path}: not a weight file, or truncated ({_first_line(error)}).'
         ) from None
@@ -64,7 +69,11 @@ def network_state(checkpoint: Mapping[str, Any], expected: set[str]) -> dict[str
         if isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
             break
-    state = {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    state = {
+        name: value
+        for name, value in checkpoint.items()
+        if isinstance(name, str) and isinstance(value, Tensor) and not value.is_nested
+    }
     while not expected & set(state):
         prefix = next((p for p in WRAPPERS if any(name.startswith(p) for name in state)), None)
         if prefix is None:
@@ -87,11 +96,18 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
         The same network.
 
     Raises:
-        UserError: The file cannot be read, or its parameters are not the network's. The message names
-            missing and unexpected parameters and, where one is known, the configuration that would fit.
+        UserError: The file cannot be read; its parameters are not the network's (the message names missing and
+            unexpected ones and, where one is known, the configuration that would fit); or they are no finite
+            numbers of the network's kind.
     """
     expected = network.state_dict()
     state = network_state(read_checkpoint(path), set(expected))
+    for name in expected.keys() & state.keys():
+        fault = _fault(state[name], expected[name])
+        if fault:
+            raise UserError(
+                f'{path} cannot be used: {name} {fault}; save the weights again as dense finite numbers.'
+            )
     missing = sorted(set(expected) - set(state))
     unexpected = sorted(set(state) - set(expected))
     misshapen = sorted(n for n in set(expected) & set(state) if expected[n].shape != state[n].shape)
@@ -114,36 +130,90 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     return network
 
 
-def _candidates(state: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
-    names = network_names()
-    stages = {
-        int(name.split('.')[1])
-        for name in state
-        if name.startswith('decos.') and name.split('.')[1].isdigit()
-    }
-    for name in names:
-        yield {'type': name}
-    for name in names if stages else []:
-        yield {'type': name, 'num_stages': len(stages)}
-    for name in names:
-        for options in getattr(MODELS.get(name), 'published_options', ()):
-            for extra in ({}, {'num_stages': len(stages)} if stages else {}):
-                yield {'type': name, **options, **extra}
-    for name in names:
-        yield {'type': name, 'in_channels': 3}
+def _fault(value: Tensor, expected: Tensor) -> str:
+    """Why a tensor out of a file cannot take the place of one of a network, '' if it can."""
+    if value.is_quantized or value.is_meta or value.layout != torch.strided:
+        return 'is no dense tensor'
+    kinds = [
+        'float' if tensor.is_floating_point() else 'complex' if tensor.is_complex() else
+        'bool' if tensor.dtype == torch.bool else 'int'
+        for tensor in (value, expected)
+    ]  # fmt: skip
+    if kinds[0] != kinds[1]:
+        return f'is {value.dtype}, expected {expected.dtype}'
+    return '' if kinds[0] != 'float' or value.float().isfinite().all() else 'holds NaN or infinity'
+
+
+def read_training_state(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint from which a training can go on exactly.
+
+    Raises:
+        UserError: As :func:`read_checkpoint`; or it lacks a part.
+    """
+    content = read_checkpoint(path)
+    meta = content.get('meta')
+    kinds = {'state_dict': Mapping, 'optimizer': Mapping, 'param_schedulers': list, 'random_state': Mapping}
+    missing = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
+    missing += [
+        name for name in ('cfg', 'epoch', 'iter') if not isinstance(meta, Mapping) or name not in meta
+    ]
+    if missing:
+        raise UserError(
+            f'{path} holds less than a training needs to go on (no {", ".join(missing)}): put back the last.pth of '
+            'that run, or begin another from these weights with --load-from and another --work-dir.'
+        )
+    return content
+
+
+def _could_be(name: str, parts: set[str]) -> bool:
+    """Whether a registered network may have parts of these names, as far as its source tells."""
+    module = MODELS.files.get(name)
+    if module is None:  # of a user, registered and so imported
+        return True
+    words, stems = _part_names(module)
+    return all(part in words or part.startswith(stems) for part in parts)
+
+
+@cache
+def _part_names(module: str) -> tuple[frozenset[str], tuple[str, ...]]:
+    """What a file, with those that it imports, may call the parts of a network: names, and beginnings of names."""
+    file = Path(__file__).parents[1].joinpath(*module.split('.')).with_suffix('.py')
+    text = file.read_text(encoding='utf-8')
+    words = {*re.findall(r'self\.(\w+)', text), *re.findall(r"""['"](\w+)['"]""", text)}
+    stems = {*re.findall(r"""['"](\w+)\{""", text)}
+    for other in re.findall(r'^from \.(\w+) import', text, re.MULTILINE):
+        more = _part_names(f'{module.rpartition(".")[0]}.{other}')
+        words |= more[0]
+        stems |= {*more[1]}
+    return frozenset(words), tuple(stems)
+
+
+def _variants(name: str, stages: int) -> Iterator[dict[str, Any]]:
+    """Options of a network that its published weights, or runs of ours, may have been made with."""
+    yield {}
+    counts = [{}, {'num_stages': stages}] if stages else [{}]
+    for options in ({}, *getattr(MODELS.get(name), 'published_options', ())):
+        yield from ({**options, **count} for count in counts if options or count)
+    yield {'in_channels': 3}
 
 
 def fitting_config(state: Mapping[str, Tensor]) -> str | None:
     """The model configuration whose parameters have exactly these names and shapes, or None."""
     shapes = {name: tuple(value.shape) for name, value in state.items()}
-    for config in _candidates(state):
-        try:
-            with torch.device('meta'):
-                network = MODELS.build(dict(config))
-        except (TypeError, ValueError, NotImplementedError, RuntimeError, UserError):
-            continue
-        if {name: tuple(value.shape) for name, value in network.state_dict().items()} == shapes:
-            return f'dict({", ".join(f"{key}={value!r}" for key, value in config.items())})'
+    parts = {part for name in state for part in name.split('.')[:-1] if not part.isdigit()}
+    stages = len({name.split('.')[1] for name in state if name.startswith('decos.')})
+    for name in network_names(lambda name: _could_be(name, parts)):
+        for options in _variants(name, stages):
+            config = {'type': name, **options}
+            try:
+                with torch.device('meta'):
+                    built = MODELS.build(dict(config)).state_dict()
+            except (TypeError, ValueError, NotImplementedError, RuntimeError, UserError):
+                continue
+            if {key: tuple(value.shape) for key, value in built.items()} == shapes:
+                return f'dict({", ".join(f"{key}={value!r}" for key, value in config.items())})'
+            if {re.sub(r'\d+', '', key) for key in built} != {re.sub(r'\d+', '', key) for key in shapes}:
+                break  # options change numbers and shapes
     return None
 
 

@@ -9,6 +9,7 @@ which its classes are defined, and imports the one file that defines the name as
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -62,6 +63,11 @@ class LazyRegistry(Registry):
     def defines(self, name: str) -> bool:
         """Whether a name is registered here, not counting the parents; imports nothing."""
         return name in self._files or name in self._module_dict
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """Name → module that defines it, of what the packages define; imports nothing."""
+        return self._files
 
     def import_from_location(self) -> None:
         """Nothing: :meth:`get` has imported what was asked for."""
@@ -120,8 +126,9 @@ BASELINES = LazyRegistry('BASELINES', 'baseline', 'drpca.baselines')
 PROTOCOLS = Registry('protocol', scope=SCOPE, locations=['drpca.evaluation.protocols'])
 
 
-def network_names() -> list[str]:
-    """All registered networks, sorted: the models that name their outputs. Imports the files of all."""
+def network_names(wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
+    """The registered networks, sorted: models that name their outputs. Imports the files of all that are wanted."""
+    names = {**MODELS.files, **MODELS._module_dict}
     return sorted(
-        name for name, kind in MODELS.module_dict.items() if isinstance(getattr(kind, 'outputs', 0), tuple)
+        name for name in names if wanted(name) and isinstance(getattr(MODELS.get(name), 'outputs', 0), tuple)
     )

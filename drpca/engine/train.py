@@ -20,7 +20,7 @@ from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
-from drpca.checkpoint import load_weights, read_checkpoint
+from drpca.checkpoint import load_weights, read_checkpoint, read_training_state
 from drpca.config import explain_build_error
 from drpca.config_text import read_config
 from drpca.datasets import find_datasets, open_split
@@ -252,7 +252,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
     resume_from = _check_work_dir(config, resume)
     initial_weights, config.load_from = config.get('load_from'), None
     if resume_from is not None:
-        _check_same_experiment(config, read_checkpoint(resume_from), resume_from)
+        _check_same_experiment(config, read_training_state(resume_from), resume_from)
         config.load_from, config.resume = str(resume_from), True
     runner = build_runner(config)
     _warn_of_leaks(runner)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ import torch
 from torch import nn
 
 import drpca
-from drpca.checkpoint import read_checkpoint, save_atomically
+from drpca import checkpoint
+from drpca.checkpoint import read_checkpoint, read_training_state, save_atomically
 from drpca.errors import UserError
-from drpca.registry import MODELS
+from drpca.registry import MODELS, network_names
 from tests.support import shared_path
 
 
@@ -138,3 +140,70 @@ def test_a_really_full_device(tmp_path: Path) -> None:
     (tmp_path / 'last.pth.partial').symlink_to('/dev/full')
     with pytest.raises(UserError, match='the disk is full'):
         save_atomically({'state_dict': small().state_dict()}, tmp_path / 'last.pth')
+
+
+@pytest.mark.parametrize('name', network_names())
+def test_every_network_is_recognised_by_the_names_of_its_parts(name: str) -> None:
+    """These are read off the sources, which a network that names its parts in another way would get past."""
+    with torch.device('meta'):
+        state = MODELS.build({'type': name}).state_dict()
+    parts = {part for key in state for part in key.split('.')[:-1] if not part.isdigit()}
+    assert checkpoint._could_be(name, parts)
+
+
+def test_refusing_foreign_weights_imports_and_builds_next_to_nothing(tmp_path: Path) -> None:
+    """It took 9 seconds: all networks were built, some of them ten times."""
+    torch.save({'layer1.0.conv1.weight': torch.zeros(3), 'fc.bias': torch.zeros(3), 1: 2}, tmp_path / 'w.pth')
+    network = small()
+    started = time.process_time()
+    with pytest.raises(UserError, match='fits no network known here'):
+        drpca.load_weights(network, tmp_path / 'w.pth')
+    assert time.process_time() - started < 1
+
+
+UNUSABLE = {
+    'is no dense tensor': [
+        lambda value: value.to_sparse(),
+        lambda value: value.to('meta'),
+        lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+    ],
+    'expected torch.float32': [
+        lambda value: value.to(torch.complex64),
+        lambda value: value > 0,
+        lambda value: value.to(torch.int64),
+    ],
+    'holds NaN or infinity': [
+        lambda value: value * float('nan'),
+        lambda value: value.index_fill(0, torch.tensor(0), float('-inf')),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ('reason', 'change'), [(reason, change) for reason, changes in UNUSABLE.items() for change in changes]
+)
+@pytest.mark.filterwarnings('ignore')
+def test_what_is_no_plain_finite_weight_is_refused(tmp_path: Path, reason: str, change: Callable) -> None:
+    state = small().state_dict()
+    name = next(name for name, value in state.items() if value.ndim == 4)
+    state[name] = change(state[name])
+    torch.save(state, tmp_path / 'w.pth')
+    with pytest.raises(UserError, match=rf'w\.pth.*({reason}|not a weight file|found other objects)'):
+        drpca.load_weights(small(), tmp_path / 'w.pth')
+
+
+def test_half_precision_is_taken(tmp_path: Path) -> None:
+    torch.save(small().half().state_dict(), tmp_path / 'w.pth')
+    drpca.load_weights(small(), tmp_path / 'w.pth')
+
+
+@pytest.mark.parametrize('missing', ['optimizer', 'param_schedulers', 'random_state', 'state_dict', 'meta'])
+def test_a_training_goes_on_from_everything_or_not_at_all(tmp_path: Path, missing: str) -> None:
+    whole: dict[str, Any] = {'state_dict': {}, 'optimizer': {}, 'param_schedulers': [], 'random_state': {}}
+    whole['meta'] = {'cfg': '{}', 'epoch': 1, 'iter': 4}
+    torch.save(whole, tmp_path / 'last.pth')
+    assert read_training_state(tmp_path / 'last.pth') == whole
+    del whole[missing]
+    torch.save(whole, tmp_path / 'last.pth')
+    with pytest.raises(UserError, match=r'last\.pth holds less than a training needs.*--load-from'):
+        read_training_state(tmp_path / 'last.pth')
