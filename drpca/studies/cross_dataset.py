@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 
 from drpca.datasets.leaks import Leak, find_leaks
-from drpca.datasets.splits import Split, open_split, spread
+from drpca.datasets.splits import Split, open_joined, open_split, spread
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.inference.detector import Detector
@@ -182,14 +182,14 @@ def _training_splits(
     """
     if trained_on:
         named = [text.partition(':') for text in trained_on]
-        return [open_split(name, split or 'trainval', data_root) for name, _, split in named], []
+        return [open_joined(name, split or 'trainval', data_root) for name, _, split in named], []
     splits, unknown = [], []
     for key in ('train_dataloader', 'val_dataloader'):
         source = (config.get(key) or {}).get('dataset')
         if source is None or 'dataset' not in source:
             continue
         try:
-            splits.append(open_split(source.dataset, source.split, data_root or source.get('data_root')))
+            splits.append(open_joined(source.dataset, source.split, data_root or source.get('data_root')))
         except UserError:
             unknown.append(f'{source.dataset} {source.split} is not at hand: leaks from it are not known')
     return splits, unknown

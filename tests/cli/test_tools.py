@@ -199,6 +199,10 @@ def test_cross_dataset_and_leaks(workplace: Path, capsys: pytest.CaptureFixture)
     synthetic, mine = (line for line in printed.splitlines() if line.startswith(('synthetic ', 'mine ')))
     assert synthetic.split()[-1] == '0'
     assert mine.split()[-1] == '3'
+    assert cross_dataset.main([*arguments, '--trained-on', 'synthetic+mine:test']) == 0
+    printed = capsys.readouterr().out
+    for name in ('synthetic', 'mine'):
+        assert f'warning: 3 of the 3 images of {name} test are in {name} test' in printed
 
 
 def test_cross_dataset_says_when_the_training_images_are_not_at_hand(
