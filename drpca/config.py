@@ -147,17 +147,25 @@ def set_dataset(config: MutableMapping[str, Any], dataset: str | Sequence[str]) 
     A network that is normalised by mean and standard deviation of the config's own data set (``normalisation``) then is
     by those of the new one, of several the first one, where they are known.
     """
-    names = joined_names(dataset)
-    bases = [_read_data_set(name) for name in names]
-    name = '+'.join(base.get('dataset', name) for base, name in zip(bases, names))
+    name = _joined_name(dataset)
+    first = _read_data_set(joined_names(dataset)[0])
     for source in _sources(config):
         source['dataset'] = name
+        source.pop('normalisation', None)
     if 'dataset' in config:
         config['dataset'] = name
-    if 'normalisation' in config and 'normalisation' in bases[0]:
+    if 'normalisation' in config and 'normalisation' in first:
         if _is_normalised(config):
-            config['model'].update(bases[0]['normalisation'])
-        config['normalisation'] = dict(bases[0]['normalisation'])
+            config['model'].update(first['normalisation'])
+        config['normalisation'] = dict(first['normalisation'])
+
+
+def _joined_name(dataset: Any) -> str:
+    """``'nuaa_sirst+NUDT'``, or a list of the two, → ``'SIRSTv1+NUDT-SIRST'``."""
+    names = joined_names(dataset) if isinstance(dataset, (str, list, tuple)) else []
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f'dataset: expected the name of a data set, or names to be joined, got {dataset!r}.')
+    return '+'.join(_read_data_set(name).get('dataset', name) for name in names)
 
 
 def _is_normalised(config: Mapping[str, Any]) -> bool:
@@ -169,13 +177,21 @@ def _is_normalised(config: Mapping[str, Any]) -> bool:
 
 
 def _normalise_joined(config: Config) -> None:
-    """Where data sets are joined, each image is normalised as of its own: their means and standard deviations."""
-    for source in _sources(config) if _is_normalised(config) else ():
-        names = joined_names(source.get('dataset') or '')
-        if len(names) > 1 and 'normalisation' not in source:
-            bases = [_read_data_set(name) for name in names]
-            known = {base['dataset']: base['normalisation'] for base in bases if base}
-            source['normalisation'] = {'network': config.normalisation, **known}
+    """Where data sets are joined, each image is normalised as of its own: their means and standard deviations.
+
+    The network has one pair of them, and the data sets bring their images to it, in all loaders.
+    """
+    sources = [source for source in _sources(config) if source.get('type') == 'InfraredDataset']
+    for source in sources:
+        if isinstance(source.get('dataset'), list):
+            source['dataset'] = _joined_name(source['dataset'])
+    names = {name for source in sources for name in joined_names(str(source.get('dataset')))}
+    joined = any('+' in str(source.get('dataset')) for source in sources)
+    if joined and _is_normalised(config) and not config.model.get('scale_to_max'):
+        bases = [_read_data_set(name) for name in sorted(names)]
+        known = {base['dataset']: base['normalisation'] for base in bases if base}
+        for source in sources:
+            source.setdefault('normalisation', {'network': config.normalisation, **known})
 
 
 def _sources(config: Mapping[str, Any]) -> list[Any]:

@@ -115,7 +115,7 @@ def test_joined_data_sets_are_normalised_each_as_its_own() -> None:
         find_config('acm_sirstv1'), options={'val_dataloader.dataset.dataset': ['SIRSTv1', 'IRSTD-1k']}
     )
     assert 255 * listed.val_dataloader.dataset.normalisation['IRSTD-1k'].mean == pytest.approx(87.4662)
-    assert 'normalisation' not in listed.train_dataloader.dataset
+    assert listed.train_dataloader.dataset.normalisation == listed.val_dataloader.dataset.normalisation
     assert (
         'normalisation'
         not in load_config(find_config('lrrnet_sirstv1'), ['SIRSTv1', 'IRSTD-1k']).train_dataloader.dataset

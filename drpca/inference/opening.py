@@ -13,7 +13,7 @@ from mmengine.config import Config
 from drpca.baselines import Baseline
 from drpca.cards import weight_cards
 from drpca.checkpoint import load_weights, read_checkpoint
-from drpca.config import config_for, explain_build_error, find_config, list_models, load_config
+from drpca.config import config_for, explain_build_error, find_config, list_models, load_config, set_dataset
 from drpca.config_text import check_model, read_config
 from drpca.deploy.backends import SUFFIXES
 from drpca.errors import UserError
@@ -103,6 +103,8 @@ def resolve(
         )
     config = read_config(text, checkpoint)
     check_model(config, checkpoint)
+    if dataset is not None:
+        set_dataset(config, dataset)
     config.merge_from_dict(dict(options or {}))
     return config, checkpoint
 

@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 import torch
 
+from drpca.config import find_config, load_config
+from drpca.config_text import config_text
 from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.hooks.log import TrainingLogHook
 from drpca.engine.loop import Interrupted
 from drpca.engine.runs import TrainingResult, plan_runs, train
 from drpca.errors import UserError
+from drpca.inference.opening import resolve
+from drpca.registry import DATASETS, MODELS
 
 JOINED = 'synthetic+NUDT-SIRST'
 
@@ -82,6 +86,45 @@ def test_images_may_stay_on_the_device(root: Path, tmp_path: Path) -> None:
     result = run(root, tmp_path, cfg_options={'train_dataloader.on_device': True})
     assert result.test is not None
     assert 'NUDT-SIRST/IoU' in result.test
+
+
+@pytest.mark.parametrize('written', [JOINED, JOINED.split('+')])
+def test_the_network_sees_images_as_of_their_own_sets(root: Path, written: str | list[str]) -> None:
+    """Also where a config names the sets, and of a set that is scored alone."""
+
+    def prepared(config: Any, part: str) -> dict[str, torch.Tensor]:
+        model, dataset = MODELS.build(config.model), DATASETS.build(config[f'{part}_dataloader'].dataset)
+        return {sample['name']: model._prepare(sample['image'][None]) for sample in dataset}
+
+    path, names = find_config('acm_sirstv1'), JOINED.split('+')
+    options = {f'{part}_dataloader.dataset.dataset': written for part in ('train', 'val')}
+    options |= {'train_dataloader.dataset.pipeline': [], 'test_dataloader.dataset.dataset': names[1]}
+    single = {
+        name: load_config(path, name, root, {'train_dataloader.dataset.pipeline': []}) for name in names
+    }
+    assert single[names[0]].model.mean != single[names[1]].model.mean
+    config = load_config(path, names[0], root, options)
+    assert config.train_dataloader.dataset.dataset == JOINED
+    seen = prepared(config, 'train') | {f'{names[1]}/{k}': v for k, v in prepared(config, 'test').items()}
+    wanted = {f'{name}/{k}': v for name in names for k, v in prepared(single[name], 'train').items()}
+    wanted |= {f'{names[1]}/{k}': v for k, v in prepared(single[names[1]], 'test').items()}
+    assert seen.keys() == wanted.keys()
+    for name, image in seen.items():
+        torch.testing.assert_close(image, wanted[name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_network_goes_back_to_one_set(root: Path, tmp_path: Path) -> None:
+    """Inference with joined weights on one set takes its mean and standard deviation."""
+    trained = load_config(find_config('acm_sirstv1'), JOINED, root)
+    file = tmp_path / 'joined.pth'
+    torch.save({'meta': {'cfg': config_text(trained)}, 'state_dict': {}}, file)
+    for config, _ in (
+        resolve(None, file, dataset='NUDT-SIRST'),
+        resolve('acm_sirstv1', file, dataset='NUDT'),
+    ):
+        assert config is not None
+        assert config.model.mean == load_config(find_config('acm_sirstv1'), 'NUDT-SIRST').model.mean
+        assert 'normalisation' not in config.test_dataloader.dataset
 
 
 def test_unknown_parts_are_named(root: Path, tmp_path: Path) -> None:
