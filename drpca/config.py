@@ -50,14 +50,14 @@ def config_folder() -> Path:
 
 
 @cache
-def _data_sets() -> dict[str, Path]:
+def data_sets() -> dict[str, Path]:
     """How the data set is called in a config's name → its base file."""
     return {path.stem: path for path in sorted((config_folder() / '_base_' / 'datasets').glob('*.py'))}
 
 
-def _split_name(path: Path) -> tuple[str, str] | None:
+def split_name(path: Path) -> tuple[str, str] | None:
     """``…/acm/acm_irstd_1k_lesps.py`` → ``('irstd_1k', '_lesps')``; None if the name is of another form."""
-    form = rf'{re.escape(path.parent.name)}_({"|".join(_data_sets())})(_.+)?'
+    form = rf'{re.escape(path.parent.name)}_({"|".join(data_sets())})(_.+)?'
     match = re.fullmatch(form, path.stem)
     return (match[1], match[2] or '') if match else None
 
@@ -71,11 +71,11 @@ def home_config(path: Path) -> tuple[Path, str] | None:
     Returns:
         The file and the data set; None if there is a file at ``path``, or if it is of no known form.
     """
-    parts = None if path.is_file() else _split_name(path)
+    parts = None if path.is_file() else split_name(path)
     if parts is None:
         return None
     dataset, recipe = parts
-    homes = [path.with_name(f'{path.parent.name}_{name}{recipe}.py') for name in (HOME, *_data_sets())]
+    homes = [path.with_name(f'{path.parent.name}_{name}{recipe}.py') for name in (HOME, *data_sets())]
     return next(((home, dataset) for home in homes if home.is_file()), None)
 
 
@@ -83,8 +83,8 @@ def list_configs() -> dict[str, Path]:
     """Name (file name without suffix) → path of every config, also of those without a file (:func:`home_config`)."""
     found = {path.stem: path for path in config_folder().glob('[!_]*/*.py')}
     for path in list(found.values()):
-        if parts := _split_name(path):
-            names = [f'{path.parent.name}_{dataset}{parts[1]}' for dataset in _data_sets()]
+        if parts := split_name(path):
+            names = [f'{path.parent.name}_{dataset}{parts[1]}' for dataset in data_sets()]
             found = {name: path.with_name(f'{name}.py') for name in names} | found
     return dict(sorted(found.items()))
 
@@ -137,7 +137,7 @@ def config_for(model: str, dataset: str) -> Path:
 def _read_data_set(dataset: str) -> dict[str, Any]:
     """The base file of a data set, by any of its names; empty for a folder that is none of them."""
     wanted = simplify(canonical_name(dataset))
-    path = next((path for name, path in _data_sets().items() if simplify(name) == wanted), None)
+    path = next((path for name, path in data_sets().items() if simplify(name) == wanted), None)
     return {} if path is None else Config.fromfile(path).to_dict()
 
 

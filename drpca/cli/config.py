@@ -1,0 +1,52 @@
+"""``tools/config.py``: shows a config as it is used."""
+
+from __future__ import annotations
+
+from mmengine.config import Config
+
+from drpca.cli.common import OptionsAction, command_parser, guarded
+from drpca.config import KNOWN_KEYS, data_sets, find_config, list_configs, load_config, split_name
+
+_DESCRIPTION = """\
+Print a config with all that it inherits, as a config file of its own; without CONFIG, all names."""
+
+_EXAMPLES = """\
+  python tools/config.py acm_irstd_1k
+      whether or not a file of that name is there
+  python tools/config.py lrrnet_sirstv1 --dataset NUDT-SIRST --cfg-options train_cfg.max_epochs=50
+      as run_configs.py would train it
+  python tools/config.py acm_sirstv1 > mine.py
+
+exit status
+  0  printed
+  2  wrong usage or input; one line on standard error says what to do"""
+
+
+def list_names() -> str:
+    """All config names, a line a folder."""
+    folders: dict[str, dict[str, None]] = {}
+    for name, path in list_configs().items():
+        parts = split_name(path)
+        shown = f'{path.parent.name}_<data set>{parts[1]}' if parts else name
+        folders.setdefault(path.parent.name, {})[shown] = None
+    lines = [f'{folder:18s}{" ".join(shown)}' for folder, shown in sorted(folders.items())]
+    return '\n'.join([*lines, '', f'<data set>: {" ".join(data_sets())}'])
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = command_parser('config.py', _DESCRIPTION, _EXAMPLES)
+    parser.add_argument('config', nargs='?', metavar='CONFIG', help='a config, by name or path')
+    parser.add_argument('--dataset', metavar='D', help="in place of the config's own")
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='K=V', help='keys to change'
+    )
+    args = parser.parse_args(argv)
+    if args.config is None:
+        print(list_names())
+        return 0
+    config = load_config(find_config(args.config), args.dataset, options=args.cfg_options)
+    text = Config({key: value for key, value in config.items() if key in KNOWN_KEYS}).pretty_text
+    print(text.rstrip('\n'))
+    return 0

@@ -1,0 +1,33 @@
+"""The command that shows configs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from drpca.cli.config import main
+from drpca.config import KNOWN_KEYS, find_config, list_configs, load_config
+
+
+def test_what_is_printed_is_the_config(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    options = {'train_cfg.max_epochs': 7}
+    assert main(['acm_sirstv1', '--dataset', 'NUDT-SIRST', '--cfg-options', 'train_cfg.max_epochs=7']) == 0
+    shown = tmp_path / 'shown.py'
+    shown.write_text(capsys.readouterr().out)
+    wanted = load_config(find_config('acm_nudt_sirst'), options=options).to_dict()
+    assert load_config(shown).to_dict() == {key: value for key, value in wanted.items() if key in KNOWN_KEYS}
+
+
+def test_every_name_is_listed(capsys: pytest.CaptureFixture) -> None:
+    assert main([]) == 0
+    out = capsys.readouterr().out
+    *folders, _, last = out.replace('<data set>', '*').splitlines()
+    forms = [form for line in folders for form in line.split()[1:]]
+    listed = {form.replace('*', name) for form in forms for name in last.removeprefix('*: ').split()}
+    assert listed == set(list_configs())
+
+
+def test_an_unknown_config_is_one_line(capsys: pytest.CaptureFixture) -> None:
+    assert main(['acm_sirst1']) == 2
+    assert "Did you mean 'acm_sirstv1'" in capsys.readouterr().err
