@@ -1,5 +1,6 @@
 # make demo   set up, make the synthetic data set, train, infer, score (about ten minutes, CPU)
 # make test   set up, run the tests
+# make fuzz   bad input of every kind for every command: 50,000 cases (FUZZ_CASES, FUZZ_SEED)
 # make lint   ruff and mypy
 # make lock   choose versions anew where requirements.txt or pyproject.toml ask for it (UPGRADE=--upgrade: everywhere)
 # make audit  known vulnerabilities of the locked versions; make licences: THIRD_PARTY.md
@@ -30,20 +31,28 @@ demo: install
 
 # In parts, each in processes of its own: in one go a worker process died twice, and tests that fork loaders then share
 # a process with the threads of ONNX Runtime, OpenVINO and the page's server.
-PARTS := tests/inference tests/deploy tests/app tests/cli tests/leaderboard
+PARTS := tests/inference tests/deploy tests/app tests/cli tests/leaderboard tests/fuzz
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: install
 	$(PYTEST) tests/inference tests/deploy
 	$(PYTEST) tests/app
 	$(PYTEST) tests/cli tests/leaderboard
+	$(PYTEST) tests/fuzz
 	$(PYTEST) $(PARTS:%=--ignore=%)
 
 test-all: install
 	$(PYTEST) -m "" tests/inference tests/deploy
 	$(PYTEST) -m "" tests/app
 	$(PYTEST) -m "" tests/cli tests/leaderboard
+	$(PYTEST) -m "" tests/fuzz
 	$(PYTEST) -m "" $(PARTS:%=--ignore=%)
+
+FUZZ_CASES ?= 50000
+FUZZ_SEED ?= 1
+
+fuzz: install
+	OMP_WAIT_POLICY=passive $(BIN)/python -m tests.fuzz --cases $(FUZZ_CASES) --seed $(FUZZ_SEED)
 
 lint: install
 	$(BIN)/ruff check .

@@ -1,0 +1,94 @@
+"""``python -m tests.fuzz``: bad input of every kind for every command; ``--replay FOLDER`` runs one case again."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+for variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
+    os.environ[variable] = '1'
+
+from tests.fuzz.cases import Case, make_case  # noqa: E402
+from tests.fuzz.known import is_known  # noqa: E402
+from tests.fuzz.runner import Outcome, load, make_world, run_cases, scratch_folder  # noqa: E402
+
+
+def main() -> int:
+    """Entry point; 0: no fault that is not known, 1: faults."""
+    parser = argparse.ArgumentParser(prog='python -m tests.fuzz', description=__doc__)
+    parser.add_argument('--cases', type=int, default=2000, metavar='N')
+    parser.add_argument('--first', type=int, default=0, metavar='N', help='number of the first case')
+    parser.add_argument('--seed', type=int, default=0, metavar='N')
+    parser.add_argument('--jobs', type=int, default=os.cpu_count(), metavar='N')
+    parser.add_argument(
+        '--keep', type=Path, default=Path('fuzz-faults'), metavar='DIR', help='for cases at fault'
+    )
+    parser.add_argument(
+        '--replay', type=Path, metavar='FOLDER', help='run the case of a folder again and show it'
+    )
+    parser.add_argument('--all', action='store_true', help='also list the faults that are known')
+    args = parser.parse_args()
+    scratch = scratch_folder()
+    try:
+        world = make_world(scratch)
+        load()
+        if args.replay:
+            case = Case.read((args.replay / 'case.json').read_text())
+            outcome = next(iter(run_cases([(0, case)], world, scratch, 1)))
+            print(f'{case.text()}\n{outcome.output}\nexit code {outcome.code}')
+            print('\n'.join(map(str, outcome.faults)) or 'no fault')
+            return int(bool(outcome.faults))
+        numbers = range(args.first, args.first + args.cases)
+        started = time.monotonic()
+        faulty = []
+        for outcome in run_cases(((n, make_case(args.seed, n)) for n in numbers), world, scratch, args.jobs):
+            if outcome.faults:
+                faulty.append(outcome)
+                if len(faulty) % 50 == 1:
+                    print(f'{len(faulty)} at fault, case {outcome.number}', file=sys.stderr, flush=True)
+        print(f'{len(numbers)} cases in {time.monotonic() - started:.0f} s, {len(faulty)} at fault')
+        return report(faulty, scratch, args.keep, args.all)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def report(faulty: list[Outcome], scratch: Path, keep: Path, show_known: bool) -> int:
+    """Say what was found, and keep the first case of every new fault."""
+    by_fault = defaultdict(list)
+    for outcome in faulty:
+        for fault in outcome.faults:
+            by_fault[fault].append(outcome)
+    kinds = Counter(fault.kind for outcome in faulty for fault in outcome.faults)
+    for kind, count in kinds.most_common():
+        distinct = [fault for fault in by_fault if fault.kind == kind]
+        print(f'{count:6d} {kind} ({len(distinct)} distinct, {sum(map(is_known, distinct))} of them known)')
+    new = 0
+    for fault, outcomes in sorted(by_fault.items(), key=lambda pair: (pair[0].kind, -len(pair[1]))):
+        if is_known(fault) and not show_known:
+            continue
+        new += not is_known(fault)
+        first = min(outcomes, key=lambda outcome: (len(outcome.case.edits), len(outcome.case.argv)))
+        folder = keep / f'case_{first.number:06d}'
+        if not folder.exists():
+            shutil.copytree(
+                scratch / folder.name,
+                folder,
+                symlinks=True,
+                ignore=lambda path, names: [n for n in names if _odd(path, n)],
+            )
+        print(f'{fault}  ({len(outcomes)} times; python -m tests.fuzz --replay {folder})')
+    return int(new > 0)
+
+
+def _odd(path: str, name: str) -> bool:
+    whole = Path(path, name)
+    return not (whole.is_dir() or whole.is_file()) or whole.is_symlink()
+
+
+if __name__ == '__main__':
+    sys.exit(main())
