@@ -116,7 +116,7 @@ def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
             registry._module_dict.pop(name, None)
 
 
-def test_from_files_to_figures(own_config: Path, tmp_path: Path) -> None:
+def test_from_files_to_figures(own_config: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     config = str(own_config)
     assert train_command.main([config, '--work-dir', 'runs', '--fast']) == 0
     run = tmp_path / 'runs' / 'own_config' / 'seed_0'
@@ -136,6 +136,9 @@ def test_from_files_to_figures(own_config: Path, tmp_path: Path) -> None:
     (map_,) = (tmp_path / 'maps').glob('*/img/*.png')
     assert Image.open(map_).size == (40, 40)
 
+    assert infer.main([config, '--checkpoint', weights]) == 2
+    assert export.main([config, '--checkpoint', weights, '--out', 'own.onnx']) == 2
+    assert capsys.readouterr().err.count('Which images?') == 2
     exported = ['--out', 'own.onnx', '--images', str(Path(frames).parent), '--count', '1']
     assert export.main([config, '--checkpoint', weights, *exported]) == 0
     assert infer.main([config, '--checkpoint', 'own.onnx', *data, '--out', 'maps', '--size', 'native']) == 0

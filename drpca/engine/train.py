@@ -323,9 +323,9 @@ def _warn_of_leaks(runner: Runner) -> None:
         return
     root = config.train_dataloader.dataset.get('data_root')
     wanted = [(name, 'test') for name in find_datasets(root)]
-    if config.get('test_dataloader'):
-        test = config.test_dataloader.dataset
-        wanted += [(name, test.get('split', 'test')) for name in joined_names(test.dataset)]
+    test = (config.get('test_dataloader') or {}).get('dataset') or {}
+    if test.get('dataset'):
+        wanted += [(name, test.get('split', 'test')) for name in joined_names(test['dataset'])]
     splits = {}
     for name, split in wanted:
         with suppress(

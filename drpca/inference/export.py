@@ -114,8 +114,10 @@ def split_images(
     Raises:
         UserError: The data set is not there.
     """
-    loader = config.test_dataloader.dataset
-    split = open_split(loader.dataset, split_name, data_root or loader.get('data_root'))
+    source = (config.get('test_dataloader') or {}).get('dataset') or {}
+    if not source.get('dataset'):
+        raise UserError('Which images? The config names no data set: give --images FOLDER.')
+    split = open_split(source['dataset'], split_name, data_root or source.get('data_root'))
     names = split.names[:count]
     frames, labels = [split.read_image(name) for name in names], [split.read_mask(name) for name in names]
     if size is not None:
