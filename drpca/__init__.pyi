@@ -7,6 +7,7 @@ from .inference.detector import Detector
 from .inference.export import export
 from .leaderboard.build import build_leaderboard
 from .results.predict import predict
+from .results.scoring import score
 from .studies.cross_dataset import cross_dataset
 from .studies.decomposition_study import analyse_decomposition
 from .studies.robustness_study import robustness
@@ -29,6 +30,7 @@ __all__ = [
     'predict',
     'publish',
     'robustness',
+    'score',
     'train',
     'visualize_stages',
 ]

@@ -12,7 +12,8 @@ from drpca.errors import UserError
 from drpca.inference.decomposer import FrameDecomposition, StageRecord, make_decomposer
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
-from drpca.inference.mappers import TILE, BaselineMapper
+from drpca.inference.mappers import BaselineMapper
+from drpca.options import TILE
 
 MAX_CLASSICAL_PIXELS = 640 * 640
 """Largest frame for classical methods at its own size; some take minutes beyond."""

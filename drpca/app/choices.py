@@ -13,8 +13,8 @@ from drpca.cards import weight_cards
 from drpca.config import find_config, list_configs, load_config
 from drpca.errors import UserError, unknown_name
 from drpca.inference.detector import Detector
-from drpca.inference.frames import NATIVE, RECIPE
 from drpca.inference.mappers import is_baseline
+from drpca.options import NATIVE, RECIPE
 from drpca.registry import BASELINES
 from drpca.run_folder import BEST
 

@@ -9,8 +9,6 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
-from drpca.app.choices import DetectorStore, list_choices
-from drpca.app.samples import list_samples
 from drpca.cli.common import command_parser, guarded
 from drpca.errors import UserError
 
@@ -104,6 +102,9 @@ def main(argv: list[str] | None = None) -> int:
     checkpoints = Path(args.checkpoints or CHECKPOINTS)
     if args.checkpoints and not checkpoints.is_dir():
         raise UserError(f'--checkpoints {checkpoints} is not a folder.')
+    from drpca.app.choices import DetectorStore, list_choices
+    from drpca.app.samples import list_samples
+
     store = DetectorStore(list_choices(checkpoints, args.weights))
     check_free(args.host, args.port)
     samples = list_samples(args.data_root)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+import drpca
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
-from drpca.inference.detector import Detector
-from drpca.studies.decomposition import VIEWS
-from drpca.studies.decomposition_study import analyse_decomposition
+from drpca.options import VIEWS
 
 _DESCRIPTION = """\
 Measure, for every stage, how low-rank the background B is and how sparse the target T is, over the images of
@@ -45,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser)
     parser.add_argument(
-        '--view', default='deviation', choices=list(VIEWS),
+        '--view', default='deviation', choices=VIEWS,
         help='sparsity of |T - median T|, max(T, 0) or |T| (default: %(default)s)',
     )  # fmt: skip
     parser.add_argument(
@@ -64,8 +63,8 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    study = analyse_decomposition(
-        Detector(args.config, args.checkpoint, **D.detector_options(args)),
+    study = drpca.analyse_decomposition(
+        drpca.Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.dataset,
         split=args.split,
         data_root=args.data_root,

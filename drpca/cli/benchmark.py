@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import drpca
 from drpca.cli.common import command_parser, guarded
 from drpca.errors import UserError
-from drpca.json_file import read_json
+from drpca.options import BASELINE, VARIANTS
 from drpca.registry import network_names
-from drpca.studies.speed import benchmark
-from drpca.studies.speed_report import plot_tradeoff, to_markdown, write_json
-from drpca.studies.variants import BASELINE, VARIANTS
 
 EXAMPLES = """\
   python tools/benchmark.py
@@ -34,10 +32,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--all', action='store_true', help='every network there is')
     parser.add_argument(
-        '--variants', nargs='+', choices=list(VARIANTS), metavar='VARIANT',
+        '--variants', nargs='+', choices=VARIANTS, metavar='VARIANT',
         help=f'some of {", ".join(VARIANTS)} (default: optimised, also in bf16, and exported, if installed)',
     )  # fmt: skip
-    parser.add_argument('--baseline', choices=list(VARIANTS), default=BASELINE, help='default: %(default)s')
+    parser.add_argument('--baseline', choices=VARIANTS, default=BASELINE, help='default: %(default)s')
     parser.add_argument('--sizes', nargs='+', type=int, default=[256], metavar='N')
     parser.add_argument('--batches', nargs='+', type=int, default=[1], metavar='N')
     parser.add_argument('--device', default='cpu', help='default: %(default)s')
@@ -58,6 +56,8 @@ def read_scores(path: str) -> dict[str, float]:
     Raises:
         UserError: No such file, or it holds something else.
     """
+    from drpca.json_file import read_json
+
     return read_json(path, dict[str, float], 'expected JSON like {"NETWORK": 0.7}')
 
 
@@ -67,8 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if (args.plot is None) != (args.scores is None):
         raise UserError('--plot and --scores belong together.')
+    from drpca.studies.speed_report import plot_tradeoff, to_markdown, write_json
+
     scores = read_scores(args.scores) if args.scores else {}
-    results = benchmark(
+    results = drpca.benchmark(
         network_names() if args.all else args.networks or None,
         variants=args.variants,
         baseline=args.baseline,

@@ -7,10 +7,14 @@ import json
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import drpca
 from drpca.cli.common import EXIT_FAILED, command_parser, guarded
-from drpca.datasets.check import Report, check_datasets
 from drpca.errors import UserError
+
+if TYPE_CHECKING:
+    from drpca.datasets.check import Report
 
 _DESCRIPTION = """\
 Check data sets on disk: counts, sizes, unreadable files, images without mask and the reverse, size
@@ -60,7 +64,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    checks = check_datasets(args.dataset, args.data_root)
+    checks = drpca.check_datasets(args.dataset, args.data_root)
     for folder in checks.ignored:
         print(f'ignored: {folder} follows no known layout', file=sys.stderr)
     to_stdout = args.json == Path('-')

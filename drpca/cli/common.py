@@ -20,7 +20,7 @@ from mmengine.config import DictAction
 
 import drpca
 from drpca.errors import EXIT_USAGE, UserError
-from drpca.inference.frames import NATIVE
+from drpca.options import NATIVE
 
 EXIT_FAILED = 1
 EXIT_FAULT = 70

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import drpca
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.evaluation.protocols import build_protocols, known_protocols
-from drpca.inference.detector import Detector
-from drpca.studies.cross_dataset import cross_dataset
 
 _DESCRIPTION = """\
 Score one detector on several data sets: how well does it do on images of another kind than those it was
@@ -56,8 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     protocols = build_protocols(args.protocol)
-    study = cross_dataset(
-        Detector(args.config, args.checkpoint, **D.detector_options(args)),
+    study = drpca.cross_dataset(
+        drpca.Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.dataset,
         split=args.split,
         data_root=args.data_root,

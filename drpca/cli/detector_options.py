@@ -9,7 +9,7 @@ from typing import Any
 
 from drpca.cli.common import OptionsAction, size_argument
 from drpca.datasets.splits import Split
-from drpca.inference.frames import RECIPE
+from drpca.options import RECIPE
 
 
 def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 
+import drpca
 from drpca.cli.common import command_parser, guarded
-from drpca.deploy.export_model import FORMATS
 from drpca.errors import UserError
-from drpca.inference.export import export
+from drpca.options import EXPORT_FORMATS
 
 EXAMPLES = """\
   python tools/export.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl --out rpcanet.onnx
@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('config', metavar='CONFIG', help='config file or name')
     parser.add_argument('--checkpoint', required=True, metavar='FILE', help='weights: published, ours')
     parser.add_argument('--out', required=True, metavar='FILE', help='file to write (.onnx, .xml, .pt2)')
-    parser.add_argument('--format', choices=list(FORMATS), default='onnx', help='default: %(default)s')
+    parser.add_argument('--format', choices=list(EXPORT_FORMATS), default='onnx', help='default: %(default)s')
     parser.add_argument('--size', type=int, metavar='N', help='fix height and width at N (default: free)')
     parser.add_argument(
         '--images', metavar='DIR', help="images to check with (default: the config's test split)"
@@ -70,7 +70,7 @@ def read_count(text: str) -> int | None:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; a file that does not agree is not written and ends with exit code 2."""
     args = build_parser().parse_args(argv)
-    agreement = export(
+    agreement = drpca.export(
         args.config,
         args.checkpoint,
         args.out,

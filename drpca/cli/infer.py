@@ -5,16 +5,18 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+import drpca
 from drpca.cli.common import EXIT_FAILED, guarded
 from drpca.cli.infer_options import build_parser
 from drpca.errors import UserError
-from drpca.inference.detector import Detector
-from drpca.inference.frames import RECIPE
-from drpca.inference.temporal import TemporalFilter
-from drpca.results.predict import predict
+from drpca.options import RECIPE
+
+if TYPE_CHECKING:
+    from drpca.inference.temporal import TemporalFilter
 
 
 def open_filter(args: argparse.Namespace) -> TemporalFilter | None:
@@ -38,6 +40,8 @@ def open_filter(args: argparse.Namespace) -> TemporalFilter | None:
             f'Expected a --candidate-threshold up to --threshold ({args.threshold}), got '
             f'{options["candidate_threshold"]}.'
         )
+    from drpca.inference.temporal import TemporalFilter
+
     return TemporalFilter(*args.confirm, **options)
 
 
@@ -48,14 +52,14 @@ def main(argv: list[str] | None = None) -> int:
     if args.batch_size is not None and args.batch_size < 1:
         raise UserError(f'--batch-size must be at least 1, got {args.batch_size}.')
     temporal = open_filter(args)
-    detector = Detector(
+    detector = drpca.Detector(
         args.config, args.checkpoint, size=args.size or RECIPE, threshold=args.threshold, tile=args.tile,
         batch_size=args.batch_size, device=args.device, precision=args.precision, compile=args.compile,
         cuda_graph=args.cuda_graph, backend=args.backend, dataset=args.dataset, data_root=args.data_root,
         options=args.cfg_options,
     )  # fmt: skip
     is_camera = args.input is not None and args.input.isdigit() and not Path(args.input).exists()
-    written = predict(
+    written = drpca.predict(
         detector, int(args.input) if is_camera else args.input, args.out, split=args.split or 'test',
         formats=args.format, overlay=args.overlay, stages=args.save_stages, video_out=args.video_out,
         temporal=temporal, live=args.live, queue=args.queue, overwrite=args.overwrite, progress=True,

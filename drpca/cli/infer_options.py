@@ -5,12 +5,8 @@ from __future__ import annotations
 import argparse
 
 from drpca.cli.common import OptionsAction, command_parser, size_argument
-from drpca.deploy.backends import BACKENDS
-from drpca.deploy.optimise import PRECISIONS
 from drpca.inference.live import QUEUE, WHEN_FULL
-from drpca.inference.mappers import AUTO, TILE
-from drpca.inference.video_writer import CODECS
-from drpca.results.writer import FORMATS
+from drpca.options import AUTO, BACKENDS, MAP_FORMATS, PRECISIONS, TILE, VIDEO_OUT
 
 EXAMPLES = """\
   python inference.py                                    newest best.pth under checkpoints, on its test split
@@ -74,7 +70,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         '--precision',
-        choices=list(PRECISIONS),
+        choices=PRECISIONS,
         default='fp32',
         help='of the convolutions (default: %(default)s)',
     )
@@ -87,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
     )  # fmt: skip
     parser.add_argument(
-        '--format', nargs='+', choices=FORMATS, default=['png', 'mat'],
+        '--format', nargs='+', choices=MAP_FORMATS, default=['png', 'mat'],
         help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
     )  # fmt: skip
     parser.add_argument(
@@ -122,7 +118,7 @@ def _add_sequence_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('videos and cameras')
     group.add_argument(
         '--video-out', metavar='FILE',
-        help=f'also write a video with boxes, scores and frame numbers ({", ".join(CODECS)})',
+        help=f'also write a video with boxes, scores and frame numbers ({", ".join(VIDEO_OUT)})',
     )  # fmt: skip
     group.add_argument(
         '--live', choices=WHEN_FULL,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import drpca
 from drpca.cli.common import command_parser, guarded
-from drpca.engine.publish import publish
 
 _DESCRIPTION = """\
 Make a small weight file of a trained run, to hand on: a bare state dict under the published parameter names, called
@@ -47,7 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    made = publish(
+    made = drpca.publish(
         args.config,
         work_dir=args.work_dir,
         seed=args.seed,

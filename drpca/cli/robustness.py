@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 
+import drpca
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
 from drpca.evaluation.protocols import build_protocols, known_protocols
-from drpca.inference.detector import open_detectors
+from drpca.options import ROBUST_FIGURES
 from drpca.studies.corruptions import KINDS, parse_corruptions
-from drpca.studies.robustness import COLUMNS
-from drpca.studies.robustness_study import robustness
 
 _KINDS = '\n'.join(
     f'  {name:12s} {",".join(f"{level:g}" for level in kind.levels):12s} {kind.unit}'
@@ -57,7 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         '--curves', nargs='+', default=['IoU', 'Pd', 'Fa'], metavar='FIGURE',
-        help=f'figures to plot, of {", ".join(COLUMNS)} (default: IoU Pd Fa)',
+        help=f'figures to plot, of {", ".join(ROBUST_FIGURES)} (default: IoU Pd Fa)',
     )  # fmt: skip
     parser.add_argument('--out', metavar='DIR', help='default: results/robustness/<dataset>')
     parser.add_argument('--overwrite', action='store_true', help='replace the files of an earlier run')
@@ -68,9 +67,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
+    from drpca.inference.detector import open_detectors
+
     corruptions, protocols = parse_corruptions(args.corruption), build_protocols(args.protocol)
     detectors = open_detectors(args.config, args.checkpoint, **D.detector_options(args))
-    study = robustness(
+    study = drpca.robustness(
         {detector.name: detector for detector in detectors},
         args.dataset,
         split=args.split,

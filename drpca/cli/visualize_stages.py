@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import argparse
 
+import drpca
 from drpca.cli import detector_options as D
 from drpca.cli.common import command_parser, guarded
-from drpca.inference.detector import Detector
-from drpca.results.stage_pictures import FOLDER
-from drpca.studies.visualize_stages import COUNT, visualize_stages
+from drpca.options import STAGES_FOLDER
 
 _DESCRIPTION = f"""\
 Draw what happens inside a detector: the image, the score map and the label, and below them the background B,
 the target T, the noise N (where there is one) and the reconstruction D after every stage, with the learned
 scalars of the stage. Each variable is stretched over its own range, which stands above it.
 
-Writes OUT/NAME.png and OUT/stages.json. Pictures in results/<dataset>/{FOLDER} are shown in the report of
+Writes OUT/NAME.png and OUT/stages.json. Pictures in results/<dataset>/{STAGES_FOLDER} are shown in the report of
 cal_from_mask.py --report if they are of the checkpoint that made the maps."""
 
 _EXAMPLES = """\
@@ -39,13 +38,15 @@ def build_parser() -> argparse.ArgumentParser:
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         '--names', nargs='+', metavar='NAME',
-        help=f'images of the split (default: {COUNT} of them, evenly spread, or --limit)',
+        help='images of the split (default: 4 of them, evenly spread, or --limit)',
     )  # fmt: skip
     which.add_argument(
         '--input', metavar='PATH', help='an image, a video or a folder of images, instead of a data set'
     )
     parser.add_argument(
-        '--out', metavar='DIR', help=f'default: results/<dataset>/{FOLDER}, or results/<input>/{FOLDER}'
+        '--out',
+        metavar='DIR',
+        help=f'default: results/<dataset>/{STAGES_FOLDER}, or results/<input>/{STAGES_FOLDER}',
     )
     parser.add_argument('--overwrite', action='store_true', help='replace the pictures of an earlier run')
     return parser
@@ -55,15 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    for drawn in visualize_stages(
-        Detector(args.config, args.checkpoint, **D.detector_options(args)),
+    for drawn in drpca.visualize_stages(
+        drpca.Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.input,
         dataset=args.dataset,
         split=args.split,
         data_root=args.data_root,
         names=args.names or (),
         limit=args.limit,
-        out=args.out or f'results/{{dataset}}/{FOLDER}',
+        out=args.out or f'results/{{dataset}}/{STAGES_FOLDER}',
         overwrite=args.overwrite,
     ):
         print(drawn.path, flush=True)

@@ -30,8 +30,8 @@ from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
 from drpca.deploy.quantise import quantise_onnx
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
+from drpca.options import EXPORT_FORMATS
 
-FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'torch': '.pt2'}
 PACKAGES = {
     'onnx': ('onnx', 'onnxruntime'),
     'openvino': ('onnx', 'openvino'),
@@ -116,7 +116,7 @@ def export_model(
     Args:
         model: With weights.
         path: File to write; OpenVINO also writes a ``.bin`` beside it.
-        format: One of ``FORMATS``.
+        format: One of ``EXPORT_FORMATS``.
         images: (H, W) float32 in [0, 1], of different sizes to exercise what is dynamic.
         labels: Their masks, (H, W) bool, for the IoU.
         inference_size: Stored for whoever runs the file.
@@ -179,10 +179,12 @@ def write_model(
     Raises:
         UserError: Unknown format, missing packages, or a network that the format cannot express.
     """
-    if format not in FORMATS:
-        raise unknown_name('format', format, list(FORMATS))
-    if path.suffix != FORMATS[format]:
-        raise UserError(f'{path.name}: expected a name that ends in {FORMATS[format]} for format {format}.')
+    if format not in EXPORT_FORMATS:
+        raise unknown_name('format', format, list(EXPORT_FORMATS))
+    if path.suffix != EXPORT_FORMATS[format]:
+        raise UserError(
+            f'{path.name}: expected a name that ends in {EXPORT_FORMATS[format]} for format {format}.'
+        )
     missing = [package for package in PACKAGES[format] if find_spec(package) is None]
     if missing:
         raise UserError(f"Format {format} needs {', '.join(missing)}: pip install 'drpca[export]'.")

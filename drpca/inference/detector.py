@@ -17,12 +17,10 @@ from drpca.datasets.splits import Split, open_split
 from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
-from drpca.inference.frames import NATIVE, RECIPE, FrameSource
+from drpca.inference.frames import FrameSource
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.mappers import (
-    AUTO,
     OVERLAP,
-    TILE,
     BaselineMapper,
     ExportedMapper,
     FrameMapper,
@@ -31,6 +29,7 @@ from drpca.inference.mappers import (
 )  # fmt: skip
 from drpca.inference.opening import build_baseline, build_model, described_network, resolve
 from drpca.models.detector import DetectionModel
+from drpca.options import AUTO, NATIVE, RECIPE, TILE
 
 
 class Detector:

@@ -18,8 +18,6 @@ from drpca.inference.video import camera_frames, video_facts, video_frames
 Frame = tuple[str, np.ndarray]
 
 MIN_SIDE = 8
-NATIVE, RECIPE = 'native', 'recipe'
-"""Sizes by name: each frame's own, and the one to which the recipe of the config resizes frames."""
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
 
 

@@ -17,11 +17,10 @@ from drpca.errors import UserError
 from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
 from drpca.inference.tiling import map_in_tiles
 from drpca.models.detector import DetectionModel
+from drpca.options import TILE
 from drpca.registry import BASELINES
 
-TILE = 1024
 OVERLAP = 64
-AUTO = 'auto'
 
 
 class ScoreMapper(Protocol):

@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from drpca.datasets.splits import open_split, spread
-from drpca.inference.frames import NATIVE
 from drpca.inference.mappers import BaselineMapper, ScoreMapper, is_baseline, network_mapper
 from drpca.inference.opening import build_baseline
 from drpca.leaderboard.contenders import config_of
 from drpca.leaderboard.rows import Cost, Row
+from drpca.options import NATIVE
 from drpca.registry import MODELS
 
 FRAMES = 8

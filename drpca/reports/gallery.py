@@ -11,6 +11,7 @@ import numpy as np
 
 from drpca.datasets.io import read_colours, resize_image, to_unit
 from drpca.evaluation.metrics import ImageCase
+from drpca.options import STAGES_FOLDER
 from drpca.reports.tables import number
 from drpca.results import stage_pictures as stages
 from drpca.results.folder import Case
@@ -86,7 +87,7 @@ def stage_gallery(score: Score) -> dict[str, Any] | None:
     Raises:
         UserError: The index of the pictures or a picture is unreadable.
     """
-    path = score.folder.path / stages.FOLDER
+    path = score.folder.path / STAGES_FOLDER
     index = stages.read_index(path)
     if index is None:
         path = score.folder.path / 'stages'

@@ -16,10 +16,11 @@ from drpca.errors import UserError
 from drpca.inference.decomposer import make_decomposer
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
-from drpca.inference.frames import RECIPE, FrameSource, is_camera
+from drpca.inference.frames import FrameSource, is_camera
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
+from drpca.options import RECIPE
 from drpca.results.stage_pictures import stages_picture
 from drpca.results.writer import ResultsWriter
 from drpca.version import versions
@@ -82,7 +83,7 @@ def predict(
         dataset: Which data set; None: the detector's.
         split: Which of its images.
         data_root: Folder of the data sets; None: the detector's.
-        formats: Some of :data:`drpca.results.writer.FORMATS`.
+        formats: Some of ``drpca.options.MAP_FORMATS``.
         overlay: Also write the images with detections outlined.
         stages: Also write pictures of the decomposition after every stage.
         video_out: Also write a video with the detections drawn in.

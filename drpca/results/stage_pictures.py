@@ -15,10 +15,6 @@ from drpca.inference.decomposer import FrameDecomposition
 from drpca.json_file import read_json
 from drpca.visualization.panels import GAP, caption, enlarge, side_by_side, to_grey
 
-FOLDER = 'stage_pictures'
-"""Name of the folder inside ``results/<dataset>/`` where the report looks for pictures."""
-
-
 INDEX = 'stages.json'
 
 

@@ -32,7 +32,6 @@ IDENTITY = (
     'precision',
     'temporal',
 )
-FORMATS = ('png', 'mat', 'json', 'csv', 'coco')
 COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track')
 
 
@@ -53,7 +52,7 @@ class ResultsWriter:
         folder: ``results/<dataset>``.
         run: What made the maps; goes into ``run.json`` and is compared with what is there.
         overwrite: Replace another run's maps.
-        formats: Some of ``FORMATS``.
+        formats: Some of ``drpca.options.MAP_FORMATS``.
         overlay: Also write ``overlay/NAME.png``, the image with detections outlined.
         threshold: For ``run.json`` of the target lists.
 

@@ -13,13 +13,12 @@ import numpy as np
 from drpca.datasets.splits import Split
 from drpca.evaluation.protocols import Protocol
 from drpca.inference.mappers import ScoreMapper
+from drpca.options import ROBUST_FIGURES
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.corruptions import KINDS, Corruption, eight_bit
 
-COLUMNS = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
-"""Figures in the tables."""
 HEADER = ('disturbance', 'detector', 'IoU %', 'nIoU %', 'F1 %', 'Pd %', 'Fa x1e-6', 'IoU lost')
 CLEAN = 'none'
 MEAN = 'mean of the disturbed'
@@ -79,7 +78,7 @@ def mean_corrupted(results: Sequence[CorruptionScore], detector: str, protocol: 
     Undefined figures are left out.
     """
     means = {}
-    for key in COLUMNS:
+    for key in ROBUST_FIGURES:
         by_kind: dict[str, list[float]] = {}
         for result in results:
             if result.detector == detector and result.corruption is not None:
@@ -110,7 +109,7 @@ def rows(results: Sequence[CorruptionScore], protocol: str) -> list[list[str]]:
 
 def _row(title: str, detector: str, figures: dict[str, float], clean: dict[str, float]) -> list[str]:
     lost = clean['IoU'] - figures['IoU']
-    cells = [shown(key, figures[key]) for key in COLUMNS]
+    cells = [shown(key, figures[key]) for key in ROBUST_FIGURES]
     return [title, detector, *cells, '' if title == CLEAN else shown('IoU', lost)]
 
 

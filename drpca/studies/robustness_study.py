@@ -14,6 +14,7 @@ from drpca.datasets.splits import Split, spread
 from drpca.errors import unknown_name
 from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.inference.detector import Detector
+from drpca.options import ROBUST_FIGURES
 from drpca.results.files import claim, save_text
 from drpca.studies import robustness as R
 from drpca.studies.corruptions import Corruption, parse_corruptions
@@ -96,7 +97,7 @@ def robustness(
         seed: Of the disturbances.
         out: Folder for robustness.json, robustness.md and a plot of each figure in ``curves``; '{dataset}' in it
             becomes the data set's name. None: no files.
-        curves: Figures to plot, of ``drpca.studies.robustness.COLUMNS``.
+        curves: Figures to plot, of ``drpca.options.ROBUST_FIGURES``.
         overwrite: Replace the files of an earlier run.
         progress: Show a bar on standard error, if that is a terminal.
 
@@ -106,8 +107,8 @@ def robustness(
     disturbances = parse_corruptions(corruptions)
     presets = build_protocols(protocols)
     for key in curves:
-        if key not in R.COLUMNS:
-            raise unknown_name('figure', key, R.COLUMNS)
+        if key not in ROBUST_FIGURES:
+            raise unknown_name('figure', key, ROBUST_FIGURES)
     opened = dict(detectors) if isinstance(detectors, Mapping) else {detectors.name: detectors}
     images = next(iter(opened.values())).open_split(split, dataset, data_root)
     files: list[Path] = []

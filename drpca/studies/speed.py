@@ -36,9 +36,9 @@ from drpca.deploy.backends import BACKENDS
 from drpca.errors import UserError, unknown_name
 from drpca.models.comparator_layers import unused_parameter_names
 from drpca.models.detector import DetectionModel
+from drpca.options import BASELINE
 from drpca.registry import MODELS, network_names
 from drpca.studies.variants import (
-    BASELINE,
     VARIANTS,
     check_variant,
     default_variants,

@@ -12,13 +12,11 @@ import torch
 from torch import Tensor
 
 from drpca.deploy.backends import BACKENDS, Backend, is_installed
-from drpca.deploy.export_model import FORMATS, input_rules, write_model
+from drpca.deploy.export_model import input_rules, write_model
 from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
-
-BASELINE = 'eager'
-"""The plain forward: eager, NCHW, float32, all outputs."""
+from drpca.options import BASELINE, EXPORT_FORMATS
 
 VARIANTS: dict[str, dict[str, Any]] = {
     BASELINE: {},
@@ -66,7 +64,7 @@ def check_variant(name: str, device: torch.device) -> None:
 def _file(folder: Path, variant: str) -> Path:
     """Where a variant's exported network lies."""
     options = VARIANTS[variant]
-    suffix = FORMATS['torch' if options['backend'] == 'torch' else 'onnx']
+    suffix = EXPORT_FORMATS['torch' if options['backend'] == 'torch' else 'onnx']
     return folder / f'{"int8" if options.get("int8") else "float32"}{suffix}'
 
 
@@ -77,7 +75,7 @@ def export_variant(model: DetectionModel, variant: str, size: int, folder: Path)
         return
     calibration = [image.numpy() for image in torch.rand(CALIBRATION, size, size)]
     int8 = VARIANTS[variant].get('int8', False)
-    format = 'torch' if path.suffix == FORMATS['torch'] else 'onnx'
+    format = 'torch' if path.suffix == EXPORT_FORMATS['torch'] else 'onnx'
     write_model(model, path, format, input_rules(model), calibration=calibration if int8 else None)
 
 

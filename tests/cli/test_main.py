@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 import sys
 from importlib import import_module
@@ -10,7 +11,13 @@ from pathlib import Path
 import pytest
 
 import drpca
+from drpca import options
 from drpca.cli.main import COMMANDS, SCRIPTS, main, script_of
+from drpca.deploy.backends import BACKENDS
+from drpca.deploy.optimise import PRECISIONS
+from drpca.inference.video_writer import CODECS
+from drpca.studies.decomposition import VIEWS
+from drpca.studies.variants import VARIANTS
 from tests.support import ROOT
 
 BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo'}
@@ -47,6 +54,31 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture) -> Non
         import_module(COMMANDS[name][0]).main(['--help'])
     assert ended.value.code == 0
     assert 'examples:' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('name', ['', *sorted(COMMANDS.keys() - {'leaderboard'})])
+def test_help_takes_less_than_a_second(name: str) -> None:
+    """Of processor time. What a command needs is imported after its arguments are read."""
+    code = (
+        'import resource, sys; from drpca.cli.main import main\ntry: main(sys.argv[1:])\nexcept SystemExit: pass\n'
+        "print(*{'torch', 'scipy.optimize', 'matplotlib', 'mmengine.runner'} & set(sys.modules), file=sys.stderr)"
+    )
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run(
+        [sys.executable, '-c', code, *name.split(), '--help'], capture_output=True, text=True, check=True
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert 'usage: ' in done.stdout
+    assert not done.stderr.strip()
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
+
+
+def test_options_offer_what_there_is() -> None:
+    assert tuple(PRECISIONS) == options.PRECISIONS
+    assert tuple(BACKENDS) == options.BACKENDS
+    assert tuple(CODECS) == options.VIDEO_OUT
+    assert tuple(VARIANTS) == options.VARIANTS
+    assert tuple(VIEWS) == options.VIEWS
 
 
 @pytest.mark.parametrize('name', sorted(COMMANDS))

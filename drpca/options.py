@@ -1,0 +1,36 @@
+"""Names that options offer.
+
+A help text lists them, so they stand here, where nothing is imported; the modules that give them their meaning take
+them from here, or a test holds the two together.
+"""
+
+from __future__ import annotations
+
+NATIVE, RECIPE = 'native', 'recipe'
+"""Sizes by name: each frame's own, and the one to which the recipe of the config resizes frames."""
+TILE, AUTO = 1024, 'auto'
+"""Side of the tiles into which larger frames are cut: the usual one; the usual one where a detector tiles at all."""
+PRECISIONS = ('fp32', 'bf16', 'fp16')
+"""Of convolutions."""
+BACKENDS = ('onnx', 'openvino', 'tensorrt', 'torch')
+"""What runs exported files."""
+EXPORT_FORMATS = {'onnx': '.onnx', 'openvino': '.xml', 'torch': '.pt2'}
+"""What a network is exported as, with the suffix of the file."""
+MAP_FORMATS = ('png', 'mat', 'json', 'csv', 'coco')
+"""What a results folder holds: score maps as png and mat; targets as json, csv and coco."""
+STAGES_FOLDER = 'stage_pictures'
+"""Folder inside ``results/<dataset>/`` where the report looks for pictures of the stages."""
+VIDEO_OUT = ('.mp4', '.m4v', '.mov', '.avi', '.mkv')
+"""Of the videos that can be written."""
+BASELINE = 'eager'
+"""The plain forward: eager, NCHW, float32, all outputs."""
+VARIANTS = (
+    BASELINE, 'channels_last', 'optimised', 'optimised-bf16', 'optimised-fp16', 'compile', 'compile-bf16',
+    'cuda-graph', 'cuda-graph-bf16', 'cuda-graph-fp16', 'onnxruntime', 'onnxruntime-int8', 'openvino',
+    'openvino-bf16', 'openvino-int8', 'tensorrt', 'torch-export',
+)  # fmt: skip
+"""Ways to run a network, as the benchmark compares them."""
+VIEWS = ('deviation', 'positive', 'raw')
+"""What the sparsity of T is measured of: |T − median T|; max(T, 0), which is what logits call target; |T|."""
+ROBUST_FIGURES = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
+"""Figures in the tables of disturbed frames."""
