@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drpca.cli.common import (
     EXIT_FAILED,
@@ -19,25 +20,12 @@ from drpca.cli.common import (
     write_file,
 )
 from drpca.cli.detector_options import positive
-from drpca.datasets import open_split
-from drpca.engine.loop import Interrupted
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
-from drpca.leaderboard.build import build_rows, load_table, load_tables, plan
-from drpca.leaderboard.contenders import Contender, LeaderboardOptions, config_of, contenders, method_name
-from drpca.leaderboard.figures import choose_images, draw_curves, draw_maps
-from drpca.leaderboard.latency import keep_latency, measure_latency
-from drpca.leaderboard.metafiles import measured_rows, published_figures, update_metafiles
-from drpca.leaderboard.page import LEFT, block, insert_block, main_cells, main_preset, page
-from drpca.leaderboard.rows import (
-    RELATIVE_HEADER,
-    Published,
-    Row,
-    relative_rows,
-    to_json,
-)
-from drpca.reports.plain_tables import text_table
-from drpca.version import versions
+
+if TYPE_CHECKING:
+    from drpca.leaderboard.contenders import Contender, LeaderboardOptions
+    from drpca.leaderboard.rows import Published, Row
 
 _DESCRIPTION = """\
 Compare methods in one table: networks trained here, published weights and classical methods.
@@ -185,6 +173,11 @@ def _write(
     protocols: list[Protocol],
     command: str,
 ) -> None:
+    from drpca.leaderboard.metafiles import measured_rows, published_figures, update_metafiles
+    from drpca.leaderboard.page import block, insert_block, page
+    from drpca.leaderboard.rows import to_json
+    from drpca.version import versions
+
     if args.json:
         content = to_json(rows, protocols, {'command': command, 'versions': versions()})
         write_file(args.json, json.dumps(content, indent=1) + '\n')
@@ -229,6 +222,8 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _options(args: argparse.Namespace) -> LeaderboardOptions:
+    from drpca.leaderboard.contenders import LeaderboardOptions
+
     names = (
         'methods', 'classical', 'weights', 'split', 'data_root', 'seeds', 'epochs', 'final', 'fast', 'log_test_every',
         'cfg_options', 'work_dir', 'size', 'maps', 'device', 'jobs',
@@ -244,6 +239,10 @@ def _options(args: argparse.Namespace) -> LeaderboardOptions:
 
 def _check_contenders(found: Sequence[Contender], args: argparse.Namespace) -> None:
     """What would be found wrong only after hours of work."""
+    from drpca.datasets import open_split
+    from drpca.leaderboard.contenders import config_of, method_name
+    from drpca.leaderboard.figures import choose_images
+
     splits = [open_split(contender.dataset, args.split, args.data_root) for contender in found]
     if args.relative_to:
         names = [name for c in found for name in (c.name, method_name(c, config_of(c)))]
@@ -272,6 +271,16 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     _check(args)
+    from drpca.engine.loop import Interrupted
+    from drpca.leaderboard.build import build_rows, load_table, load_tables, plan
+    from drpca.leaderboard.contenders import contenders
+    from drpca.leaderboard.figures import draw_curves, draw_maps
+    from drpca.leaderboard.latency import keep_latency, measure_latency
+    from drpca.leaderboard.metafiles import published_figures
+    from drpca.leaderboard.page import LEFT, main_cells, main_preset
+    from drpca.leaderboard.rows import RELATIVE_HEADER, relative_rows
+    from drpca.reports.plain_tables import text_table
+
     if args.source is not None:
         rows, protocols = load_tables(args.source)
         _check_table(rows, protocols, args)
