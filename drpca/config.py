@@ -466,6 +466,8 @@ def _stretch(schedule: dict[str, Any], length: int, epochs: int) -> None:
     def place(epoch: int) -> int:
         return max(round(epoch * epochs / length), min(epoch, least))
 
+    if schedule.get('T_max') == schedule.get('end', length) - schedule.get('begin', 0):
+        del schedule['T_max']  # of a config that was loaded before: it follows the end
     for key in ('begin', 'end'):
         if key in schedule:
             schedule[key] = place(schedule[key])

@@ -5,11 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import traceback
 from dataclasses import fields
 from typing import Any
 
-from drpca.cli.common import EXIT_FAILED, EXIT_INTERRUPTED, OptionsAction, command_parser, guarded
+from drpca.cli.common import (
+    EXIT_FAILED,
+    EXIT_FAULT,
+    EXIT_INTERRUPTED,
+    OptionsAction,
+    command_parser,
+    explained,
+    guarded,
+    reported,
+)
 from drpca.errors import EXIT_USAGE, UserError
 
 EXAMPLES = """\
@@ -144,7 +152,7 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 @guarded
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0 all done, 1 a run failed, 2 bad input, 130 interrupted."""
+    """Entry point; returns the exit code: 0 all done, 1 a run failed, 2 bad input, 70 a fault, 130 interrupted."""
     args = build_parser().parse_args(argv)
     # After parsing: with these, a help text would take seconds.
     from mmengine.dist import is_main_process
@@ -185,10 +193,10 @@ def main(argv: list[str] | None = None) -> int:
             if run.folder.last.exists() and not isinstance(error, TrainingDiverged):
                 print(f'Go on with: {_resume_command(argv)}', file=sys.stderr)
             codes.append(EXIT_FAILED)
-        except Exception:
-            # A failure in one run does not stop the others; this one is ours to mend, so it shows whole.
-            traceback.print_exc()
-            codes.append(EXIT_FAILED)
+        except Exception as error:  # a fault of the program in one run does not stop the others
+            line, code = explained(error) or reported(error, __name__, argv)
+            print(f'error: {title}: {line}', file=sys.stderr)
+            codes.append(code)
     main_process = is_main_process()
     leave_process_group()
     if main_process:
@@ -205,8 +213,9 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _exit_code(codes: list[int]) -> int:
-    """One code for all runs: interrupted before failed before bad input before done."""
-    return next((code for code in (EXIT_INTERRUPTED, EXIT_FAILED, EXIT_USAGE) if code in codes), 0)
+    """One code for all runs: interrupted before a fault before failed before bad input before done."""
+    order = (EXIT_INTERRUPTED, EXIT_FAULT, EXIT_FAILED, EXIT_USAGE)
+    return next((code for code in order if code in codes), 0)
 
 
 def _resume_command(argv: list[str] | None) -> str:

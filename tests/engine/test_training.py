@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -257,6 +258,35 @@ def test_a_failing_run_does_not_stop_the_others(
         'failed', 'done',
     ]  # fmt: skip
     assert (run_folder(tmp_path, 1) / 'best.pth').exists()
+
+
+def test_a_fault_of_the_program_does_not_stop_the_others(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv('TMPDIR', str(tmp_path))
+    monkeypatch.setattr('tempfile.tempdir', None)
+    summary = {
+        'epochs': 2,
+        'best': 0.5,
+        'checkpoint': 'best.pth',
+        'test': {'IoU': 0.25, 'Fa': 1e-6},
+        'seconds': 3,
+    }
+
+    def train_run(run: Any, resume: bool) -> Any:
+        if run.seed == 0:
+            raise ZeroDivisionError('ours')
+        return SimpleNamespace(**summary)
+
+    monkeypatch.setattr('drpca.engine.runs.train_run', train_run)
+    assert train_command.main(arguments(data_root, tmp_path, '--seeds', '0', '1')) == 70
+    out, err = capsys.readouterr()
+    (line,) = err.splitlines()
+    assert line.startswith('error: rpcanet_plus_synthetic seed 0: A fault in drpca')
+    assert 'ZeroDivisionError: ours' in line
+    assert 'Traceback' in next(tmp_path.glob('drpca-fault-*')).read_text()
+    done = next(line for line in out.splitlines() if line.startswith('rpcanet_plus_synthetic seed 1 '))
+    assert done.split()[3:] == ['done', '2', '50.00', '25.00', '-', '-', '1.00', '3.00']
 
 
 def test_early_stopping_and_resuming_a_stopped_run(data_root: Path, tmp_path: Path) -> None:

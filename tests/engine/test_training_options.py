@@ -150,6 +150,17 @@ def test_milestones_keep_their_places(name: str) -> None:
     assert ('milestones' in whole.param_scheduler[0]) == name.endswith('basicirstd')
 
 
+def test_a_config_that_was_read_can_be_trained_with_other_options() -> None:
+    read = load_config(find_config('lrrnet_sirstv1_cpu'), options={'model.network.dropout': 0.5})
+    (run,) = plan_runs([read], datasets=['synthetic'], options=TrainingOptions(epochs=10))
+    assert (run.config, run.name) == (read, 'lrrnet_sirstv1_cpu_on_synthetic')
+    options = {'train_cfg.max_epochs': 10}
+    changed, fresh = (load_config(source, 'synthetic', options=options) for source in (read, read.filename))
+    assert changed.model.network.dropout == 0.5
+    assert read.train_cfg.max_epochs != 10, 'what was handed over stays as it is'
+    assert changed.param_scheduler == fresh.param_scheduler, 'schedules follow'
+
+
 def test_averaging_changes_no_training_loss(data_root: Path, tmp_path: Path) -> None:
     """A config that averages already must not do so twice: validation would swap averages into the training."""
     logs = []
