@@ -45,7 +45,7 @@ def refuse_present(paths: Iterable[Path], overwrite: bool) -> None:
             raise UserError(f'{path} is there already: name another one, or replace it with --overwrite.')
 
 
-def make_folder(path: str | Path) -> Path:
+def make_folder(path: str | os.PathLike[str]) -> Path:
     """Makes a folder, but not those above it: a mistyped path must not grow a tree.
 
     The commands' own folders, ``results`` and ``checkpoints``, are made as well.
@@ -106,7 +106,7 @@ def save_bytes(path: str | Path, content: bytes, overwrite: bool = False) -> Pat
 
 @contextmanager
 def in_use(folder: str | Path) -> Iterator[None]:
-    """Keeps other processes from writing to a folder meanwhile.
+    """Keeps other processes from writing to a folder meanwhile; makes it where there is none.
 
     The system gives the lock back when a process ends, however it ends, so none is ever left behind; the file
     ``.lock`` stays and says who held it last.
@@ -114,9 +114,10 @@ def in_use(folder: str | Path) -> Iterator[None]:
     Raises:
         UserError: Another process writes to it, or it is not writable.
     """
-    path = make_folder(folder) / LOCK
+    path = Path(folder) / LOCK
     lock = FileLock(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
         with suppress(OSError):  # it only tells others who holds it
             path.write_text(f'process {os.getpid()} on {platform.node()}\n')

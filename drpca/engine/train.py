@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from drpca.datasets.leaks import find_leaks
 from drpca.engine import optimisation  # noqa: F401 - registers the averages of weights
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
 from drpca.errors import UserError
+from drpca.files import in_use, save_text
 from drpca.names import joined_names
 from drpca.registry import RUNNERS
 from drpca.run_folder import BEST, LOG, SUMMARY, RunFolder
@@ -242,12 +243,23 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         (figures by name; None without a test split), ``checkpoint``.
 
     Raises:
-        UserError: Bad config, data or checkpoint; a work directory that is taken.
+        UserError: Bad config, data or checkpoint; a work directory that is taken, or in use by another process.
         TrainingFailed: The run could not go on: memory or disk full, a file gone, a loader process dead.
         TrainingDiverged: The loss became NaN or infinite.
         Interrupted: Stopped by Ctrl-C after saving.
     """
     _quieten()
+    with in_use(config.work_dir) if _is_first_process(config) else nullcontext():
+        return _train(config, resume)
+
+
+def _is_first_process(config: Config) -> bool:
+    """Also before the processes of a launched training know each other."""
+    ranks = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
+    return os.environ.get(ranks.get(config.get('launcher', 'none'), ''), '0') == '0'
+
+
+def _train(config: Config, resume: bool) -> dict[str, Any]:
     folder = RunFolder(Path(config.work_dir))
     resume_from = _check_work_dir(config, resume)
     initial_weights, config.load_from = config.get('load_from'), None
@@ -282,7 +294,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, EMAHook)]
         summary['test'] = {key: float(value) for key, value in _run(runner, runner.test).items()}
     if is_main_process():
-        (folder.path / SUMMARY).write_text(json.dumps(summary, indent=1) + '\n')
+        save_text(folder.path / SUMMARY, json.dumps(summary, indent=1) + '\n', overwrite=True)
     return summary
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +44,11 @@ def list_images(folder: str | Path) -> list[Path]:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
     if not files:
         raise UserError(f'{folder}: no images there (expected {", ".join(IMAGE_SUFFIXES)}).')
-    stems = [file.stem for file in files]
-    twice = next((stem for stem in stems if stems.count(stem) > 1), None)
-    if twice:
-        raise UserError(f'{folder}: two images are called {twice}; their maps would overwrite each other.')
+    for file, following in pairwise(sorted(files, key=lambda file: file.stem)):
+        if file.stem == following.stem:
+            raise UserError(
+                f'{folder}: two images are called {file.stem}; their maps would overwrite each other.'
+            )
     return files
 
 
@@ -119,7 +121,7 @@ class FrameSource:
         name, item = item if _is_named(item) else (None, item)
         if isinstance(item, str | os.PathLike):
             path = Path(item)
-            if path.is_dir():
+            if path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
                 for file in list_images(path):
                     yield from self._frames(file)
             elif is_video(path):

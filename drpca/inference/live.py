@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 WHEN_FULL = ('block', 'drop')
 QUEUE = 8
+LATENCIES = 10_000
 _PATIENCE = 5.0  # seconds that a reader gets to end; it may be waiting for a camera
 
 
@@ -130,7 +131,7 @@ class LiveStream:
 
     Attributes:
         dropped: Frames dropped so far.
-        latencies: Seconds from arrival to result of each frame so far.
+        latencies: Seconds from arrival to result of the frames so far, the last ``LATENCIES`` of them.
 
     Raises:
         UserError: An empty queue, another ``when_full``, or a rate that is not positive.
@@ -154,7 +155,7 @@ class LiveStream:
         self.source = source
         self.when_full = when_full
         self.rate = rate
-        self.latencies: list[float] = []
+        self.latencies: deque[float] = deque(maxlen=LATENCIES)
         self._size = queue
         self._queue = FrameQueue(queue, when_full)
 
@@ -164,7 +165,7 @@ class LiveStream:
 
     def __iter__(self) -> Iterator[Detection]:
         """Starts from the beginning of the source each time."""
-        self.latencies = []
+        self.latencies = deque(maxlen=LATENCIES)
         self._queue = queue = FrameQueue(self._size, self.when_full)
         reader = threading.Thread(target=self._read, args=(queue,), name='drpca-reader', daemon=True)
         started = time.perf_counter()

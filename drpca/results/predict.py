@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from torch import nn
 from tqdm import tqdm
 
 from drpca.errors import UserError
-from drpca.inference.decomposer import make_decomposer
+from drpca.files import in_use, make_folder
+from drpca.inference.decomposer import Decomposer, make_decomposer
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
 from drpca.inference.frames import FrameSource, is_camera
@@ -35,7 +37,7 @@ class Prediction:
         done: Number of frames with a score map.
         seconds: Time with reading and writing.
         failed: A line for each frame, or rest of a video, that could not be read.
-        latencies: Seconds from arrival to result of each frame of a live stream; empty elsewhere.
+        latencies: Seconds from arrival to result of the last frames of a live stream; empty elsewhere.
         dropped: Frames of a live stream that were dropped.
         without_stages: Frames larger than the detector's tile, of which no stages were drawn.
     """
@@ -110,6 +112,8 @@ def predict(
     decomposer = make_decomposer(detector.mapper) if stages else None
     frames, name, images = _open_frames(detector, source, dataset, split, data_root)
     stream = _open_stream(detector, frames, live, queue)
+    if video_out and isinstance(frames.images, str | os.PathLike) and _is_same(video_out, frames.images):
+        raise UserError(f'{video_out} is the input: name another file for the video.')
     video = AnnotatedVideo(video_out, frames.rate or DEFAULT_RATE, overwrite) if video_out else None
     made_by = detector.described()
     size = made_by.pop('size')
@@ -124,7 +128,22 @@ def predict(
         'images': frames.total,
         'versions': versions(),
     }
-    writer = ResultsWriter(Path(out) / name, run, overwrite, formats, overlay, detector.threshold)
+    folder = make_folder(out) / name
+    with in_use(folder):
+        writer = ResultsWriter(folder, run, overwrite, formats, overlay, detector.threshold)
+        return _write_all(detector, frames, stream, writer, decomposer, video, temporal, progress)
+
+
+def _write_all(
+    detector: Detector,
+    frames: FrameSource,
+    stream: LiveStream | None,
+    writer: ResultsWriter,
+    decomposer: Decomposer | None,
+    video: AnnotatedVideo | None,
+    temporal: TemporalFilter | None,
+    progress: bool,
+) -> Prediction:
     started = time.perf_counter()
     done = without_stages = 0
     detections: Iterable[Detection] = detector.stream(frames) if stream is None else stream
@@ -153,10 +172,16 @@ def predict(
         done,
         time.perf_counter() - started,
         frames.failed,
-        [] if stream is None else stream.latencies,
+        [] if stream is None else list(stream.latencies),
         0 if stream is None else stream.dropped,
         without_stages,
     )
+
+
+def _is_same(path: str | Path, other: str | os.PathLike[str]) -> bool:
+    with suppress(OSError):
+        return os.path.samefile(path, other)
+    return False
 
 
 def _open_frames(

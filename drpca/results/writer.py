@@ -71,6 +71,7 @@ class ResultsWriter:
     ) -> None:
         self.folder = Path(folder)
         self.threshold = threshold
+        self._names: set[str] = set()
         self._refuse_others(run, overwrite)
         writers: dict[str, Callable[[Detection], None]] = {
             'png': self._write_png, 'mat': self._write_mat, 'json': self._write_json, 'csv': self._write_csv,
@@ -126,8 +127,13 @@ class ResultsWriter:
         """Save one frame in every format.
 
         Raises:
-            UserError: The disk is full or not writable.
+            UserError: A frame of this name was saved before; or the disk is full or not writable.
         """
+        if detection.name in self._names:
+            raise UserError(
+                f'Two frames are called {detection.name}; their maps would overwrite each other: rename one.'
+            )
+        self._names.add(detection.name)
         for writer in self._writers:
             writer(detection)
 

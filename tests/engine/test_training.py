@@ -18,6 +18,7 @@ import drpca
 from drpca.cli import train as train_command
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
+from drpca.files import in_use
 from tests.support import ROOT
 
 SMALL = [
@@ -221,6 +222,16 @@ def test_a_run_is_not_written_over(data_root: Path, reference: Path, capsys: pyt
     assert train_command.main(arguments(data_root, reference)) == 2
     assert '--resume' in capsys.readouterr().err
     assert (run_folder(reference) / 'last.pth').read_bytes() == before
+
+
+def test_a_run_that_another_process_trains_is_left_alone(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with in_use(run_folder(tmp_path)):
+        assert train_command.main(arguments(data_root, tmp_path)) == 2
+        assert train_command.main(arguments(data_root, tmp_path, '--resume')) == 2
+    assert capsys.readouterr().err.count(f'{run_folder(tmp_path)} is in use by process {os.getpid()}') == 2
+    assert [path.name for path in run_folder(tmp_path).iterdir()] == ['.lock']
 
 
 def test_resuming_with_another_architecture_is_refused(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+import drpca
 from drpca.cli import infer
+from drpca.errors import UserError
+from drpca.files import in_use
+from drpca.inference.frames import list_images
 from tests.support import ROOT
 
 COUNT = 1000
@@ -76,6 +81,35 @@ def test_an_image_too_small_for_the_method_does_not_stop_the_rest(
     assert sorted(path.name for path in Path('results/frames/img').iterdir()) == ['a.png', 'c.png']
 
 
+def test_a_folder_called_like_an_image_is_not_one(tmp_path: Path) -> None:
+    (tmp_path / 'x.png').mkdir()
+    cv2.imwrite(str(tmp_path / 'x.png' / 'a.png'), np.zeros((16, 16), np.uint8))
+    cv2.imwrite(str(tmp_path / 'a.png'), np.zeros((16, 16), np.uint8))
+    done = drpca.predict('tophat', tmp_path, tmp_path / 'whole')
+    assert (done.done, len(done.failed)) == (1, 1), 'named, and the rest done'
+    with pytest.raises(UserError, match='Two frames are called a'):
+        drpca.predict('tophat', [tmp_path / 'a.png', tmp_path / 'x.png' / 'a.png'], tmp_path / 'out')
+    assert [path.name for path in (tmp_path / 'out' / 'frames' / 'img').iterdir()] == ['a.png']
+
+
+def test_listing_images_grows_with_their_number(tmp_path: Path) -> None:
+    for number in range(4000):
+        (tmp_path / f'{number:05d}.png').touch()
+    times = []
+    for _ in range(3):
+        started = time.process_time()
+        assert len(list_images(tmp_path)) == 4000
+        times.append(time.process_time() - started)
+    assert min(times) < 0.2, 'it was quadratic: 0.4 s for these, 2.5 s for 10,000'
+
+
+def test_a_results_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+    frame = np.zeros((16, 16), np.uint8)
+    with in_use(tmp_path / 'frames'), pytest.raises(UserError, match='is in use by process'):
+        drpca.predict('tophat', frame, tmp_path)
+    assert drpca.predict('tophat', frame, tmp_path).done == 1, 'the lock went with its holder'
+
+
 def test_images_that_differ_in_suffix_alone_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
@@ -90,8 +124,13 @@ def test_images_that_differ_in_suffix_alone_are_refused(
 
 PEAK = """
 import sys
+import time
 import cv2, numpy as np, torch
+import drpca
 from drpca.cli import infer
+from drpca.errors import UserError
+from drpca.files import in_use
+from drpca.inference.frames import list_images
 from drpca.registry import MODELS
 
 torch.set_num_threads(1)
