@@ -94,6 +94,11 @@ def list_models() -> list[str]:
     return sorted({path.parent.name for path in list_configs().values()} - {'classical', 'ablations'})
 
 
+def evaluation_data(config: Config) -> Mapping[str, Any]:
+    """What a config says of its test images (``dataset``, ``data_root``, …); empty where it says nothing."""
+    return (config.get('test_dataloader') or {}).get('dataset') or {}
+
+
 def default_models(purpose: str) -> list[str]:
     """Models where none is named: to ``'train'``, or to ``'compare'`` (``configs/_base_/default_models.py``)."""
     return list(Config.fromfile(config_folder() / '_base_' / 'default_models.py')[purpose])

@@ -106,7 +106,7 @@ def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     folder.mkdir()
     for name, text in FILES.items():
         (folder / name).write_text(text.replace('BASE', str(config_folder() / '_base_')))
-    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setattr(sys, 'path', list(sys.path))  # the config's folder joins it
     monkeypatch.chdir(tmp_path)
     yield folder / 'own_config.py'
     for name in FILES:

@@ -21,7 +21,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 from drpca.checkpoint import load_weights, read_checkpoint, read_training_state
-from drpca.config import explain_build_error
+from drpca.config import evaluation_data, explain_build_error
 from drpca.config_text import read_config
 from drpca.datasets import find_datasets, open_split
 from drpca.datasets.device_loader import DeviceLoader
@@ -335,7 +335,7 @@ def _warn_of_leaks(runner: Runner) -> None:
         return
     root = config.train_dataloader.dataset.get('data_root')
     wanted = [(name, 'test') for name in find_datasets(root)]
-    test = (config.get('test_dataloader') or {}).get('dataset') or {}
+    test = evaluation_data(config)
     if test.get('dataset'):
         wanted += [(name, test.get('split', 'test')) for name in joined_names(test['dataset'])]
     splits = {}

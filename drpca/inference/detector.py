@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from drpca.checkpoint import file_hash
-from drpca.config import find_config, load_config
+from drpca.config import evaluation_data, find_config, load_config
 from drpca.datasets.splits import Split, open_split
 from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError
@@ -210,7 +210,7 @@ class Detector:
         Raises:
             UserError: None of them names a data set, or it is not there.
         """
-        source = (self.config.get('test_dataloader') or {}).get('dataset') or {}
+        source = evaluation_data(self.config)
         name = dataset or self.dataset or source.get('dataset')
         if not name:
             raise UserError('Which images? Give --dataset.')

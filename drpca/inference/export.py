@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from drpca.config import find_config, load_config
+from drpca.config import evaluation_data, find_config, load_config
 from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import open_split
 from drpca.deploy.export_model import Agreement, export_model
@@ -114,7 +114,7 @@ def split_images(
     Raises:
         UserError: The data set is not there.
     """
-    source = (config.get('test_dataloader') or {}).get('dataset') or {}
+    source = evaluation_data(config)
     if not source.get('dataset'):
         raise UserError('Which images? The config names no data set: give --images FOLDER.')
     split = open_split(source['dataset'], split_name, data_root or source.get('data_root'))

@@ -15,6 +15,7 @@ from drpca.config import (
     config_folder,
     config_for,
     default_models,
+    evaluation_data,
     find_config,
     list_configs,
     list_models,
@@ -184,8 +185,8 @@ def _contender(name: str, dataset: str, options: LeaderboardOptions) -> Contende
 
 
 def _own_dataset(config: Path) -> str | None:
-    loader = load_config(config).get('test_dataloader')
-    return canonical_name(loader.dataset.dataset) if loader else None
+    name = evaluation_data(load_config(config)).get('dataset')
+    return canonical_name(name) if name else None
 
 
 def _weights(text: str, datasets: Sequence[str], options: LeaderboardOptions) -> Contender:
