@@ -318,8 +318,11 @@ def _names_of(folder: Path, tree: Tree) -> list[str]:
 
 
 def _not_found(dataset: str, wanted: str, root: Path) -> UserError:
-    if len(joined_names(dataset)) > 1:
-        raise UserError(f'{dataset} joins data sets, which is for training: name one of them here.')
+    first, *others = joined_names(dataset)
+    if others:
+        return UserError(
+            f'{dataset} joins data sets, which is for training: name one of them, such as --dataset {first}.'
+        )
     present = list(find_datasets(root))
     here = f'Present under {root}: {", ".join(present) or "none"}.'
     if wanted == 'synthetic':

@@ -49,7 +49,7 @@ from drpca.studies.variants import (
 
 
 @dataclass(frozen=True)
-class Result:
+class VariantSpeed:
     """One variant of one network at one size and batch.
 
     Attributes:
@@ -177,7 +177,7 @@ def benchmark(
     repetitions: int = 20,
     warm_up: int = 3,
     memory: bool = True,
-) -> list[Result]:
+) -> list[VariantSpeed]:
     """Times networks with random weights on random images: every network at every size and batch.
 
     :func:`drpca.studies.speed_report.to_markdown` makes a table of the results.
@@ -204,7 +204,7 @@ def benchmark(
     if networks is None:
         configs = [load_config(config_for(model, 'SIRSTv1')) for model in default_models('compare')]
         networks = [config.model.network.type for config in configs]
-    results: list[Result] = []
+    results: list[VariantSpeed] = []
     for name in networks:
         for size in sizes:
             for batch in batches:
@@ -234,7 +234,7 @@ def measure(
     baseline: str = BASELINE,
     memory: bool = True,
     options: dict[str, Any] | None = None,
-) -> list[Result]:
+) -> list[VariantSpeed]:
     """Time the variants of a network in turn.
 
     Args:
@@ -299,7 +299,7 @@ def measure(
         seconds = np.array(times[variant])
         low, median, high = np.percentile(1e3 * seconds, [5, 50, 95])
         results.append(
-            Result(
+            VariantSpeed(
                 network=name,
                 variant=variant,
                 device=torch.cuda.get_device_name(where) if where.type == 'cuda' else where.type,

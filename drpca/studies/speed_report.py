@@ -11,7 +11,7 @@ from pathlib import Path
 from drpca.cards import FILE, read_card
 from drpca.config import config_folder
 from drpca.errors import UserError
-from drpca.studies.speed import Result
+from drpca.studies.speed import VariantSpeed
 
 PACKAGES = ('torch', 'onnx', 'onnxruntime', 'openvino')
 
@@ -22,7 +22,7 @@ def leaderboard_parameters(root: Path | None = None) -> dict[str, float]:
     return {card['Network']['type']: float(card['Leaderboard']) for card in cards if card.get('Leaderboard')}
 
 
-def to_markdown(results: Iterable[Result]) -> str:
+def to_markdown(results: Iterable[VariantSpeed]) -> str:
     """A table, one row per result; parameters are all of them, those in use, and the published figure."""
     published = leaderboard_parameters()
     lines = [
@@ -43,7 +43,7 @@ def to_markdown(results: Iterable[Result]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def write_json(results: Iterable[Result], path: str | Path) -> None:
+def write_json(results: Iterable[VariantSpeed], path: str | Path) -> None:
     """All figures, with the versions they were measured with."""
     installed = {entry.metadata['Name'].lower(): entry.version for entry in metadata.distributions()}
     content = {
@@ -54,7 +54,7 @@ def write_json(results: Iterable[Result], path: str | Path) -> None:
     Path(path).write_text(json.dumps(content, indent=1) + '\n')
 
 
-def plot_tradeoff(results: Sequence[Result], scores: dict[str, float], path: str | Path) -> None:
+def plot_tradeoff(results: Sequence[VariantSpeed], scores: dict[str, float], path: str | Path) -> None:
     """IoU against latency and against parameters, one point per network and variant.
 
     Args:

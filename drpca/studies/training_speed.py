@@ -53,7 +53,7 @@ class Way:
     graphs: bool = False
 
 
-PUBLISHED = Way('as published', on_device=False)
+AS_PUBLISHED = Way('as published', on_device=False)
 
 
 def levers(device: torch.device) -> list[Way]:
@@ -186,7 +186,7 @@ class Trainer:
 
 
 @dataclass(frozen=True)
-class Result:
+class WaySpeed:
     """One way to train one network.
 
     Attributes:
@@ -210,7 +210,7 @@ class Result:
     minutes: float
 
 
-def measure(network: str, ways: Sequence[Way], data: Data, steps: int, repetitions: int) -> list[Result]:
+def measure(network: str, ways: Sequence[Way], data: Data, steps: int, repetitions: int) -> list[WaySpeed]:
     """Train in all ways in turn; the first is what the others are compared with."""
     torch.compiler.reset()  # after eight programs of all networks together, the next would run uncompiled
     trainers, warm_up, memory = [], [], []
@@ -228,7 +228,7 @@ def measure(network: str, ways: Sequence[Way], data: Data, steps: int, repetitio
         passes = EPOCHS // 5 if trainer.way.on_device else EPOCHS * SIRST_TRAIN // BATCH // 100
         total = EPOCHS * SIRST_TRAIN / rate + passes * SIRST_VAL * validation + warm_up[index]
         results.append(
-            Result(
+            WaySpeed(
                 network=network,
                 way=trainer.way.name,
                 images_per_s=rate,
@@ -266,7 +266,7 @@ def difference(network: str, ours: Way, data: Data) -> float:
     with _no_tf32():
         for dtype, steps in ((torch.float32, 1), (torch.float64, 3)):
             losses = []
-            for way in (PUBLISHED, exact):
+            for way in (AS_PUBLISHED, exact):
                 trainer = Trainer(network, way, data, dtype)
                 for module in trainer.model.modules():
                     if isinstance(module, torch.nn.Dropout):
@@ -277,7 +277,7 @@ def difference(network: str, ours: Way, data: Data) -> float:
     return largest
 
 
-def to_markdown(results: Sequence[Result], device: torch.device) -> str:
+def to_markdown(results: Sequence[WaySpeed], device: torch.device) -> str:
     """A table, one row per result."""
     memory = 'peak MB' if device.type == 'cuda' else 'MB kept for the backward pass'
     lines = [
@@ -310,7 +310,7 @@ class TrainingSpeed:
     where: str
     size: int
     batch: int
-    results: list[Result]
+    results: list[WaySpeed]
     differences: dict[str, float]
 
     @property
@@ -388,8 +388,8 @@ def benchmark_training(
             raise UserError(f'--threads must be at least 1, got {threads}.')
         torch.set_num_threads(threads)
     added = [way for way in levers(where) if graphs or not way.graphs]
-    ways = [PUBLISHED, *(added if each_lever else [replace(added[-1], name='here (--fast)')])]
-    results: list[Result] = []
+    ways = [AS_PUBLISHED, *(added if each_lever else [replace(added[-1], name='here (--fast)')])]
+    results: list[WaySpeed] = []
     differences: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         if dataset is None:

@@ -65,7 +65,7 @@ def test_wrong_names(root, dataset, split, message):
 
 
 def test_where_one_data_set_is_expected_a_joined_name_is_refused(root):
-    with pytest.raises(UserError, match='joins data sets, which is for training: name one'):
+    with pytest.raises(UserError, match='joins data sets, which is for training: name one of them'):
         open_split('SIRSTv1+NUDT-SIRST', 'test', root)
 
 
