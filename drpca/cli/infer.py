@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> int:
     detector = drpca.Detector(
         args.config, args.checkpoint, size=args.size or RECIPE, threshold=args.threshold, tile=args.tile,
         batch_size=args.batch_size, device=args.device, precision=args.precision, compile=args.compile,
-        cuda_graph=args.cuda_graph, backend=args.backend, dataset=args.dataset, data_root=args.data_root,
+        cuda_graph=args.cuda_graph, backend=args.backend, trust=args.trust, dataset=args.dataset,
+        data_root=args.data_root,
         options=args.cfg_options,
     )  # fmt: skip
     is_camera = args.input is not None and args.input.isdigit() and not Path(args.input).exists()

@@ -83,6 +83,9 @@ def build_parser() -> argparse.ArgumentParser:
         help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
     )  # fmt: skip
     parser.add_argument(
+        '--trust', action='store_true', help='open a .pt2 file, which can run any code: for files of your own'
+    )
+    parser.add_argument(
         '--format', nargs='+', choices=MAP_FORMATS, default=['png', 'mat'],
         help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
     )  # fmt: skip

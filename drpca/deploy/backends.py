@@ -8,6 +8,9 @@ openvino   ``model.onnx``, ``model.xml``   openvino
 tensorrt   ``model.onnx``                  onnxruntime-gpu with TensorRT
 torch      ``model.pt2``                   torch (``torch.export``)
 ========== =============================== ============================
+
+ONNX and OpenVINO files are data. A ``.pt2`` file is a program: ``torch.export.load`` unpickles objects in it and
+evaluates its shape expressions and guards as Python, so it is opened only if the caller says that it is trusted.
 """
 
 from __future__ import annotations
@@ -198,7 +201,9 @@ def is_installed(name: str) -> bool:
     return all(find_spec(package) is not None for package in BACKENDS[name][2])
 
 
-def open_backend(path: str | os.PathLike[str], name: str = 'auto', threads: int | None = None) -> Backend:
+def open_backend(
+    path: str | os.PathLike[str], name: str = 'auto', threads: int | None = None, trust: bool = False
+) -> Backend:
     """Load an exported file.
 
     Args:
@@ -206,9 +211,11 @@ def open_backend(path: str | os.PathLike[str], name: str = 'auto', threads: int 
         name: One of ``BACKENDS``, or ``'auto'``: of those that are installed and read the file, the one that is
             fastest here on a 256² image.
         threads: Threads of the CPU; None: as many as PyTorch uses.
+        trust: Open a ``.pt2`` file, which can run any code. For files of one's own.
 
     Raises:
-        UserError: No such file, nothing installed that reads it, or not a file of ours.
+        UserError: No such file, a ``.pt2`` file without ``trust``, nothing installed that reads it, or not a file of
+            ours.
     """
     limit_threads()
     path = Path(path)
@@ -219,6 +226,11 @@ def open_backend(path: str | os.PathLike[str], name: str = 'auto', threads: int 
     able = [key for key, (_, suffixes, _) in BACKENDS.items() if path.suffix in suffixes]
     if name != 'auto' and name not in able:
         raise UserError(f'{name} does not read {path.suffix} files: {path}. It reads {BACKENDS[name][1]}.')
+    if path.suffix == '.pt2' and not trust:
+        raise UserError(
+            f'{path}: a .pt2 file can run any code when it is opened. If it is your own, say --trust (trust=True); '
+            'otherwise ask for an .onnx file, which is data.'
+        )
     usable = [key for key in (able if name == 'auto' else [name]) if is_installed(key)]
     if not usable:
         needed = sorted({package for key in able for package in BACKENDS[key][2]})

@@ -303,7 +303,7 @@ def compare(
         labels: Their masks, or None.
         backend: See :func:`drpca.deploy.backends.open_backend`.
     """
-    session = open_backend(path, backend)
+    session = open_backend(path, backend, trust=True)  # it was written just now
     model = copy.deepcopy(model).eval().cpu()
     count, errors, largest = 0, 0.0, 0.0
     both = either = 0

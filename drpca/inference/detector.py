@@ -64,6 +64,7 @@ class Detector:
         threads: Threads of the CPU; None leaves PyTorch's setting.
         backend: For exported files: ``'onnx'``, ``'openvino'``, ``'tensorrt'``, ``'torch'``, or ``'auto'``, the
             fastest of those installed.
+        trust: Open a ``.pt2`` file, which can run any code; for files of one's own.
         dataset: Data set in place of the config's.
         data_root: Folder of the data sets; None: the config's, else ``$DRPCA_DATA``, else ``datasets``.
         options: Dotted keys of the config → values.
@@ -99,6 +100,7 @@ class Detector:
         cuda_graph: bool = False,
         threads: int | None = None,
         backend: str = 'auto',
+        trust: bool = False,
         dataset: str | None = None,
         data_root: str | Path | None = None,
         options: Mapping[str, Any] | None = None,
@@ -140,7 +142,7 @@ class Detector:
             _refuse(
                 f'{self.checkpoint} is compiled, precision included', **in_pytorch, device=device is not None
             )
-            exported = open_backend(self.checkpoint, backend, threads)
+            exported = open_backend(self.checkpoint, backend, threads, trust)
             rules = exported.rules
             self.config = config or described_network(rules.network, rules.inference_size)
             if self.method != rules.network:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import os
+import zipfile
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -75,7 +79,7 @@ def test_torch_export_file_in_the_detector(tmp_path: Path, name: str) -> None:
     network = DetectionModel(MODELS.build({'type': name, **SMALL[name]})).eval()
     path = tmp_path / 'network.pt2'
     assert export_model(network, path, 'torch', images=IMAGES).max_error < 1e-3
-    expected, got = drpca.Detector(network)(IMAGES[1])[0], drpca.Detector(path)(IMAGES[1])[0]
+    expected, got = drpca.Detector(network)(IMAGES[1])[0], drpca.Detector(path, trust=True)(IMAGES[1])[0]
     assert np.abs(got.scores - expected.scores).max() < 1e-4
 
 
@@ -86,9 +90,9 @@ def test_fixed_size(tmp_path: Path) -> None:
         export_model(network, path, 'torch', images=IMAGES)
     square = [RNG.random((48, 48), dtype=np.float32)]
     assert export_model(network, path, 'torch', images=square, fixed_size=48).max_error < 1e-5
-    assert drpca.Detector(path, size=48)(IMAGES[1])[0].scores.shape == (48, 48)
+    assert drpca.Detector(path, size=48, trust=True)(IMAGES[1])[0].scores.shape == (48, 48)
     with pytest.raises(UserError, match='48 x 48 and got 45 x 61'):
-        drpca.Detector(path)(IMAGES[1])
+        drpca.Detector(path, trust=True)(IMAGES[1])
     with pytest.raises(UserError, match='multiples of 16'):
         input_rules(DetectionModel(MODELS.build({'type': 'ACM'})), fixed_size=50)
 
@@ -160,9 +164,40 @@ def test_bad_files(tmp_path: Path) -> None:
         drpca.Detector(tmp_path / 'none.onnx')
     (tmp_path / 'bad.pt2').write_bytes(b'nothing')
     with pytest.raises(UserError, match='Cannot load'):
-        drpca.Detector(tmp_path / 'bad.pt2')
+        drpca.Detector(tmp_path / 'bad.pt2', trust=True)
     with pytest.raises(UserError, match='does not read'):
         open_backend(tmp_path / 'bad.pt2', 'onnx')
+
+
+class Mark:
+    """Unpickling makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple:
+        return os.mkdir, (str(self.path),)
+
+
+def test_a_program_runs_nothing_unless_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    marker, path = tmp_path / 'ran', tmp_path / 'n.pt2'
+    export_model(model(), tmp_path / 'whole.pt2', 'torch', images=IMAGES)
+    pickled = io.BytesIO()
+    torch.save(Mark(marker), pickled)
+    with zipfile.ZipFile(tmp_path / 'whole.pt2') as whole, zipfile.ZipFile(path, 'w') as changed:
+        for name in whole.namelist():
+            changed.writestr(name, pickled.getvalue() if name.endswith('.pt') else whole.read(name))
+    for opened in (open_backend, drpca.Detector):
+        with pytest.raises(UserError, match=r'can run any code.*--trust'):
+            opened(path)
+    assert infer.main(['--checkpoint', str(path), '--input', str(tmp_path)]) == 2
+    assert '--trust' in capsys.readouterr().err
+    assert not marker.exists()
+    with suppress(Exception):
+        open_backend(path, trust=True)
+    assert marker.exists()  # what the mark would look like
 
 
 def test_command_and_inference_with_its_file(
@@ -182,6 +217,7 @@ def test_command_and_inference_with_its_file(
     assert command.main([*arguments, '--images', 'nowhere']) == 2
     assert 'no such folder' in capsys.readouterr().err
     for weights, out in (('w.pth', 'one'), ('n.pt2', 'two')):
-        assert infer.main(['small.py', '--checkpoint', weights, '--input', 'frames', '--out', out]) == 0
+        arguments = ['small.py', '--checkpoint', weights, '--input', 'frames', '--out', out]
+        assert infer.main([*arguments, '--trust']) == 0
     one, two = (loadmat(f'{out}/frames/mat/a.mat')['T'] for out in ('one', 'two'))
     assert np.abs(one - two).max() < 1e-4
