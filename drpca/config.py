@@ -8,7 +8,8 @@ import importlib
 import re
 import sys
 import warnings
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import FunctionType
@@ -19,6 +20,7 @@ from mmengine.config import config as _mmengine
 
 from drpca.errors import UserError, unknown_name
 from drpca.names import canonical_name, joined_names, simplify
+from drpca.options import MAX_SIDE
 
 # Keys of a config that MMEngine's Runner or this project reads.
 KNOWN_KEYS = {
@@ -351,21 +353,22 @@ def load_config(
         config = copy.deepcopy(path) if isinstance(path, Config) else _Reader()(Path(path))
     except UserError:
         raise
-    except Exception as error:  # a config is a Python file: anything can come out of it
+    except (Exception, SystemExit) as error:  # a config is a Python file: anything can come out of it
         raise UserError(f'Cannot read config {path}: {type(error).__name__}: {error}') from None
-    if dataset is not None:
-        set_dataset(config, dataset)
-    for source in _sources(config) if data_root is not None else ():
-        source.data_root = str(data_root)
-    if fast is not None:
-        _speed_up(config, fast)
-    _check_options(config, options or {})
-    length = (config.get('train_cfg') or {}).get('max_epochs')
-    config.merge_from_dict(dict(options or {}))
-    _check_values(config)
-    _normalise_joined(config)
-    _apply_selection(config)
-    _fill_schedules(config, length if 'param_scheduler' not in (options or {}) else None)
+    with building():
+        if dataset is not None:
+            set_dataset(config, dataset)
+        for source in _sources(config) if data_root is not None else ():
+            source.data_root = str(data_root)
+        if fast is not None:
+            _speed_up(config, fast)
+        _check_options(config, options or {})
+        length = (config.get('train_cfg') or {}).get('max_epochs')
+        config.merge_from_dict(dict(options or {}))
+        _check_values(config)
+        _normalise_joined(config)
+        _apply_selection(config)
+        _fill_schedules(config, length if 'param_scheduler' not in (options or {}) else None)
     return config
 
 
@@ -434,6 +437,9 @@ def _check_values(config: Config) -> None:
     model = config.get('model')
     if not isinstance(model, Mapping) or 'type' not in model:
         raise UserError(f'model: expected dict(type=…), got {model!r}.')
+    side = config.get('inference_size')
+    if side is not None and (not isinstance(side, int) or not 8 <= side <= MAX_SIDE):
+        raise UserError(f'inference_size: expected None or a side of 8 to {MAX_SIDE} pixels, got {side!r}.')
     loop = config.get('train_cfg') or {}
     for key in ('max_epochs', 'val_interval'):
         value = loop.get(key, 1)
@@ -478,6 +484,34 @@ def _stretch(schedule: dict[str, Any], length: int, epochs: int) -> None:
             schedule[key] = place(schedule[key])
     if 'milestones' in schedule:
         schedule['milestones'] = [place(epoch) for epoch in schedule['milestones']]
+
+
+@contextmanager
+def building() -> Iterator[None]:
+    """Makes one line of what goes wrong while a config is applied or something is built from it.
+
+    Raises:
+        UserError: Values that nothing can be made of.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except (
+        LookupError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        AssertionError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
+        cause = ' '.join(str(error).split())[:300] or 'no reason given'
+        if 'memory' in cause:
+            raise
+        raise explain_build_error(error) or UserError(
+            f'The config cannot be used ({type(error).__name__}: {cause}): correct it or the options.'
+        ) from error
 
 
 def explain_build_error(error: Exception) -> UserError | None:

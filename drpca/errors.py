@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_FAULT = 70
+EXIT_INTERRUPTED = 130
 
 MANY = 20
 """Of more names than these, an error names the nearest alone."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 NATIVE, RECIPE = 'native', 'recipe'
 """Sizes by name: each frame's own, and the one to which the recipe of the config resizes frames."""
+MAX_SIDE = 65536
+"""Largest side of a square that frames are resized to, in pixels."""
 TILE, AUTO = 1024, 'auto'
 """Side of the tiles into which larger frames are cut: the usual one; the usual one where a detector tiles at all."""
 PRECISIONS = ('fp32', 'bf16', 'fp16')

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import drpca
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, device_argument, guarded, positive
 from drpca.errors import UserError
 from drpca.options import BASELINE, VARIANTS
 from drpca.registry import network_names
@@ -36,11 +36,13 @@ def build_parser() -> argparse.ArgumentParser:
         help=f'some of {", ".join(VARIANTS)} (default: optimised, also in bf16, and exported, if installed)',
     )  # fmt: skip
     parser.add_argument('--baseline', choices=VARIANTS, default=BASELINE, help='default: %(default)s')
-    parser.add_argument('--sizes', nargs='+', type=int, default=[256], metavar='N')
-    parser.add_argument('--batches', nargs='+', type=int, default=[1], metavar='N')
-    parser.add_argument('--device', default='cpu', help='default: %(default)s')
-    parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: cores, or the quota)')
-    parser.add_argument('--repetitions', type=int, default=20, metavar='N', help='default: %(default)s')
+    parser.add_argument('--sizes', nargs='+', type=positive, default=[256], metavar='N')
+    parser.add_argument('--batches', nargs='+', type=positive, default=[1], metavar='N')
+    parser.add_argument('--device', type=device_argument, default='cpu', help='default: %(default)s')
+    parser.add_argument(
+        '--threads', type=positive, metavar='N', help='CPU threads (default: cores, or the quota)'
+    )
+    parser.add_argument('--repetitions', type=positive, default=20, metavar='N', help='default: %(default)s')
     parser.add_argument('--warm-up', type=int, default=3, metavar='N', help='default: %(default)s')
     parser.add_argument('--no-memory', dest='memory', action='store_false', help='skip it: quicker on a CPU')
     parser.add_argument('--json', metavar='FILE', help='write all figures')

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import drpca
-from drpca.cli.common import EXIT_FAILED, command_parser, guarded, write_file
+from drpca.cli.common import EXIT_FAILED, command_parser, device_argument, guarded, positive, write_file
 
 EXAMPLES = """\
   python tools/benchmark_training.py
@@ -31,12 +31,14 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--levers', action='store_true', help='add what makes it fast one by one')
     parser.add_argument('--graphs', action='store_true', help='with CUDA graphs (GPU)')
-    parser.add_argument('--device', help='default: cuda where there is one, else cpu')
-    parser.add_argument('--threads', type=int, metavar='N', help='CPU threads (default: all)')
-    parser.add_argument('--size', type=int, metavar='N', help='side of the images (default: 256; CPU 128)')
-    parser.add_argument('--batch', type=int, metavar='N', help='images per step (default: 8; CPU 4)')
-    parser.add_argument('--steps', type=int, metavar='N', help='per repetition (default: 40; CPU 2)')
-    parser.add_argument('--repetitions', type=int, default=5, metavar='N', help='default: %(default)s')
+    parser.add_argument('--device', type=device_argument, help='default: cuda where there is one, else cpu')
+    parser.add_argument('--threads', type=positive, metavar='N', help='CPU threads (default: all)')
+    parser.add_argument(
+        '--size', type=positive, metavar='N', help='side of the images (default: 256; CPU 128)'
+    )
+    parser.add_argument('--batch', type=positive, metavar='N', help='images per step (default: 8; CPU 4)')
+    parser.add_argument('--steps', type=positive, metavar='N', help='per repetition (default: 40; CPU 2)')
+    parser.add_argument('--repetitions', type=positive, default=5, metavar='N', help='default: %(default)s')
     parser.add_argument('--dataset', metavar='D', help='default: a synthetic one in a temporary folder')
     parser.add_argument('--data-root', metavar='DIR', help='with --dataset')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures')

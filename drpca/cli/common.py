@@ -8,6 +8,7 @@ import functools
 import io
 import os
 import platform
+import re
 import shlex
 import sys
 import tempfile
@@ -19,12 +20,8 @@ from typing import Any
 from mmengine.config import DictAction
 
 import drpca
-from drpca.errors import EXIT_USAGE, UserError
-from drpca.options import NATIVE
-
-EXIT_FAILED = 1
-EXIT_FAULT = 70
-EXIT_INTERRUPTED = 130
+from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, UserError
+from drpca.options import MAX_SIDE, NATIVE
 
 
 def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
@@ -130,9 +127,32 @@ def size_argument(text: str) -> int | str:
         size = int(text)
     except ValueError:
         size = 0
-    if size < 8:
-        raise argparse.ArgumentTypeError(f"expected 'native' or a side of at least 8 pixels, got {text!r}")
+    if not 8 <= size <= MAX_SIDE:
+        raise argparse.ArgumentTypeError(
+            f"expected 'native' or a side of at least 8 and at most {MAX_SIDE} pixels, got {text[:40]!r}"
+        )
     return size
+
+
+def positive(text: str) -> int:
+    """A whole number above 0."""
+    if not re.fullmatch('0*[1-9][0-9]{0,8}', text):
+        raise argparse.ArgumentTypeError(f'expected a whole number above 0, got {text[:40]!r}')
+    return int(text)
+
+
+def seed_argument(text: str) -> int:
+    """What random generators take as a seed."""
+    if not re.fullmatch('[0-9]{1,10}', text) or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f'expected a whole number from 0 to 4294967295, got {text[:40]!r}')
+    return int(text)
+
+
+def device_argument(text: str) -> str:
+    """The name of a device; whether there is one shows later."""
+    if not re.fullmatch(r'(cpu|cuda|mps|xpu)(:[0-9]{1,3})?', text):
+        raise argparse.ArgumentTypeError(f'expected cpu, cuda or cuda:N, got {text[:40]!r}')
+    return text
 
 
 def write_file(path: Path, text: str) -> None:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from drpca.cli.common import OptionsAction, size_argument
+from drpca.cli.common import OptionsAction, positive, size_argument
 from drpca.datasets.splits import Split
 from drpca.options import RECIPE
 
@@ -36,7 +36,9 @@ def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None
         help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
     )  # fmt: skip
     parser.add_argument(
-        '--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)'
+        '--device',
+        metavar='DEV',
+        help='cpu, cuda, cuda:1, … (default: a GPU if there is one)',
     )
     parser.add_argument(
         '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
@@ -68,13 +70,6 @@ def add_data_options(parser: argparse.ArgumentParser, several: bool = False) -> 
     parser.add_argument(
         '--limit', type=positive, metavar='N', help='only N images, evenly spread over the split, for a quick look'
     )  # fmt: skip
-
-
-def positive(text: str) -> int:
-    """A whole number above 0, for argparse."""
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f'expected a whole number above 0, got {text!r}')
-    return int(text)
 
 
 def note_limit(split: Split, names: Sequence[str]) -> None:

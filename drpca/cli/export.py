@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import drpca
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, positive
 from drpca.errors import UserError
 from drpca.options import EXPORT_FORMATS
 
@@ -28,7 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--checkpoint', required=True, metavar='FILE', help='weights: published, ours')
     parser.add_argument('--out', required=True, metavar='FILE', help='file to write (.onnx, .xml, .pt2)')
     parser.add_argument('--format', choices=list(EXPORT_FORMATS), default='onnx', help='default: %(default)s')
-    parser.add_argument('--size', type=int, metavar='N', help='fix height and width at N (default: free)')
+    parser.add_argument(
+        '--size', type=positive, metavar='N', help='fix height and width at N (default: free)'
+    )
     parser.add_argument(
         '--images', metavar='DIR', help="images to check with (default: the config's test split)"
     )
@@ -40,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument('--int8', action='store_true', help='quantise to INT8 (onnx, openvino)')
     parser.add_argument(
-        '--calibration', type=int, default=32, metavar='N',
+        '--calibration', type=positive, default=32, metavar='N',
         help="images that INT8 ranges are taken from: of the config's training split, or of --images "
         '(default: %(default)s)',
     )  # fmt: skip

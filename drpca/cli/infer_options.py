@@ -59,7 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
         help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
     )  # fmt: skip
     parser.add_argument(
-        '--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)'
+        '--device',
+        metavar='DEV',
+        help='cpu, cuda, cuda:1, … (default: a GPU if there is one)',
     )
     parser.add_argument(
         '--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)'

@@ -16,10 +16,11 @@ from drpca.cli.common import (
     OptionsAction,
     command_parser,
     guarded,
+    positive,
+    seed_argument,
     size_argument,
     write_file,
 )
-from drpca.cli.detector_options import positive
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
 
@@ -86,7 +87,12 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     training = parser.add_argument_group('training')
     training.add_argument(
-        '--seeds', nargs='+', type=int, default=[0], metavar='N', help='one training per seed (default: 0)'
+        '--seeds',
+        nargs='+',
+        type=seed_argument,
+        default=[0],
+        metavar='N',
+        help='one training per seed (default: 0)',
     )
     training.add_argument(
         '--epochs', type=int, metavar='N', help="length of the training (default: the config's)"
@@ -124,7 +130,9 @@ def build_parser() -> argparse.ArgumentParser:
         help='keeps the score maps (default: %(default)s)',
     )
     scoring.add_argument(
-        '--device', metavar='DEV', help='cpu, cuda, … for score maps (default: a GPU if there is one)'
+        '--device',
+        metavar='DEV',
+        help='cpu, cuda, … for score maps (default: a GPU if there is one)',
     )
     scoring.add_argument(
         '--jobs',

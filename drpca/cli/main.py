@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 
 import drpca
-from drpca.errors import EXIT_USAGE
+from drpca.errors import EXIT_INTERRUPTED, EXIT_USAGE
 
 COMMANDS = {
     'train': ('drpca.cli.train', 'train networks'),
@@ -56,7 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     name = arguments[0] if arguments else None
     if name in COMMANDS:
-        return int(import_module(COMMANDS[name][0]).main(arguments[1:]))
+        try:
+            return int(import_module(COMMANDS[name][0]).main(arguments[1:]))
+        except KeyboardInterrupt:  # while the command is imported; it takes care of itself afterwards
+            print('stopped', file=sys.stderr)
+            return EXIT_INTERRUPTED
     if name == '--version':
         print(f'drpca {drpca.__version__}')
         return 0

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import drpca
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, seed_argument
 
 _DESCRIPTION = """\
 Make a small weight file of a trained run, to hand on: a bare state dict under the published parameter names, called
@@ -33,7 +33,9 @@ def build_parser() -> argparse.ArgumentParser:
         '--work-dir', type=Path, default=Path('checkpoints'), metavar='DIR',
         help='where its runs are (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--seed', type=int, metavar='N', help='default: the best on the validation split')
+    parser.add_argument(
+        '--seed', type=seed_argument, metavar='N', help='default: the best on the validation split'
+    )
     parser.add_argument('--final', action='store_true', help='the run with --final, its last weights')
     parser.add_argument('--out', type=Path, metavar='DIR', help="default: the project's checkpoints folder")
     parser.add_argument(

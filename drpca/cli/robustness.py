@@ -6,7 +6,7 @@ import argparse
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, seed_argument
 from drpca.evaluation.protocols import build_protocols, known_protocols
 from drpca.options import ROBUST_FIGURES
 from drpca.studies.corruptions import KINDS, parse_corruptions
@@ -48,7 +48,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--corruption', nargs='+', default=[], metavar='KIND[=L1,L2]', help='disturbances (default: all)'
     )
     parser.add_argument(
-        '--seed', type=int, default=0, metavar='N', help='of the noise (default: %(default)s)'
+        '--seed', type=seed_argument, default=0, metavar='N', help='of the noise (default: %(default)s)'
     )
     parser.add_argument(
         '--protocol', nargs='+', default=['basicirstd'], metavar='NAME',

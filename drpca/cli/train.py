@@ -17,6 +17,7 @@ from drpca.cli.common import (
     explained,
     guarded,
     reported,
+    seed_argument,
 )
 from drpca.errors import EXIT_USAGE, UserError
 
@@ -55,7 +56,12 @@ def build_parser() -> argparse.ArgumentParser:
         '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
     )
     parser.add_argument(
-        '--seeds', nargs='+', type=int, default=[0], metavar='N', help='one run per seed (default: 0)'
+        '--seeds',
+        nargs='+',
+        type=seed_argument,
+        default=[0],
+        metavar='N',
+        help='one run per seed (default: 0)',
     )
     parser.add_argument(
         '--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)'

@@ -12,7 +12,7 @@ import torch
 
 from drpca.cards import FILE, update_weights, weights_folder
 from drpca.checkpoint import load_weights
-from drpca.config import find_config, load_config
+from drpca.config import building, find_config, load_config
 from drpca.errors import UserError
 from drpca.registry import MODELS
 from drpca.run_folder import best_run
@@ -101,7 +101,9 @@ def _weight_bytes(config: Path, checkpoint: Path) -> bytes:
     Raises:
         UserError: The checkpoint cannot be read, or does not fit the config.
     """
-    network = load_weights(MODELS.build(load_config(config).model.network), checkpoint)
+    with building():
+        network = MODELS.build(load_config(config).model.network)
+    load_weights(network, checkpoint)
     buffer = io.BytesIO()  # the name of a file would become part of its contents
     torch.save({name: value.contiguous() for name, value in network.state_dict().items()}, buffer)
     return buffer.getvalue()

@@ -21,7 +21,7 @@ from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
 
 from drpca.checkpoint import load_weights, read_checkpoint, read_training_state
-from drpca.config import evaluation_data, explain_build_error
+from drpca.config import building, evaluation_data, explain_build_error
 from drpca.config_text import read_config
 from drpca.datasets import find_datasets, open_split
 from drpca.datasets.device_loader import DeviceLoader
@@ -112,20 +112,13 @@ def build_runner(config: Config) -> DetectionRunner:
         # Without it, matrix products on a GPU raise an error.
         os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
     config.setdefault('experiment_name', f'{Path(config.work_dir).name}_{time.time_ns()}')
-    try:
+    with building():
         runner = DetectionRunner.from_cfg(config)
         # Built now, so that a wrong path or argument shows before anything is written over.
         runner._train_loop = runner.build_train_loop(runner._train_loop)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         if runner.param_schedulers is not None:
             runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
-    except UserError:
-        raise
-    except (TypeError, ValueError, KeyError, AttributeError, AssertionError) as error:
-        cause = ' '.join(str(error).split())[:300] or 'no reason given'
-        raise explain_build_error(error) or UserError(
-            f'The config cannot be used ({type(error).__name__}: {cause}): correct it or the options.'
-        ) from error
     if len(runner.train_dataloader) == 0:
         raise UserError(
             f'The {len(runner.train_dataloader.dataset)} training images do not fill one batch of '

@@ -220,10 +220,14 @@ def network_mapper(
     Raises:
         UserError: Unknown device, or none of that kind.
     """
+    if str(device).partition(':')[0] == 'meta':
+        raise UserError(
+            f"Cannot use device {device!r}: it computes nothing; expected 'cpu', 'cuda' or 'cuda:N'."
+        )
     try:
         return NetworkMapper(model, size, device, batch_size, **options)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f'Cannot use device {device!r}: {str(error).splitlines()[0]}') from None
+    except (RuntimeError, AssertionError, ImportError, ValueError, NotImplementedError) as error:
+        raise UserError(f'Cannot use device {device!r}: {(str(error).splitlines() or [""])[0]}') from None
 
 
 class ExportedMapper(FrameMapper):

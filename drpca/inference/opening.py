@@ -13,7 +13,7 @@ from mmengine.config import Config
 from drpca.baselines import Baseline
 from drpca.cards import weight_cards
 from drpca.checkpoint import load_weights, read_checkpoint
-from drpca.config import config_for, explain_build_error, find_config, list_models, load_config, set_dataset
+from drpca.config import building, config_for, find_config, list_models, load_config, set_dataset
 from drpca.config_text import check_model, read_config
 from drpca.deploy.backends import SUFFIXES
 from drpca.errors import UserError
@@ -148,10 +148,8 @@ def build_baseline(config: Config, size: int | str | None = None) -> Baseline:
     model = dict(config.model)
     if size is not None:
         model['input_size'] = None if isinstance(size, str) else (size, size)
-    try:
+    with building():
         return BASELINES.build(model)
-    except (TypeError, KeyError) as error:
-        raise explain_build_error(error) or error from None
 
 
 def build_model(config: Config, checkpoint: str | os.PathLike[str]) -> DetectionModel:
@@ -160,9 +158,9 @@ def build_model(config: Config, checkpoint: str | os.PathLike[str]) -> Detection
     Raises:
         UserError: Bad config or checkpoint.
     """
-    try:
+    with building():
         model = MODELS.build({key: value for key, value in config.model.items() if key not in _TRAINING_ONLY})
-    except (TypeError, KeyError) as error:
-        raise explain_build_error(error) or error from None
+    if not isinstance(model, DetectionModel):
+        raise UserError(f'model: expected type={DetectionModel.__name__!r}, got {config.model.type!r}.')
     load_weights(model.network, Path(checkpoint))
     return model

@@ -148,6 +148,10 @@ class DetectionModel(BaseModel):
         self.in_channels = getattr(self.network, 'in_channels', 1) if in_channels is None else in_channels
         self.scale_to_max = scale_to_max
         self.pad_multiple = pad_multiple
+        for name in ('in_channels', 'pad_multiple'):
+            number = getattr(self, name)
+            if not isinstance(number, int) or number < 1:
+                raise UserError(f'model.{name}: expected a whole number of at least 1, got {number!r}.')
         if precision not in ('float32', 'bfloat16'):
             raise unknown_name('precision', str(precision), ('float32', 'bfloat16'))
         self.precision = getattr(torch, precision)

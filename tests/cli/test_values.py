@@ -1,0 +1,78 @@
+"""Values of options, configs and networks that are of the wrong kind or out of range: one line, exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from drpca.cli.main import main
+from drpca.config import load_config
+from drpca.errors import UserError
+from drpca.inference.mappers import network_mapper
+from drpca.models.detector import DetectionModel
+from drpca.registry import MODELS
+
+
+@pytest.mark.parametrize(
+    ('command', 'option', 'value', 'expected'),
+    [
+        ('train', '--seeds', '-1', 'a whole number from 0 to 4294967295'),
+        ('train', '--seeds', '²', 'a whole number from 0 to 4294967295'),
+        ('robustness', '--seed', '4294967296', 'a whole number from 0 to 4294967295'),
+        ('infer', '--size', '9' * 20, 'a side of at least 8 and at most 65536 pixels'),
+        ('infer', '--size', '-5', 'a side of at least 8'),
+        ('benchmark', '--device', 'hpu', 'expected cpu, cuda or cuda:N'),
+        ('benchmark', '--threads', '-1', 'a whole number above 0'),
+        ('benchmark', '--sizes', '0', 'a whole number above 0'),
+        ('export', '--size', '9' * 5000, 'a whole number above 0'),
+    ],
+)
+def test_options(command: str, option: str, value: str, expected: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, f'{option}={value}'])
+    assert ended.value.code == 2
+    written = capsys.readouterr().err
+    assert expected in written
+    assert len(written) < 3000
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('import sys\nsys.exit(3)\n', 'Cannot read config .*: SystemExit: 3'),
+        (
+            "model = dict(type='TopHat')\ninference_size = '1e999'\n",
+            'inference_size: expected None or a side of 8',
+        ),
+        ("model = dict(type='TopHat')\ninference_size = 0\n", 'inference_size: expected None or a side of 8'),
+        ("model = dict(type='TopHat')\ntrain_cfg = 3\n", 'The config cannot be used'),
+    ],
+)
+def test_configs(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / 'own.py'
+    file.write_text(text)
+    with pytest.raises(UserError, match=message):
+        load_config(file)
+
+
+@pytest.mark.parametrize('options', [{'model.0': -1}, {'test_dataloader': [None]}, {'train_dataloader': 3}])
+def test_config_options(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError):
+        load_config('rpcanet_synthetic', data_root='nope', options=options)
+
+
+@pytest.mark.parametrize(
+    ('name', 'value'), [('pad_multiple', 0), ('pad_multiple', '[['), ('in_channels', 'x')]
+)
+def test_input_rules_of_a_network(name: str, value: object) -> None:
+    with pytest.raises(UserError, match=rf'model\.{name}: expected a whole number of at least 1'):
+        DetectionModel(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}), **{name: value})
+
+
+@pytest.mark.parametrize('device', ['meta', 'hpu', 'quantum', 'cuda:-1'])
+def test_devices(device: str) -> None:
+    model = DetectionModel(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}))
+    with pytest.raises(UserError, match=f"Cannot use device '{device}'"):
+        network_mapper(model, 64, device)
