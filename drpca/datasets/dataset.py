@@ -88,7 +88,8 @@ class InfraredDataset(Dataset):
     def metainfo(self) -> dict[str, Any]:
         """What MMEngine hands to metrics and visualisers."""
         source = self.source
-        return {'dataset': source.dataset, 'split': source.split, 'source': source.source, 'size': self.size}
+        info = {'dataset': source.dataset, 'split': source.split, 'source': source.source, 'size': self.size}
+        return info | ({'parts': [part.dataset for part in source.parts]} if source.parts else {})
 
     def __getitem__(self, index: int | tuple[int, int]) -> dict[str, Any]:
         """One sample.

@@ -294,9 +294,9 @@ class TargetMetric(BaseMetric):
 
     Each sample is a dict with ``name`` (str), ``scores`` (H, W) in [0, 1] and ``gt_mask`` (H, W) bool, arrays
     or tensors. The figures of the first protocol are called ``IoU``, ``nIoU``, ``F1``, ``Pd``, ``Fa``, …;
-    those of further ones ``drpca/IoU`` and so on. Of joined data sets, whose samples are called
-    ``SIRSTv1/Misc_1``, these are the figures of the union; each one's own are ``SIRSTv1/IoU``,
-    ``SIRSTv1/drpca/IoU``.
+    those of further ones ``drpca/IoU`` and so on. Of joined data sets, named in ``dataset_meta['parts']`` and
+    before the samples' names (``SIRSTv1/Misc_1``), these are the figures of the union; each one's own are
+    ``SIRSTv1/IoU``, ``SIRSTv1/drpca/IoU``.
 
     Args:
         protocols: Names of presets or configurations.
@@ -334,10 +334,9 @@ class TargetMetric(BaseMetric):
     def compute_metrics(self, results: list[ImageRecord]) -> dict[str, float]:
         """Figures of all images of all processes."""
         figures: dict[str, float] = {}
-        sets = dict.fromkeys(record.name.rpartition('/')[0] for record in results)
-        for one in dict.fromkeys(['', *sets]):
-            records = [record for record in results if one in ('', record.name.rpartition('/')[0])]
+        for part in ('', *(f'{name}/' for name in (self.dataset_meta or {}).get('parts', ()))):
+            records = [record for record in results if record.name.startswith(part)]
             for index, protocol in enumerate(self.protocols):
-                lead = f'{one}/' * bool(one) + f'{protocol.name}/' * (index > 0)
+                lead = part + f'{protocol.name}/' * (index > 0)
                 figures.update({lead + key: value for key, value in summarise(records, protocol).items()})
         return figures

@@ -114,6 +114,7 @@ def test_images_on_the_device_are_the_same(root, pipeline):
 
 def test_figures_are_of_each_data_set_and_of_the_union(root):
     metrics = {name: TargetMetric(['basicirstd', 'drpca']) for name in ('union', 'SIRSTv1', 'NUDT-SIRST')}
+    metrics['union'].dataset_meta = build(root).metainfo
     rng = np.random.default_rng(0)
     for sample in build(root):
         result = {
