@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from drpca.deploy.threads import limit_threads
+from drpca.deploy.optimise import limit_threads
 from drpca.errors import UserError, unknown_name
 
 RULES_KEY = 'drpca'

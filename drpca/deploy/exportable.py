@@ -13,8 +13,7 @@ from torch.nn import functional as F
 
 from drpca.deploy.backends import PADDING
 from drpca.deploy.optimise import fold_batch_norm, replace_blocks
-from drpca.models.comparator_layers import unused_parameter_names
-from drpca.models.detector import DetectionModel, named_outputs
+from drpca.models.detector import DetectionModel, named_outputs, unused_parameter_names
 
 
 class TargetLogits(nn.Module):

@@ -14,6 +14,9 @@ Nothing here is approximate; results differ by rounding alone. What is done:
 from __future__ import annotations
 
 import copy
+import os
+from functools import cache
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +24,6 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from drpca.deploy.cuda_graph import GraphedFunction
 from drpca.deploy.onednn import can_fuse, fuse_convolutions
-from drpca.deploy.threads import limit_threads
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
 
@@ -128,3 +130,34 @@ class AccurateGroupNorm(nn.GroupNorm):
         shift = self.bias.view(1, self.num_groups, -1) - mean * scale
         per_channel = (x.shape[0], x.shape[1], 1, 1)
         return torch.addcmul(shift.reshape(per_channel), x, scale.reshape(per_channel))
+
+
+# How many threads of the CPU are worth starting
+
+CGROUP = Path('/sys/fs/cgroup')
+
+
+def quota(root: Path = CGROUP) -> float | None:
+    """CPUs that a container's control group may use, None where there is no limit (or no Linux)."""
+    for files in (('cpu.max',), ('cpu/cpu.cfs_quota_us', 'cpu/cpu.cfs_period_us')):  # version 2, version 1
+        try:
+            allowed, period = ' '.join((root / file).read_text().strip() for file in files).split()
+            return float(allowed) / float(period) if float(allowed) > 0 else None
+        except (OSError, ValueError):  # no such file, or 'max'
+            continue
+    return None
+
+
+@cache
+def limit_threads() -> None:
+    """Lower PyTorch's threads to a container's CPU quota, once and only if nobody has chosen their number.
+
+    PyTorch starts a thread per physical core that the process may run on. It does not know of a quota, and
+    threads beyond it wait for each other.
+    """
+    allowed = quota()
+    if allowed is not None and 'OMP_NUM_THREADS' not in os.environ and torch.get_num_threads() == _DEFAULT:
+        torch.set_num_threads(min(_DEFAULT, max(1, round(allowed))))
+
+
+_DEFAULT = torch.get_num_threads()

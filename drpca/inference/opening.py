@@ -13,7 +13,7 @@ from mmengine.config import Config
 from drpca.baselines import Baseline
 from drpca.cards import weight_cards
 from drpca.checkpoint import load_weights, read_checkpoint
-from drpca.config import building, config_for, find_config, list_models, load_config, set_dataset
+from drpca.config import HOME, building, config_for, find_config, list_models, load_config, set_dataset
 from drpca.config_text import check_model, read_config
 from drpca.deploy.backends import SUFFIXES
 from drpca.errors import UserError
@@ -24,7 +24,7 @@ from drpca.registry import BASELINES, MODELS
 from drpca.run_folder import newest_weights
 
 _TRAINING_ONLY = ('losses', 'initialisation')
-_HOME, _ELSEWHERE = 'SIRSTv1', 'NUDT-SIRST'
+_ELSEWHERE = 'NUDT-SIRST'
 
 
 def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -> Path:
@@ -116,7 +116,7 @@ def _is_network(name: str) -> bool:
 def _home_config(name: str) -> Path | None:
     """The home config, that of SIRST V1, of a registered network; None where no config describes it."""
     for folder in sorted(list_models(), key=lambda folder: simplify(folder) != simplify(name)):
-        path = config_for(folder, _HOME)
+        path = config_for(folder, HOME)
         model = load_config(path).model
         if model.get('network', {}).get('type') == name:
             if load_config(config_for(folder, _ELSEWHERE)).model.get('mean') != model.get('mean'):

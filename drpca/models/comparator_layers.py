@@ -7,7 +7,6 @@ Shape legend: (B, C, H, W) is (images, channels, rows, columns).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -70,12 +69,6 @@ def check_image(network: Any, image: Tensor) -> None:
             f'{image.shape[0]}: it batch-normalises globally pooled maps, which have no variance within one '
             'image. Use a larger batch size and drop an incomplete last batch.'
         )
-
-
-def unused_parameter_names(network: nn.Module) -> set[str]:
-    """State dict names (parameters and buffers) that match the network's ``unused_parameters``."""
-    patterns = getattr(network, 'unused_parameters', ())
-    return {name for name in network.state_dict() if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
 def same_conv(

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from torch.nn import functional as F
 from drpca.errors import UserError, unknown_name
 from drpca.registry import MODELS
 
-from .comparator_layers import unused_parameter_names
 from .initialisation import initialise_weights
 from .unfolding import ABSENT, StageState
 
@@ -58,6 +58,12 @@ def _build_loss(name: str, config: dict[str, Any]) -> Any:
             "forward takes these three, outputs['target'] being the logits (B, 1, H, W)."
         ) from None
     return term
+
+
+def unused_parameter_names(network: nn.Module) -> set[str]:
+    """State dict names (parameters and buffers) that match the network's ``unused_parameters``."""
+    patterns = getattr(network, 'unused_parameters', ())
+    return {name for name in network.state_dict() if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
 @MODELS.register_module()

@@ -32,22 +32,20 @@ from drpca.evaluation.functional import check_pair, shape_text
 from drpca.json_file import read_json
 from drpca.results.mat_file import read_mat
 
-PARTS = {'mat': '.mat', 'img': '.png', 'json': '.json', 'overlay': '.png', 'stages': '.png'}
-"""Folders with a file per image, and how its name ends."""
+PARTS = {
+    'mat': 'mat/{}.mat', 'img': 'img/{}.png', 'json': 'json/{}.json', 'overlay': 'overlay/{}.png',
+    'stages': 'stages/{}.png',
+}  # fmt: skip
+"""Folders with a file per image, and its path."""
 MAP_PARTS = ('mat', 'img')
 """Those that hold score maps, the preferred one first."""
 RUN, TARGETS, COCO = 'run.json', 'targets.csv', 'coco.json'
 MAT_KEY = 'T'
 
 
-def part_file(part: str, name: str) -> str:
-    """Path of an image's file within a results folder."""
-    return f'{part}/{name}{PARTS[part]}'
-
-
 def saved_names(folder: str | Path, part: str) -> list[str]:
     """Names of the images that have a file in ``PART/``, sorted."""
-    return sorted(file.stem for file in (Path(folder) / part).glob(f'*{PARTS[part]}'))
+    return sorted(file.stem for file in Path(folder).glob(PARTS[part].format('*')))
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class ResultsFolder:
 
     def map_path(self, name: str) -> Path:
         """File of one score map."""
-        return self.path / part_file(self.kind, name)
+        return self.path / PARTS[self.kind].format(name)
 
     def read(self, name: str) -> np.ndarray:
         """Reads one score map.

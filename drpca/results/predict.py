@@ -27,6 +27,8 @@ from drpca.results.stage_pictures import stages_picture
 from drpca.results.writer import ResultsWriter
 from drpca.version import versions
 
+_VERSIONS = versions()
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -126,7 +128,7 @@ def predict(
         'threshold': detector.threshold,
         'temporal': None if temporal is None else temporal.described(),
         'images': frames.total,
-        'versions': versions(),
+        'versions': _VERSIONS,
     }
     folder = make_folder(out) / name
     with in_use(folder):

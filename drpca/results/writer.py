@@ -16,7 +16,7 @@ from scipy.io import savemat
 
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
-from drpca.results.folder import COCO, MAT_KEY, PARTS, RUN, TARGETS, part_file
+from drpca.results.folder import COCO, MAT_KEY, PARTS, RUN, TARGETS
 from drpca.visualization.panels import outline
 
 # Two runs with the same values here write the same maps.
@@ -138,11 +138,13 @@ class ResultsWriter:
             writer(detection)
 
     def _write_png(self, detection: Detection) -> None:
-        self._save_png(part_file('img', detection.name), np.round(255 * detection.scores).astype(np.uint8))
+        self._save_png(PARTS['img'].format(detection.name), np.round(255 * detection.scores).astype(np.uint8))
 
     def _write_mat(self, detection: Detection) -> None:
         content = {MAT_KEY: detection.scores.astype(np.float32)}
-        self._save(part_file('mat', detection.name), lambda path: savemat(path, content, do_compression=True))
+        self._save(
+            PARTS['mat'].format(detection.name), lambda path: savemat(path, content, do_compression=True)
+        )
 
     def _write_json(self, detection: Detection) -> None:
         height, width = detection.scores.shape
@@ -151,7 +153,7 @@ class ResultsWriter:
             'targets': [target.as_dict() for target in detection.targets],
         }  # fmt: skip
         self._save(
-            part_file('json', detection.name),
+            PARTS['json'].format(detection.name),
             lambda path: path.write_text(json.dumps(content, indent=1) + '\n'),
         )
 
@@ -192,7 +194,7 @@ class ResultsWriter:
 
     def _write_overlay(self, detection: Detection) -> None:
         picture = outline(detection.image, detection.mask)
-        self._save_png(part_file('overlay', detection.name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._save_png(PARTS['overlay'].format(detection.name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def write_stages(self, name: str, picture: np.ndarray) -> None:
         """Save ``stages/NAME.png``.
@@ -201,7 +203,7 @@ class ResultsWriter:
             name: Of the frame.
             picture: (H, W, 3) uint8, RGB, see :func:`drpca.results.stage_pictures.stages_picture`.
         """
-        self._save_png(part_file('stages', name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._save_png(PARTS['stages'].format(name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
     def close(self) -> None:
         """Write the files that describe all frames together."""

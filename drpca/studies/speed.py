@@ -34,8 +34,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from drpca.config import config_for, default_models, load_config
 from drpca.deploy.backends import BACKENDS
 from drpca.errors import UserError, unknown_name
-from drpca.models.comparator_layers import unused_parameter_names
-from drpca.models.detector import DetectionModel
+from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.options import BASELINE
 from drpca.registry import MODELS, network_names
 from drpca.studies.variants import (

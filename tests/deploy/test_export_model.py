@@ -21,8 +21,7 @@ from drpca.deploy import export_model as module
 from drpca.deploy.backends import InputRules, open_backend
 from drpca.deploy.export_model import export_model, exportable, input_rules
 from drpca.errors import UserError
-from drpca.models.comparator_layers import unused_parameter_names
-from drpca.models.detector import DetectionModel
+from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.registry import MODELS
 
 RNG = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from torch import nn
 
 from drpca.checkpoint import load_weights
 from drpca.config import find_config, load_config
-from drpca.deploy import cuda_graph, threads
+from drpca.deploy import cuda_graph, optimise
 from drpca.deploy.cuda_graph import GraphedFunction, Recording
 from drpca.deploy.onednn import FusedConv2d, SingleChannelConv2d, can_fuse
 from drpca.deploy.optimise import fold_batch_norm, optimise_model
@@ -210,7 +210,7 @@ def test_quota_of_a_container(tmp_path: Path, files: dict[str, str], expected: f
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text + '\n')
-    assert threads.quota(tmp_path) == expected
+    assert optimise.quota(tmp_path) == expected
 
 
 @pytest.mark.parametrize(('chosen', 'expected'), [(None, 2), (5, 5)])
@@ -220,11 +220,11 @@ def test_threads_are_limited_unless_chosen(
     now = chosen or 8
     kept: list[int] = []
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
-    monkeypatch.setattr(threads, '_DEFAULT', 8)
-    monkeypatch.setattr(threads, 'quota', lambda: 2.0)
+    monkeypatch.setattr(optimise, '_DEFAULT', 8)
+    monkeypatch.setattr(optimise, 'quota', lambda: 2.0)
     monkeypatch.setattr(torch, 'get_num_threads', lambda: now)
     monkeypatch.setattr(torch, 'set_num_threads', kept.append)
-    threads.limit_threads.__wrapped__()
+    optimise.limit_threads.__wrapped__()
     assert (kept or [now]) == [expected]
 
 

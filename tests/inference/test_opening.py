@@ -41,7 +41,9 @@ def test_a_networks_name_stands_for_its_home_config(acm: Path) -> None:
     assert np.array_equal(scores(by_name), scores(by_config))
     assert by_name.described() == by_config.described()
     other = drpca.Detector('acm_nudt_sirst', acm)
-    assert not np.array_equal(scores(by_name), scores(other)), 'its mean and deviation are not those of SIRST V1'
+    assert not np.array_equal(scores(by_name), scores(other)), (
+        'its mean and deviation are not those of SIRST V1'
+    )
 
 
 @pytest.mark.filterwarnings('error')
@@ -52,7 +54,7 @@ def test_a_name_without_such_normalisation_says_nothing(tmp_path: Path) -> None:
 
 def test_published_weights_by_name_and_by_config() -> None:
     weights = shared_path('checkpoints', 'ACM_full_SIRST3.pth.tar')
-    image = shared_path('datasets', 'SIRSTv1', 'images', 'Misc_1.png')
+    image = shared_path('datasets', 'SIRSTdevkit-master', 'PNGImages', 'Misc_1.png')
     with pytest.warns(UserWarning, match='acm_sirstv1'):
         by_name = drpca.Detector('ACM', weights)(image)[0]
     by_config = drpca.Detector('acm_sirstv1', weights)(image)[0]
@@ -60,7 +62,9 @@ def test_published_weights_by_name_and_by_config() -> None:
     assert [target.area for target in by_name.targets] == [target.area for target in by_config.targets]
 
 
-def test_weights_that_come_with_the_project_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_that_come_with_the_project_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     card = weight_cards()['rpcanet_plus_sirstv1_whole']
     found, given = drpca.Detector(card.config), drpca.Detector(card.config, card.path)
@@ -68,7 +72,9 @@ def test_weights_that_come_with_the_project_are_found(tmp_path: Path, monkeypatc
     assert np.array_equal(scores(found), scores(given))
 
 
-def test_nothing_means_the_newest_run_and_its_own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_means_the_newest_run_and_its_own_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match='No trained weights under checkpoints'):
         drpca.Detector()
@@ -91,7 +97,9 @@ def test_sizes_by_number_and_by_name(acm: Path) -> None:
     assert shape('tophat_paper', None) == shape('tophat', 'native') == IMAGE.shape
     assert shape('tophat', 64) == shape('tophat_paper', 64) == (64, 64)
     whole = drpca.Detector('tophat', size=64)
-    assert np.array_equal(scores(whole), whole.mapper.baseline.scores(whole(IMAGE)[0].image)), 'resized before'
+    assert np.array_equal(scores(whole), whole.mapper.baseline.scores(whole(IMAGE)[0].image)), (
+        'resized before'
+    )
     with pytest.raises(UserError, match=r"'native' or 'recipe', got 'own'"):
         drpca.Detector('tophat', size='own')
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from drpca.models.comparator_layers import unused_parameter_names
+from drpca.models.detector import unused_parameter_names
 from drpca.models.layers import image_gradient
 from drpca.registry import MODELS
 from tests.reference import assert_statistics, load, load_rule_weights, rule_image, rule_mask

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drpca.errors import UserError
-from drpca.models.comparator_layers import unused_parameter_names
+from drpca.models.detector import unused_parameter_names
 from drpca.models.mtunet import ViT
 from drpca.registry import MODELS, network_names
 from tests.support import small

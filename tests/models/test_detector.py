@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from drpca.errors import UserError
-from drpca.models.comparator_layers import unused_parameter_names
-from drpca.models.detector import DetectionModel
+from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.registry import network_names
 from tests.support import small
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from drpca.models.comparator_layers import unused_parameter_names
-from drpca.models.detector import DetectionModel
+from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.registry import MODELS
 from tests.support import decomposing_networks, small
 

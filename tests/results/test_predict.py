@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -11,7 +14,6 @@ import pytest
 import torch
 from scipy.io import loadmat
 
-import drpca
 from drpca.cli import infer
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
@@ -19,9 +21,10 @@ from drpca.inference.detector import Detector
 from drpca.inference.temporal import TemporalFilter
 from drpca.registry import MODELS
 from drpca.results.predict import predict
-from tests.call_trace import entered_files
+from tests.support import ROOT
 
 CONFIG = 'rpcanet_sirstv1'
+LIMIT = 16
 SMALL = {'model.network.num_stages': 1, 'model.network.channels': 4}
 
 
@@ -81,7 +84,10 @@ def test_frames_in_memory_and_damaged_files(workplace: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (2, 40, 48), dtype=np.uint8)
     done = predict('tophat', frames, formats=['mat'])
     assert done.folder == Path('results/frames')
-    assert sorted(path.stem for path in Path('results/frames/mat').iterdir()) == ['frame_000000', 'frame_000001']
+    assert sorted(path.stem for path in Path('results/frames/mat').iterdir()) == [
+        'frame_000000',
+        'frame_000001',
+    ]
     Path('bad.png').write_bytes(b'no image')
     cv2.imwrite('good.png', frames[0])
     done = predict('tophat', [Path('bad.png'), Path('good.png')], 'mixed')
@@ -108,19 +114,34 @@ def test_a_temporal_filter_and_a_live_stream(workplace: Path) -> None:
 
 
 def test_run_json_says_at_which_size_a_classical_method_worked(workplace: Path) -> None:
-    for config, size, expected in (('tophat_paper', 'recipe', 'native'), ('tophat', 'recipe', 256), ('tophat', 32, 32)):
+    for config, size, expected in (
+        ('tophat_paper', 'recipe', 'native'),
+        ('tophat', 'recipe', 256),
+        ('tophat', 32, 32),
+    ):
         done = predict(config, dataset='synthetic', size=size, out=f'{config}{size}')
         assert json.loads((done.folder / 'run.json').read_text())['size'] == expected
 
 
 def test_one_image_enters_few_files(workplace: Path) -> None:
-    """In a process of its own an image file goes to its PNG; what is imported does not count, what is called does."""
+    """From a config's name, a weight file and an image to its PNG, in a process of its own."""
     cv2.imwrite('frame.png', np.full((64, 64), 60, np.uint8))
-    entered = entered_files(
-        lambda: drpca_predict(),
+    program = f"""
+from drpca.inference.detector import Detector
+from drpca.results.predict import predict
+from tests.call_trace import entered_files
+
+def run():
+    predict(Detector({CONFIG!r}, 'w.pth', options={SMALL}, device='cpu'), 'frame.png', formats=['png'])
+
+print(*entered_files(run))
+"""
+    done = subprocess.run(
+        [sys.executable, '-c', program],
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
     )
-    assert len(entered) <= 15, entered
-
-
-def drpca_predict() -> None:
-    predict(Detector(CONFIG, 'w.pth', options=SMALL), 'frame.png', formats=['png'])
+    entered = done.stdout.split()
+    assert 'results/predict.py' in entered, done.stderr
+    assert len(entered) <= LIMIT, entered

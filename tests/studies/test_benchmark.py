@@ -10,7 +10,7 @@ import torch
 
 from drpca.cli import benchmark as command
 from drpca.deploy.backends import is_installed
-from drpca.models.comparator_layers import unused_parameter_names
+from drpca.models.detector import unused_parameter_names
 from drpca.registry import MODELS
 from drpca.studies.speed import count_gflop, count_parameters, measure, network_names
 from drpca.studies.speed_report import leaderboard_parameters, to_markdown
