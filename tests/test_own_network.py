@@ -161,6 +161,10 @@ def test_from_files_to_figures(own_config: Path, tmp_path: Path, capsys: pytest.
         (('count=6', ''), 'Squares needs'),
         (('count=6', "count=6, data_root='data'"), "Squares has no argument 'data_root'"),
         (("monitor='correct'", "monitor='IoU'"), "'IoU'"),
+        (
+            ('model = ', "custom_hooks = [dict(type='TrainingLogHook', log_test_every=1)]; model = "),
+            '(log_test_every)',
+        ),
     ],
 )
 def test_what_is_missing_is_said_in_one_line(

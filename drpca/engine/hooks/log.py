@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
+from drpca.errors import unknown_name
 from drpca.registry import HOOKS
 from drpca.run_folder import LOG, PUBLISHED
 
@@ -113,6 +114,8 @@ class TrainingLogHook(Hook):
         self._test_metrics = {}
         if self.log_test_every and runner.epoch % self.log_test_every == 0:
             runner.test_loop.run()
+            if 'IoU' not in self._test_metrics:
+                raise unknown_name('test figure (log_test_every)', 'IoU', list(self._test_metrics))
             self._best_on_test = max(self._best_on_test, self._test_metrics['IoU'])
         means = {key: float(value) / max(self._count, 1) for key, value in self._sums.items()}
         record: dict[str, Any] = {
