@@ -16,7 +16,7 @@ from drpca.inference.detector import Detector
 from drpca.inference.mappers import is_baseline
 from drpca.options import NATIVE, RECIPE
 from drpca.registry import BASELINES
-from drpca.run_folder import BEST
+from drpca.run_folder import find_runs
 
 SIZES = {RECIPE: 'size of the recipe', NATIVE: "frame's own size"}
 """The size that the config's recipe resizes frames to, or each frame's own."""
@@ -49,16 +49,16 @@ def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[s
     """Weight files of the command line, runs trained here, weights of the project, classical methods, by their labels.
 
     Args:
-        checkpoints: Folder with ``<run>/seed_<n>/best.pth``; may be missing.
+        checkpoints: Folder of the runs; may be missing.
         weights: ``CONFIG=FILE`` each.
 
     Raises:
         UserError: A text of another form, an unknown config, or no such file.
     """
     choices = [_given(text) for text in weights]
-    for path in sorted(Path(checkpoints).glob(f'*/seed_*/{BEST}')):
-        seed = path.parent.name.removeprefix('seed_')
-        choices.append(Choice(f'{path.parent.parent.name}, seed {seed}', None, path))
+    for run in find_runs(checkpoints):
+        if run.weights is not None:
+            choices.append(Choice(f'{run.name}, seed {run.seed}', None, run.weights))
     choices += [
         Choice(f'{card.config}, weights of the project', card.config, card.path)
         for card in weight_cards().values()

@@ -17,17 +17,18 @@ import torch
 import drpca
 from drpca.cli import train as train_command
 from drpca.datasets.synthetic import generate_dataset
+from drpca.engine.faults import TrainingDiverged
 from drpca.errors import UserError
 from drpca.files import in_use
 from tests.support import ROOT
 
-SMALL = [
-    'model.network.num_stages=1',
-    'train_dataloader.dataset.size=32',
-    'val_dataloader.dataset.size=32',
-    'test_dataloader.dataset.size=32',
-    'train_cfg.val_interval=1',
-]
+SMALL = {
+    'model.network.num_stages': 1,
+    'train_dataloader.dataset.size': 32,
+    'val_dataloader.dataset.size': 32,
+    'test_dataloader.dataset.size': 32,
+    'train_cfg.val_interval': 1,
+}
 
 
 @pytest.fixture(scope='module')
@@ -37,11 +38,20 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def keywords(data_root: Path, work: Path, keys: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """Of a small training, with changed keys of the config and further options."""
+    return {
+        'model': 'rpcanet_plus', 'dataset': 'synthetic', 'data_root': str(data_root), 'work_dir': str(work),
+        'epochs': 2, 'batch_size': 2, 'workers': 0, 'cfg_options': {**SMALL, **(keys or {})}, **more,
+    }  # fmt: skip
+
+
 def arguments(data_root: Path, work: Path, *more: str, options: tuple[str, ...] = ()) -> list[str]:
+    """The same for the command."""
     return [
         *('--model', 'rpcanet_plus', '--dataset', 'synthetic', '--data-root', str(data_root)),
         *('--work-dir', str(work), '--epochs', '2', '--batch-size', '2', '--workers', '0', *more),
-        *('--cfg-options', *SMALL, *options),
+        *('--cfg-options', *(f'{key}={value}' for key, value in SMALL.items()), *options),
     ]
 
 
@@ -76,7 +86,7 @@ def assert_same_run(first: Path, second: Path) -> None:
 
 @pytest.fixture(scope='module')
 def reference(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An uninterrupted run with averaged weights."""
+    """An uninterrupted run with averaged weights, by the command."""
     work = tmp_path_factory.mktemp('reference')
     assert train_command.main(arguments(data_root, work, '--ema', '0.01')) == 0
     return work
@@ -97,18 +107,15 @@ def test_a_run_leaves_what_the_readme_says(reference: Path) -> None:
 
 def test_training_is_a_function(data_root: Path, reference: Path, tmp_path: Path) -> None:
     """The same run as the command's, and what comes back."""
-    options: dict[str, Any] = {
-        'data_root': data_root, 'work_dir': tmp_path, 'epochs': 2, 'batch_size': 2, 'workers': 0, 'ema': 0.01,
-        'cfg_options': {key: int(value) for key, value in (option.split('=') for option in SMALL)},
-    }  # fmt: skip
-    result = drpca.train(model='rpcanet_plus', dataset='synthetic', **options)
+    options = keywords(data_root, tmp_path, ema=0.01)
+    result = drpca.train(**options)
     assert result.folder.path == run_folder(tmp_path)
     assert {**result.folder.summary(), 'folder': result.folder} == vars(result)
     assert_same_run(reference, tmp_path)
     with pytest.raises(UserError, match='already holds a run'):
-        drpca.train('rpcanet_plus_synthetic', **options)
+        drpca.train(**options)
     with pytest.raises(UserError, match='Give a config, or model and dataset'):
-        drpca.train(model='rpcanet_plus', **options)
+        drpca.train(**{**options, 'dataset': None})
     with pytest.raises(TypeError, match='epoch'):
         drpca.train('rpcanet_plus_synthetic', epoch=3)
 
@@ -137,8 +144,7 @@ def test_the_test_split_is_scored_with_the_selected_weights(
         'compute_metrics',
         lambda self, results: {**compute(self, results), 'IoU': next(figures)},
     )
-    args = arguments(data_root, tmp_path, '--ema', '0.3', options=('optim_wrapper.optimizer.lr=0.01',))
-    assert train_command.main(args) == 0
+    drpca.train(**keywords(data_root, tmp_path, {'optim_wrapper.optimizer.lr': 0.01}, ema=0.3))
     best, last = load(run_folder(tmp_path) / 'best.pth'), load(run_folder(tmp_path) / 'last.pth')
     assert best['meta']['selection']['best_epoch'] == 1
     assert all(torch.equal(seen[-1][name], value) for name, value in best['state_dict'].items())
@@ -177,17 +183,15 @@ torch.save = half
 def test_killed_and_resumed_is_bit_identical(
     data_root: Path, reference: Path, tmp_path: Path, moment: str
 ) -> None:
-    args = arguments(
-        data_root, tmp_path, '--ema', '0.01', options=('default_hooks.checkpoint.interval_iters=2',)
-    )
-    program = KILLED[moment] + f'from drpca.cli.train import main\nmain({args!r})'
+    options = keywords(data_root, tmp_path, {'default_hooks.checkpoint.interval_iters': 2}, ema=0.01)
+    program = KILLED[moment] + f'import drpca\ndrpca.train(**{options!r})'
     environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads()), 'PYTHONPATH': str(ROOT)}
     done = subprocess.run([sys.executable, '-c', program], env=environment, capture_output=True, timeout=240)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     folder = run_folder(tmp_path)
     assert (folder / 'last.pth.partial').exists() == (moment == 'while saving')
     assert load(folder / 'last.pth')['meta']['iter'] % 7 != 0, 'the last state lies within an epoch'
-    assert train_command.main(['--resume', *args]) == 0
+    drpca.train(**options, resume=True)
     assert_same_run(reference, tmp_path)
 
 
@@ -217,40 +221,33 @@ def test_ctrl_c_saves_and_says_how_to_resume(
     assert_same_run(reference, tmp_path)
 
 
-def test_a_run_is_not_written_over(data_root: Path, reference: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_run_is_not_written_over(data_root: Path, reference: Path) -> None:
     before = (run_folder(reference) / 'last.pth').read_bytes()
-    assert train_command.main(arguments(data_root, reference)) == 2
-    assert '--resume' in capsys.readouterr().err
+    with pytest.raises(UserError, match='Continue it with --resume'):
+        drpca.train(**keywords(data_root, reference))
     assert (run_folder(reference) / 'last.pth').read_bytes() == before
 
 
-def test_a_run_that_another_process_trains_is_left_alone(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    with in_use(run_folder(tmp_path)):
-        assert train_command.main(arguments(data_root, tmp_path)) == 2
-        assert train_command.main(arguments(data_root, tmp_path, '--resume')) == 2
-    assert capsys.readouterr().err.count(f'{run_folder(tmp_path)} is in use by process {os.getpid()}') == 2
+def test_a_run_that_another_process_trains_is_left_alone(data_root: Path, tmp_path: Path) -> None:
+    options = keywords(data_root, tmp_path)
+    for resume in (False, True):
+        with (
+            in_use(run_folder(tmp_path)),
+            pytest.raises(UserError, match=f'is in use by process {os.getpid()}'),
+        ):
+            drpca.train(**options, resume=resume)
     assert [path.name for path in run_folder(tmp_path).iterdir()] == ['.lock']
 
 
-def test_resuming_with_another_architecture_is_refused(
-    data_root: Path, reference: Path, capsys: pytest.CaptureFixture
-) -> None:
-    args = arguments(
-        data_root, reference, '--resume', '--ema', '0.01', options=('model.network.bottleneck=8',)
-    )
-    assert train_command.main(args) == 2
-    assert 'same architecture' in capsys.readouterr().err
+def test_resuming_with_another_architecture_is_refused(data_root: Path, reference: Path) -> None:
+    options = keywords(data_root, reference, {'model.network.bottleneck': 8}, ema=0.01)
+    with pytest.raises(UserError, match='same architecture'):
+        drpca.train(**options, resume=True)
 
 
-def test_nan_stops_with_the_names_of_the_batch(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert (
-        train_command.main(arguments(data_root, tmp_path, options=('optim_wrapper.optimizer.lr=1e30',))) == 1
-    )
-    assert 'The loss became' in capsys.readouterr().err
+def test_nan_stops_with_the_names_of_the_batch(data_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingDiverged, match='The loss became'):
+        drpca.train(**keywords(data_root, tmp_path, {'optim_wrapper.optimizer.lr': 1e30}))
     record = json.loads((run_folder(tmp_path) / 'diverged.json').read_text())
     assert len(record['images']) == 2
     assert record['loss'] in ('nan', 'inf')
@@ -301,13 +298,9 @@ def test_a_fault_of_the_program_does_not_stop_the_others(
 
 
 def test_early_stopping_and_resuming_a_stopped_run(data_root: Path, tmp_path: Path) -> None:
-    options = ('default_hooks.checkpoint.min_delta=2',)
-    args = arguments(data_root, tmp_path, '--patience', '1', '--epochs', '6', options=options)
-    assert train_command.main(args) == 0
-    assert [line['epoch'] for line in log(tmp_path)] == [1, 2], (
-        'one validation without improvement, then stop'
-    )
-    assert train_command.main(['--resume', *args]) == 0
+    options = keywords(data_root, tmp_path, {'default_hooks.checkpoint.min_delta': 2}, epochs=6, patience=1)
+    assert drpca.train(**options).epochs == 2, 'one validation without improvement, then stop'
+    assert drpca.train(**options, resume=True).epochs == 2
     assert [line['epoch'] for line in log(tmp_path)] == [1, 2]
 
 
@@ -316,11 +309,9 @@ def test_other_schedules(data_root: Path, tmp_path: Path, schedule: str) -> None
     config = tmp_path / 'rpcanet_plus_mine.py'
     bases = ['models/rpcanet_plus', 'datasets/synthetic', f'schedules/{schedule}', 'default_runtime']
     config.write_text(f'_base_ = {[str(ROOT / "configs" / "_base_" / f"{base}.py") for base in bases]}\n')
-    args = arguments(data_root, tmp_path / 'runs', '--clip-grad', '1', '--amp', 'bf16')[4:]
-    index = args.index('--epochs') + 1
-    args[index] = '30'
-    args += ['train_dataloader.dataset.limit=2', 'train_cfg.val_interval=30']
-    assert train_command.main([str(config), *args]) == 0
+    short = {'train_dataloader.dataset.limit': 2, 'train_cfg.val_interval': 30}
+    options = keywords(data_root, tmp_path / 'runs', short, epochs=30, clip_grad=1, amp='bf16')
+    drpca.train(**{**options, 'config': config, 'model': None, 'dataset': None})
     lines = (tmp_path / 'runs' / 'rpcanet_plus_mine' / 'seed_0' / 'log.jsonl').read_text().splitlines()
     rates = [json.loads(line)['lr'] for line in lines]
     if schedule == 'cosine_400e':
@@ -333,11 +324,10 @@ def test_other_schedules(data_root: Path, tmp_path: Path, schedule: str) -> None
 
 @pytest.mark.parametrize('name', ['rpcanet', 'drpcanet', 'lrrnet'])
 def test_every_network_trains_one_step(data_root: Path, tmp_path: Path, name: str) -> None:
-    args = arguments(data_root, tmp_path, '--epochs', '1', options=('train_dataloader.dataset.limit=2',))
-    args[1] = name
+    options = keywords(data_root, tmp_path, {'train_dataloader.dataset.limit': 2}, model=name, epochs=1)
     if name == 'lrrnet':
-        args.remove('model.network.num_stages=1')
-    assert train_command.main(args) == 0
+        del options['cfg_options']['model.network.num_stages']
+    assert drpca.train(**options).epochs == 1
 
 
 def test_two_processes_train_every_network(data_root: Path, tmp_path: Path) -> None:
@@ -361,7 +351,7 @@ def test_two_processes_train_every_network(data_root: Path, tmp_path: Path) -> N
 
 @pytest.mark.slow
 def test_compiled_training_equals_eager(data_root: Path, tmp_path: Path) -> None:
-    assert train_command.main(arguments(data_root, tmp_path / 'eager')) == 0
-    assert train_command.main(arguments(data_root, tmp_path / 'compiled', '--compile')) == 0
+    drpca.train(**keywords(data_root, tmp_path / 'eager'))
+    drpca.train(**keywords(data_root, tmp_path / 'compiled', compile=True))
     eager, compiled = log(tmp_path / 'eager'), log(tmp_path / 'compiled')
     assert [line['loss'] for line in compiled] == pytest.approx([line['loss'] for line in eager], rel=1e-3)
