@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +11,10 @@ from mmengine.config import Config
 from mmengine.optim import build_optim_wrapper
 from torch.utils.data import default_collate
 
-from drpca.cli import train as train_command
+import drpca
 from drpca.config import find_config, list_configs, list_models, load_config
 from drpca.datasets.synthetic import generate_dataset
+from drpca.engine.runs import TrainingResult
 from drpca.errors import UserError
 from drpca.registry import DATASETS, MODELS
 
@@ -82,43 +82,31 @@ def test_training_images_come_out_as_the_recipe_says(name: str, data_root: Path)
         assert config.train_dataloader.batch_size >= smallest
 
 
-def arguments(data_root: Path, work: Path, name: str, epochs: int, *options: str) -> list[str]:
-    return [
-        *(name, '--data-root', str(data_root), '--work-dir', str(work), '--epochs', str(epochs)),
-        *('--batch-size', '2', '--workers', '0', '--cfg-options', 'train_dataloader.dataset.pipeline=[]'),
-        *(f'{part}_dataloader.dataset.{key}' for part in ('train', 'val', 'test') for key in ('size=32', 'limit=2')),
-        *options,
-    ]  # fmt: skip
-
-
-def log(work: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (work / name / 'seed_0' / 'log.jsonl').read_text().splitlines()]
+def train(data_root: Path, work: Path, name: str, **changes: Any) -> TrainingResult:
+    """A training on two small images, with changed keys of the config."""
+    keys = {'train_dataloader.dataset.pipeline': [], **changes.pop('keys', {})}
+    for part in ('train', 'val', 'test'):
+        keys |= {f'{part}_dataloader.dataset.size': 32, f'{part}_dataloader.dataset.limit': 2}
+    options = {'epochs': 1, 'batch_size': 2, 'workers': 0, **changes}
+    return drpca.train(name, data_root=data_root, work_dir=work, cfg_options=keys, **options)
 
 
 def test_the_warm_up_follows_the_epochs(data_root: Path, tmp_path: Path) -> None:
     """1 − IoU alone is below 1; with the location term of five untrained outputs the loss is far above."""
-    option = 'model.losses.sls.warm_epoch=1'
-    assert train_command.main(arguments(data_root, tmp_path, 'mshnet_synthetic', 3, option)) == 0
-    losses = [line['loss'] for line in log(tmp_path, 'mshnet_synthetic')]
+    keys = {'model.losses.sls.warm_epoch': 1}
+    result = train(data_root, tmp_path, 'mshnet_synthetic', epochs=3, keys=keys)
+    losses = [line['loss'] for line in result.folder.log()]
     assert max(losses[:2]) <= 1 < losses[2]
 
 
-def test_too_few_images_for_a_batch_are_refused(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize(
+    ('batch_size', 'message'), [(16, 'do not fill one batch of 16'), (1, 'at least 2 images per batch')]
+)
+def test_a_batch_that_cannot_be_trained_is_refused(
+    data_root: Path, tmp_path: Path, batch_size: int, message: str
 ) -> None:
-    args = arguments(data_root, tmp_path, 'acm_synthetic', 1)
-    args[args.index('--batch-size') + 1] = '16'
-    assert train_command.main(args) == 2
-    assert 'do not fill one batch of 16' in capsys.readouterr().err
-
-
-def test_a_batch_of_one_says_what_to_do(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    args = arguments(data_root, tmp_path, 'acm_synthetic', 1)
-    args[args.index('--batch-size') + 1] = '1'
-    assert train_command.main(args) == 2
-    assert 'at least 2 images per batch' in capsys.readouterr().err
+    with pytest.raises(UserError, match=message):
+        train(data_root, tmp_path, 'acm_synthetic', batch_size=batch_size)
 
 
 def test_a_schedule_that_begins_after_the_training_is_refused(tmp_path: Path) -> None:
@@ -143,7 +131,7 @@ def test_a_warm_up_shrinks_with_the_training() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', RECIPES)
 def test_every_recipe_runs_from_training_to_figures(name: str, data_root: Path, tmp_path: Path) -> None:
-    more = ('param_scheduler=[]',) if name == 'istdunet_synthetic' else ()
-    assert train_command.main(arguments(data_root, tmp_path, name, 1, *more)) == 0
-    summary = json.loads((tmp_path / name / 'seed_0' / 'summary.json').read_text())
-    assert 0 <= summary['test']['Fa'] <= 1
+    keys = {'param_scheduler': []} if name == 'istdunet_synthetic' else {}
+    test = train(data_root, tmp_path, name, keys=keys).test
+    assert test is not None
+    assert 0 <= test['Fa'] <= 1

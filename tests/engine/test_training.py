@@ -287,13 +287,14 @@ def test_a_fault_of_the_program_does_not_stop_the_others(
         return SimpleNamespace(**summary)
 
     monkeypatch.setattr('drpca.engine.runs.train_run', train_run)
-    assert train_command.main(arguments(data_root, tmp_path, '--seeds', '0', '1')) == 70
+    assert train_command.main(arguments(data_root, tmp_path, '--seeds', '0', '1', '--final')) == 70
     out, err = capsys.readouterr()
     (line,) = err.splitlines()
-    assert line.startswith('error: rpcanet_plus_synthetic seed 0: A fault in drpca')
+    assert line.startswith('error: rpcanet_plus_synthetic_final seed 0: A fault in drpca')
     assert 'ZeroDivisionError: ours' in line
     assert 'Traceback' in next(tmp_path.glob('drpca-fault-*')).read_text()
-    done = next(line for line in out.splitlines() if line.startswith('rpcanet_plus_synthetic seed 1 '))
+    done = next(line for line in out.splitlines() if line.startswith('rpcanet_plus_synthetic_final seed 1 '))
+    assert 'weights after the last epoch' in out
     assert done.split()[3:] == ['done', '2', '50.00', '25.00', '-', '-', '1.00', '3.00']
 
 

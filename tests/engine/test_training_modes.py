@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 import signal
 import subprocess
@@ -17,13 +16,14 @@ from mmengine import model as mmengine_model
 from mmengine import optim as mmengine_optim
 from torch import nn
 
-from drpca.cli import train as train_command
+import drpca
 from drpca.config import find_config, load_config
 from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
+from drpca.run_folder import RunFolder
 from tests.support import ROOT
 
 
@@ -34,14 +34,16 @@ def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def arguments(data_root: Path, work: Path, *more: str, options: tuple[str, ...] = ()) -> list[str]:
-    return [
-        *('rpcanet_plus_synthetic', '--data-root', str(data_root), '--work-dir', str(work)),
-        *('--epochs', '2', '--batch-size', '2', '--workers', '0', *more),
-        *('--cfg-options', 'model.network.num_stages=1', 'train_cfg.val_interval=1'),
-        *(f'{part}_dataloader.dataset.size={size}' for part, size in (('train', 48), ('test', 32))),
-        *options,
-    ]  # fmt: skip
+def keywords(data_root: Path, work: Path, keys: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """Of a small training, with changed keys of the config and further options."""
+    small = {
+        'model.network.num_stages': 1, 'train_cfg.val_interval': 1, 'train_dataloader.dataset.size': 48,
+        'test_dataloader.dataset.size': 32, **(keys or {}),
+    }  # fmt: skip
+    return {
+        'config': 'rpcanet_plus_synthetic', 'data_root': str(data_root), 'work_dir': str(work), 'epochs': 2,
+        'batch_size': 2, 'workers': 0, 'cfg_options': small, **more,
+    }  # fmt: skip
 
 
 def folder(work: Path, name: str = 'rpcanet_plus_synthetic') -> Path:
@@ -53,7 +55,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def log(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (path / 'log.jsonl').read_text().splitlines()]
+    return RunFolder(path).log()
 
 
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -63,7 +65,7 @@ def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bo
 
 
 def test_final_mode_trains_on_trainval_and_scores_the_averaged_last_weights(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scored: list[dict[str, torch.Tensor]] = []
     forward = DetectionModel.forward
@@ -74,7 +76,7 @@ def test_final_mode_trains_on_trainval_and_scores_the_averaged_last_weights(
         return forward(self, *args, **kwargs)
 
     monkeypatch.setattr(DetectionModel, 'forward', remember)
-    assert train_command.main(arguments(data_root, tmp_path, '--final', '--ema', '0.1')) == 0
+    result = drpca.train(**keywords(data_root, tmp_path, final=True, ema=0.1))
     run = folder(tmp_path, 'rpcanet_plus_synthetic_final')
     assert not (run / 'best.pth').exists()
     final, last = load(run / 'final.pth'), load(run / 'last.pth')
@@ -86,23 +88,18 @@ def test_final_mode_trains_on_trainval_and_scores_the_averaged_last_weights(
     assert equal(scored[0], final['state_dict'])
     assert last['meta']['iter'] == 2 * 8, 'all 16 training images'
     assert not any(key.startswith('val/') for line in log(run) for key in line)
-    summary = json.loads((run / 'summary.json').read_text())
-    assert summary['selection'] == 'final'
-    assert summary['best'] is summary['best_epoch'] is None
-    assert summary['checkpoint'] == str(run / 'final.pth')
-    assert 0 <= summary['test']['Fa'] <= 1
-    assert 'weights after the last epoch' in capsys.readouterr().out
+    assert result.selection == 'final'
+    assert result.best is result.best_epoch is None
+    assert result.checkpoint == str(run / 'final.pth')
+    assert result.test is not None
+    assert 0 <= result.test['Fa'] <= 1
 
 
 def test_final_mode_resumes(data_root: Path, tmp_path: Path) -> None:
-    args = arguments(data_root, tmp_path, '--final')
-    assert train_command.main(args) == 0
-    first = load(folder(tmp_path, 'rpcanet_plus_synthetic_final') / 'final.pth')
-    assert train_command.main(['--resume', *args]) == 0
-    assert equal(
-        first['state_dict'],
-        load(folder(tmp_path, 'rpcanet_plus_synthetic_final') / 'final.pth')['state_dict'],
-    )
+    options = keywords(data_root, tmp_path, final=True)
+    first = load(Path(drpca.train(**options).checkpoint))
+    again = load(Path(drpca.train(**options, resume=True).checkpoint))
+    assert equal(first['state_dict'], again['state_dict'])
 
 
 def test_final_mode_has_nothing_to_be_patient_for() -> None:
@@ -114,10 +111,11 @@ def test_final_mode_has_nothing_to_be_patient_for() -> None:
 
 
 def test_the_published_convention_is_logged_and_selects_nothing(data_root: Path, tmp_path: Path) -> None:
-    assert train_command.main(arguments(data_root, tmp_path / 'plain', '--ema', '0.1')) == 0
-    args = arguments(data_root, tmp_path / 'logged', '--ema', '0.1', '--log-test-every', '1')
-    assert train_command.main(args) == 0
-    plain, logged = folder(tmp_path / 'plain'), folder(tmp_path / 'logged')
+    results = [
+        drpca.train(**keywords(data_root, tmp_path / part, ema=0.1, log_test_every=every))
+        for part, every in (('plain', None), ('logged', 1))
+    ]
+    plain, logged = (result.folder.path for result in results)
     for name in ('best.pth', 'last.pth'):
         assert equal(load(plain / name)['state_dict'], load(logged / name)['state_dict'])
     lines = log(logged)
@@ -125,9 +123,8 @@ def test_the_published_convention_is_logged_and_selects_nothing(data_root: Path,
     assert len(figures) == 2
     best = [line['test_best_published_convention'] for line in lines]
     assert best == [figures[0], max(figures)]
-    summaries = [json.loads((run / 'summary.json').read_text()) for run in (plain, logged)]
-    assert summaries[0]['selection'] == summaries[1]['selection'] == 'val'
-    assert summaries[0]['test'] == summaries[1]['test']
+    assert results[0].selection == results[1].selection == 'val'
+    assert results[0].test == results[1].test
     assert not any('test' in key for line in log(plain) for key in line)
 
 
@@ -142,21 +139,21 @@ def step(self, *args, **kwargs):
         os.kill(os.getpid(), signal.SIGKILL)
     return train_step(self, *args, **kwargs)
 DetectionModel.train_step = step
-from drpca.cli.train import main
-main({args!r})
+import drpca
+drpca.train(**{options!r})
 """
 
 
 @pytest.mark.parametrize(
-    ('more', 'options'),
+    ('more', 'keys'),
     [
-        (('--fast',), ('model.precision=float32',)),
-        (('--accumulate', '3', '--ema', '0.1', '--clip-grad', '1', '--checkpoint-stages'), ()),
+        ({'fast': True}, {'model.precision': 'float32'}),
+        ({'accumulate': 3, 'ema': 0.1, 'clip_grad': 1, 'checkpoint_stages': True}, {}),
     ],
     ids=['on_device', 'accumulate'],
 )
 def test_killed_and_resumed_is_bit_identical(
-    data_root: Path, tmp_path: Path, more: tuple[str, ...], options: tuple[str, ...]
+    data_root: Path, tmp_path: Path, more: dict[str, Any], keys: dict[str, Any]
 ) -> None:
     """With augmentation, and between two updates of accumulated gradients."""
     config = tmp_path / 'rpcanet_plus_mine.py'
@@ -165,18 +162,20 @@ def test_killed_and_resumed_is_bit_identical(
         "steps = [dict(type='RandomCrop', size=32), dict(type='RandomFlip'), dict(type='GainJitter')]\n"
         'train_dataloader = dict(dataset=dict(pipeline=steps))\n'
     )
-    options = (*options, 'default_hooks.checkpoint.interval_iters=2')
-    args, whole = (arguments(data_root, tmp_path / part, *more, options=options) for part in ('cut', 'whole'))
-    args[0] = whole[0] = str(config)
+    keys = {**keys, 'default_hooks.checkpoint.interval_iters': 2}
+    interrupted, whole = (
+        keywords(data_root, tmp_path / part, keys, **more, config=str(config)) for part in ('cut', 'whole')
+    )
     environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads()), 'PYTHONPATH': str(ROOT)}
-    program = KILLED.format(args=args)
+    program = KILLED.format(options=interrupted)
     done = subprocess.run([sys.executable, '-c', program], env=environment, capture_output=True, timeout=240)
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     cut, uncut = (folder(tmp_path / part, config.stem) for part in ('cut', 'whole'))
     last = load(cut / 'last.pth')
     assert last['meta']['iter'] == 4
-    assert ('gradients' in last) == ('--accumulate' in more)
-    assert train_command.main(whole) == train_command.main(['--resume', *args]) == 0
+    assert ('gradients' in last) == ('accumulate' in more)
+    drpca.train(**whole)
+    drpca.train(**interrupted, resume=True)
     assert equal(load(uncut / 'last.pth')['state_dict'], load(cut / 'last.pth')['state_dict'])
     losses = [[line['loss'] for line in log(run)] for run in (cut, uncut)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
@@ -184,9 +183,8 @@ def test_killed_and_resumed_is_bit_identical(
 
 def test_fast_float32_is_the_same_mathematics(data_root: Path, tmp_path: Path) -> None:
     """Data on the device, NHWC and the fused optimiser: the losses of the plain run, but for rounding."""
-    assert train_command.main(arguments(data_root, tmp_path / 'plain')) == 0
-    args = arguments(data_root, tmp_path / 'fast', '--fast', options=('model.precision=float32',))
-    assert train_command.main(args) == 0
+    drpca.train(**keywords(data_root, tmp_path / 'plain'))
+    drpca.train(**keywords(data_root, tmp_path / 'fast', {'model.precision': 'float32'}, fast=True))
     plain, fast = (log(folder(tmp_path / part)) for part in ('plain', 'fast'))
     assert [line['loss'] for line in fast] == pytest.approx([line['loss'] for line in plain], rel=1e-5)
 
@@ -220,23 +218,27 @@ def test_stages_run_again_give_the_same_gradients_and_statistics(network: str, p
     assert any(value.any() for name, value in plain.named_buffers() if name.endswith('running_mean'))
 
 
+@pytest.mark.parametrize(
+    ('config', 'compiled', 'reason'),
+    [
+        ('lrrnet_synthetic', False, 'LRRNet has no stages to run again'),
+        ('rpcanet_plusplus_synthetic', False, 'RPCANetPlusPlus has no stages to run again'),
+        ('rpcanet_synthetic', True, 'RPCANet is compiled'),
+    ],
+)
 def test_checkpointing_is_refused_where_it_would_do_nothing(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+    data_root: Path, tmp_path: Path, config: str, compiled: bool, reason: str
 ) -> None:
-    args = [a for a in arguments(data_root, tmp_path, '--checkpoint-stages') if 'num_stages' not in a]
-    for model, more, reason in (
-        ('lrrnet_synthetic', [], 'LRRNet has no stages to run again'),
-        ('rpcanet_plusplus_synthetic', [], 'RPCANetPlusPlus has no stages to run again'),
-        ('rpcanet_synthetic', ['--compile'], 'RPCANet is compiled'),
-    ):
-        assert train_command.main([model, *more, *args[1:]]) == 2
-        assert reason in capsys.readouterr().err
+    options = keywords(data_root, tmp_path, config=config, checkpoint_stages=True, compile=compiled)
+    del options['cfg_options']['model.network.num_stages']
+    with pytest.raises(UserError, match=reason):
+        drpca.train(**options)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason='a GPU has graphs')
-def test_cuda_graphs_need_a_gpu(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert train_command.main(arguments(data_root, tmp_path, options=('cuda_graphs=True',))) == 2
-    assert 'cuda_graphs=True needs a GPU' in capsys.readouterr().err
+def test_cuda_graphs_need_a_gpu(data_root: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match='cuda_graphs=True needs a GPU'):
+        drpca.train(**keywords(data_root, tmp_path, {'cuda_graphs': True}))
 
 
 def test_accumulated_batches_make_the_step_of_a_large_one() -> None:
