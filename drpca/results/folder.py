@@ -219,7 +219,11 @@ class _SizeCheck:
 
     def add(self, case: Case, image_path: Path) -> None:
         shape = case.scores.shape
-        if shape == case.gt_mask.shape or shape == image_shape(image_path):
+        try:
+            is_own = shape == case.gt_mask.shape or shape == image_shape(image_path)
+        except UserError:  # map and mask are whole and can be scored
+            return
+        if is_own:
             self._own = case
         elif self._common is None:
             self._common = case

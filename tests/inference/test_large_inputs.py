@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 import sys
 import time
+import zlib
 from pathlib import Path
 
 import cv2
@@ -29,12 +31,12 @@ def _image(index: int) -> np.ndarray:
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """1,000 images; the names of the ten that cannot be read begin with 'bad'."""
+    """1,000 images; the names of the twelve that cannot be read begin with 'bad'."""
     folder = tmp_path_factory.mktemp('many') / 'frames'
     folder.mkdir()
     whole = cv2.imencode('.png', _image(0))[1].tobytes()
     jpeg = cv2.imencode('.jpg', np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8))[1].tobytes()
-    for index in range(COUNT - 10):
+    for index in range(COUNT - 12):
         (folder / f'frame_{index:04d}.png').write_bytes(cv2.imencode('.png', _image(index))[1].tobytes())
     (folder / 'bad_cut.png').write_bytes(whole[: len(whole) // 2])
     (folder / 'bad_cut_jpeg.jpg').write_bytes(jpeg[: len(jpeg) // 2])
@@ -42,6 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / 'bad_text.png').write_text('this is no picture\n')
     (folder / 'bad_bit.png').write_bytes(whole[:50] + bytes([whole[50] ^ 255]) + whole[51:])
     (folder / 'bad_header.bmp').write_bytes(b'BM' + bytes(60))
+    colours = cv2.imencode('.png', np.zeros((64, 64, 3), np.uint8))[1].tobytes()
+    pixels = slice(colours.index(b'IDAT') - 4, colours.index(b'IEND') - 4)
+    stream = b'IDATnothing of the kind'
+    broken = struct.pack('>I', len(stream) - 4) + stream + struct.pack('>I', zlib.crc32(stream))
+    for name, part in (('bad_stream', broken), ('bad_no_pixels', b'')):
+        (folder / f'{name}.png').write_bytes(colours[: pixels.start] + part + colours[pixels.stop :])
     (folder / 'bad_folder.png').mkdir()
     (folder / 'bad_link.png').symlink_to('nowhere.png')
     cv2.imwrite(str(folder / 'bad_float.tiff'), np.zeros((64, 64), np.float32))
@@ -50,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_ten_damaged_images_of_a_thousand(
+def test_twelve_damaged_images_of_a_thousand(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,12 +66,12 @@ def test_ten_damaged_images_of_a_thousand(
     told = capsys.readouterr()
     damaged = sorted(path.stem for path in folder.glob('bad*'))
     lines = [line for line in told.err.splitlines() if line.startswith('error: ')]
-    assert len(damaged) == len(lines) == 10
+    assert len(damaged) == len(lines) == 12
     assert all(sum(f'/{name}.' in line for line in lines) == 1 for name in damaged)
-    assert f'10 of {COUNT} inputs could not be read' in told.err
-    assert f'{COUNT - 10} maps' in told.out
+    assert f'12 of {COUNT} inputs could not be read' in told.err
+    assert f'{COUNT - 12} maps' in told.out
     written = sorted(path.stem for path in Path('results/frames/img').iterdir())
-    assert written == [f'frame_{index:04d}' for index in range(COUNT - 10)]
+    assert written == [f'frame_{index:04d}' for index in range(COUNT - 12)]
     scores = cv2.imread('results/frames/img/frame_0007.png', cv2.IMREAD_UNCHANGED)
     assert np.argwhere(scores > 127).tolist() == [[27, 30]], 'each map belongs to its image'
 
@@ -124,7 +132,9 @@ def test_images_that_differ_in_suffix_alone_are_refused(
 
 PEAK = """
 import sys
+import struct
 import time
+import zlib
 import cv2, numpy as np, torch
 import drpca
 from drpca.cli import infer

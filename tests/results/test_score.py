@@ -259,6 +259,16 @@ class TestErrors:
         assert 'masks' in line
         assert 'a_2.png' in line
 
+    def test_a_damaged_image_beside_a_good_mask(self, workplace, capsys):
+        """Its size would tell what the size of a map means; the figures need it not."""
+        for name in NAMES:
+            save_map(workplace, name, np.zeros((32, 32)))
+        Path('data/mini/test/images/a_2.png').write_bytes(b'no picture')
+        assert main([]) == 0
+        assert capsys.readouterr().err == ''
+        line = fails(capsys, '--targets-csv', 'targets.csv')
+        assert 'a_2.png' in line
+
     def test_values_out_of_range(self, workplace, capsys):
         save_map(workplace, 'a_2', np.full(SIZES['a_2'], 200.0))
         assert 'a_2.mat: expected scores in [0, 1]' in fails(capsys)
