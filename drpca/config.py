@@ -315,7 +315,7 @@ class _Reader:
         for name, (path, optional) in self._modules.items():
             try:
                 module = importlib.import_module(name)
-            except Exception as error:  # the module is a Python file: anything can come out of it
+            except (Exception, SystemExit) as error:  # a Python file, too
                 text = f'Cannot import {name} (custom_imports of {path}): {type(error).__name__}: {error}'
                 if not (optional and isinstance(error, ImportError)):
                     raise UserError(text) from None

@@ -237,8 +237,9 @@ def test_options_reach_schedules_and_lists() -> None:
     assert (config.param_scheduler[0].end, config.param_scheduler[0].power) == (7, 2.0)
 
 
-def test_a_broken_config_is_one_line(tmp_path: Path) -> None:
-    (tmp_path / 'broken.py').write_text('model = dict(type=')
+@pytest.mark.parametrize('text', ['model = dict(type=', 'raise SystemExit(0)', "_base_ = './broken.py'"])
+def test_a_broken_config_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / 'broken.py').write_text(text)
     with pytest.raises(UserError, match='Cannot read config'):
         load_config(tmp_path / 'broken.py')
 

@@ -20,6 +20,7 @@ from drpca.checkpoint import file_hash
 from drpca.datasets import Split, open_split
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol
+from drpca.files import make_folder
 from drpca.inference.detector import RECIPE, Detector
 from drpca.json_file import read_json
 from drpca.leaderboard.contenders import (
@@ -161,6 +162,7 @@ class Task:
         Raises:
             UserError: As :func:`drpca.results.predict.predict`, or some images cannot be read.
         """
+        make_folder(self.folder.parent)
         made = predict(
             Detector(**self.detector), out=self.folder, dataset=self.dataset, split=self.split,
             data_root=self.data_root, formats=['mat'],

@@ -44,8 +44,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the model's metafile in a project of its own; its path."""
     copied = tmp_path / 'project' / 'configs' / 'rpcanet_plus'
     copied.mkdir(parents=True)
-    for name in ('metafile.yml', f'{CONFIG}.py'):
-        shutil.copy(config_folder() / 'rpcanet_plus' / name, copied)
+    shutil.copy(config_folder() / 'rpcanet_plus' / 'metafile.yml', copied)
     monkeypatch.setattr(workflow, 'find_config', lambda name: copied / f'{name}.py')
     monkeypatch.setattr(workflow, 'load_config', lambda path: load_config(find_config(path.stem)))
     monkeypatch.setattr(W, 'config_folder', lambda: copied.parent)
