@@ -11,6 +11,7 @@ from .results.scoring import score
 from .studies.cross_dataset import cross_dataset
 from .studies.decomposition_study import analyse_decomposition
 from .studies.robustness_study import robustness
+from .studies.sequences import confirmation_gain
 from .studies.speed import benchmark
 from .studies.training_speed import benchmark_training
 from .studies.visualize_stages import visualize_stages
@@ -23,6 +24,7 @@ __all__ = [
     'benchmark_training',
     'build_leaderboard',
     'check_datasets',
+    'confirmation_gain',
     'cross_dataset',
     'export',
     'generate_dataset',

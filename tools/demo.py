@@ -16,13 +16,14 @@ import cv2
 import numpy as np
 import torch
 
+import drpca
 from drpca.checkpoint import load_weights
-from drpca.cli import infer, score, train
+from drpca.cli.common import write_file
 from drpca.config import find_config, load_config
 from drpca.datasets import open_split
 from drpca.datasets.io import to_unit
-from drpca.datasets.synthetic import generate_dataset
 from drpca.registry import MODELS
+from drpca.reports.tables import as_json, as_text
 from drpca.results.folder import ResultsFolder
 from drpca.visualization.panels import caption, decomposition_panel, outline, side_by_side
 
@@ -57,33 +58,25 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--out', default='results/demo', help='everything goes there (default: %(default)s)')
-    parser.add_argument('--epochs', default='12', help='training epochs (default: %(default)s)')
+    parser.add_argument('--epochs', type=int, default=12, help='training epochs (default: %(default)s)')
     args = parser.parse_args()
     out = Path(args.out)
     if out.exists():
         shutil.rmtree(out)
     root, runs, maps = str(out / 'data'), str(out / 'checkpoints'), str(out / 'maps')
     print('1. synthetic data set', flush=True)
-    generate_dataset(root, num_train=200, num_test=60)
+    drpca.generate_dataset(root, num_train=200, num_test=60)
     print('2. training', flush=True)
-    code = train.main([CONFIG, '--data-root', root, '--work-dir', runs, '--epochs', args.epochs])
-    if code:
-        return code
-    checkpoint = out / 'checkpoints' / CONFIG / 'seed_0' / 'best.pth'
+    run = drpca.train(CONFIG, data_root=root, work_dir=runs, epochs=args.epochs)
     print('3. inference', flush=True)
-    code = infer.main([CONFIG, '--checkpoint', str(checkpoint), '--data-root', root, '--out', maps])
-    if code:
-        return code
+    written = drpca.predict(CONFIG, out=maps, checkpoint=run.checkpoint, data_root=root, progress=True)
     print('4. scores', flush=True)
-    code = score.main(
-        ['--results', f'{maps}/synthetic', '--data-root', root, '--json', str(out / 'scores.json')]
-    )
-    if code:
-        return code
-    picture = pictures(CONFIG, checkpoint, root, Path(maps) / 'synthetic', out / 'decomposition.png')
-    scores = json.loads((out / 'scores.json').read_text())
-    assert scores, 'no scores'
-    print(f'\nPictures: {picture.resolve()}\nScore maps: {Path(maps, "synthetic", "img").resolve()}')
+    scores = drpca.score(written.folder, data_root=root)
+    print(as_text(scores[0]))
+    write_file(out / 'scores.json', json.dumps(as_json(scores), indent=2) + '\n')
+    checkpoint = Path(run.checkpoint)
+    picture = pictures(CONFIG, checkpoint, root, written.folder, out / 'decomposition.png')
+    print(f'\nPictures: {picture.resolve()}\nScore maps: {(written.folder / "img").resolve()}')
     print(
         f'Scores: {(out / "scores.json").resolve()}\nLearning curve: {checkpoint.with_name("log.jsonl").resolve()}'
     )

@@ -25,6 +25,7 @@ COMMANDS = {
     'export': ('drpca.cli.export', 'ONNX, OpenVINO, torch.export'),
     'benchmark': ('drpca.cli.benchmark', 'speed of networks'),
     'benchmark-training': ('drpca.cli.benchmark_training', 'speed of training'),
+    'sequences': ('drpca.cli.sequences', 'what confirmation over several frames gains'),
     'publish': ('drpca.cli.publish', 'a small weight file of a trained run'),
     'app': ('drpca.app.command', 'a page to try detectors on'),
 }

@@ -1,15 +1,14 @@
 """What the confirmation over m of n frames gains on synthetic sequences of known truth.
 
-``python -m drpca.studies.sequences`` prints a table. A single frame is judged at the threshold at which it has
+A single frame is judged at the threshold at which it has
 the Pd of the filter, so that the false alarms can be compared. Pd and Fa are those of DNANet's protocol: a target
 is hit if a detection's centroid is nearer than 3 pixels, and the pixels of all other detections are false alarms.
 """
 
 from __future__ import annotations
 
-import argparse
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -108,29 +107,31 @@ def at_equal_pd(
     return confirmed, min(map(single, around), key=lambda point: (abs(point.pd - confirmed.pd), point.fa))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Prints the comparison for several sequences."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4])
-    parser.add_argument('--confirm', type=int, nargs=2, default=(3, 5), metavar=('M', 'N'))
-    parser.add_argument('--candidate-threshold', type=float, default=0.22)
-    parser.add_argument('--contrast', type=float, default=0.06, help='of the background')
-    parser.add_argument('--min-speed', type=float, default=0.0)
-    args = parser.parse_args(argv)
-    m, n = args.confirm
+def confirmation_gain(
+    seeds: Iterable[int] = range(5),
+    *,
+    confirm: tuple[int, int] = (3, 5),
+    candidate_threshold: float = 0.22,
+    contrast: float = 0.06,
+    min_speed: float = 0.0,
+) -> Iterator[tuple[int, OperatingPoint, OperatingPoint]]:
+    """Compares the filter with single frames of equal Pd, sequence by sequence, under the top-hat transform.
+
+    Args:
+        seeds: Of the sequences.
+        confirm: m and n.
+        candidate_threshold: Scores above it count for the filter.
+        contrast: Of the background.
+        min_speed: Smallest motion of a target, in pixels per frame.
+
+    Yields:
+        Seed, operating point of the filter, operating point of single frames.
+
+    Raises:
+        UserError: A value out of range.
+    """
     detector = Detector.from_mapper(TopHatMapper())
-    print('seed   Pd filter  Pd single   Fa filter  Fa single (x1e-6)   alarms per frame: filter  single')
-    for seed in args.seeds:
-        sequence = generate_sequence(seed, contrast=args.contrast)
-        temporal = TemporalFilter(m, n, args.candidate_threshold, min_speed=args.min_speed)
-        detections = detector(sequence.frames)
-        filtered, single = at_equal_pd(detections, sequence.gt_masks, temporal)
-        print(
-            f'{seed:4d} {filtered.pd:11.3f} {single.pd:10.3f} {1e6 * filtered.fa:11.1f} {1e6 * single.fa:10.1f}'
-            f' {filtered.false_per_frame:34.2f} {single.false_per_frame:7.2f}'
-        )
-    return 0
-
-
-if __name__ == '__main__':
-    raise SystemExit(main())
+    for seed in seeds:
+        sequence = generate_sequence(seed, contrast=contrast)
+        temporal = TemporalFilter(*confirm, candidate_threshold, min_speed=min_speed)
+        yield seed, *at_equal_pd(detector(sequence.frames), sequence.gt_masks, temporal)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 import subprocess
 import sys
@@ -89,6 +90,13 @@ def test_a_file_stands_for_every_command(name: str) -> None:
     first, rest = file.read_text().split('\n', 1)
     assert first.endswith(f': ``python {script_of(name)} --help``."""')
     assert rest == model.read_text().split('\n', 1)[1]
+
+
+def test_no_command_calls_another() -> None:
+    """A command parses, calls one function, prints: what two of them need stands in ``common`` or among the options."""
+    for path in (ROOT / 'drpca' / 'cli').glob('*.py'):
+        for module in re.findall(r'(?:from|import) drpca\.cli(?:\.| import )(\w+)', path.read_text()):
+            assert module == 'common' or module.endswith('_options'), f'{path.name} imports {module}'
 
 
 def test_no_tool_without_a_command() -> None:
