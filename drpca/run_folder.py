@@ -18,12 +18,18 @@ PUBLISHED = 'test_best_published_convention'
 """What other code calls best on the test split; in the log it is written down and selects nothing."""
 
 
-class LogLine(TypedDict, total=False):
-    """What is read of a line of the log; there is more in it."""
-
-    __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
-    epoch: Required[int]
-    seconds: Required[float]
+LogLine = TypedDict(
+    'LogLine',
+    {
+        'epoch': Required[int],
+        'seconds': Required[float],
+        'val/IoU': float,
+        'test_best_published_convention': float,
+    },
+    total=False,
+)
+"""What is read of a line of the log; there is more in it."""
+LogLine.__pydantic_config__ = {'extra': 'allow'}  # type: ignore[attr-defined]
 
 
 class Summary(TypedDict, total=False):

@@ -59,6 +59,9 @@ def test_the_line_is_named(tmp_path: Path) -> None:
     file.write_text('{"epoch": 1, "seconds": 2.5, "loss": 0.1}\n{"epoch": "x", "seconds": 2}\n')
     with pytest.raises(UserError, match=r'line 2 of .*log.jsonl: epoch: expected a valid integer.*got .x.'):
         RunFolder(tmp_path).log()
+    file.write_text('{"epoch": 1, "seconds": 2.5, "val/IoU": [[]]}\n')
+    with pytest.raises(UserError, match='val/IoU: expected a valid number'):
+        RunFolder(tmp_path).log()
     file.write_text('{"epoch": 1, "seconds": 2.5, "loss": 0.1}\n')
     assert RunFolder(tmp_path).log() == [{'epoch': 1, 'seconds': 2.5, 'loss': 0.1}]
     assert read_json_lines(file, dict[str, float])[0]['loss'] == 0.1

@@ -103,8 +103,22 @@ class Backend(ABC):
         """Padded (B, 1, H, W) float32 → logits of that shape."""
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32."""
-        return self.run(self.rules.pad(images))[..., : images.shape[-2], : images.shape[-1]]
+        """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32.
+
+        Raises:
+            UserError: The file does not take such images, or gives something else.
+        """
+        padded = self.rules.pad(images)
+        try:
+            logits = self.run(padded)
+        except Exception as error:  # each runtime raises its own types
+            reason = (str(error).splitlines() or [''])[0][:200]
+            raise UserError(f'The exported model does not run: {reason}; export it again.') from error
+        if logits.shape != padded.shape:
+            raise UserError(
+                f'The exported model gives {logits.shape} for images {padded.shape}: expected the same; export again.'
+            )
+        return logits[..., : images.shape[-2], : images.shape[-1]]
 
 
 class OnnxBackend(Backend):

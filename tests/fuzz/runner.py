@@ -230,23 +230,23 @@ def _be_child(case: Case, world: Path, folder: Path, report: Path, pipe: int) ->
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     tempfile.tempdir = str(folder)
-    if case.interrupt is not None:
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-        signal.setitimer(signal.ITIMER_REAL, case.interrupt)
+    signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     apply(limits)
-    code = _call(case.argv)
+    code = _call(case.argv, case.interrupt)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     faults = looked_around(case, folder, before, code)
     report.write_text(json.dumps({'faults': faults, 'inputs': _inputs(case)}))
     os._exit(code & 255)
 
 
-def _call(argv: list[str]) -> int:
+def _call(argv: list[str], interrupt: float | None) -> int:
     """The exit code, as the interpreter makes it."""
     from drpca.cli.main import main
 
     try:
+        signal.setitimer(signal.ITIMER_REAL, interrupt or 0)
         code: object = main(argv)
+        signal.setitimer(signal.ITIMER_REAL, 0)
     except SystemExit as error:
         code = error.code
     except BaseException:

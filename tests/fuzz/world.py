@@ -130,6 +130,7 @@ def _trained() -> None:
             file.unlink()
     state = read_checkpoint('runs/own/seed_0/best.pth')['state_dict']
     torch.save({name.removeprefix('network.'): value for name, value in state.items()}, 'w.pth')
+    Path('maps').mkdir()
     table = [
         'leaderboard',
         'tophat',
