@@ -9,6 +9,7 @@ a regular one of the four formats, of a bearable size, and whole.
 
 from __future__ import annotations
 
+import logging
 import os
 import struct
 import warnings
@@ -46,6 +47,7 @@ _DECODE_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError, MemoryError,
     struct.error, zlib.error, cv2.error,
 )  # fmt: skip
+_JPEG = b'\xff\xd8'
 _PNG = b'\x89PNG\r\n\x1a\n'
 _PNG_PIXELS = {
     b'IHDR',
@@ -66,6 +68,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 
 # What libraries say of a file would come before our one line.
 warnings.filterwarnings('ignore', module=r'PIL\.')
+logging.getLogger('PIL').setLevel(logging.CRITICAL)
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
@@ -228,6 +231,12 @@ def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
             picture = Image.open(BytesIO(content), formats=FORMATS)
             if picture.mode in ('P', 'RGB', 'RGBA', 'LA'):
                 return np.asarray(picture.convert('L'))
+        if content.startswith(_JPEG):
+            # The same library with the same grey values as in OpenCV, but without its messages.
+            picture = Image.open(BytesIO(content), formats=FORMATS)
+            picture.draft('L', picture.size)
+            if picture.mode == 'L':
+                return np.array(picture)
         values = cv2.imdecode(np.frombuffer(content, np.uint8), _GREY)
     except _DECODE_ERRORS as error:
         raise _damaged(path, error) from None

@@ -1,3 +1,4 @@
+import contextlib
 import io
 import os
 import re
@@ -6,6 +7,7 @@ import warnings
 import zlib
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -320,3 +322,19 @@ def test_every_reader_of_pictures_is_in_one_place():
         )
         if path.name not in ('io.py', 'corruptions.py'):
             assert all('formats=FORMATS' in line for line in found), path
+
+
+@pytest.mark.parametrize('options', [{}, {'subsampling': 0}, {'progressive': True, 'quality': 30}])
+@pytest.mark.parametrize('pixels', [GREY, RGB])
+def test_a_jpeg_is_as_opencv_reads_it_and_no_library_speaks(tmp_path, capfd, pixels, options):
+    path = tmp_path / 'a.jpg'
+    Image.fromarray(pixels).save(path, **options)
+    whole = path.read_bytes()
+    expected = cv2.imdecode(np.frombuffer(whole, np.uint8), cv2.IMREAD_GRAYSCALE)
+    np.testing.assert_array_equal(read_image(path), expected)
+    assert read_image(path).flags.writeable
+    for at in range(len(whole) // 2, len(whole), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        with contextlib.suppress(UserError):
+            read_image(path)
+    assert capfd.readouterr() == ('', '')
