@@ -11,6 +11,7 @@ import numpy as np
 
 from drpca.app.analysis import Analysis
 from drpca.app.pictures import png
+from drpca.results.folder import PARTS
 from drpca.results.stage_pictures import stages_picture
 from drpca.results.writer import ResultsWriter
 from drpca.version import versions
@@ -58,5 +59,5 @@ def results_zip(analysis: Analysis, threshold: float) -> bytes:
             archive.writestr(f'mask/{analysis.name}.png', png(detection.mask.astype(np.uint8) * 255))
             if analysis.stages:
                 picture = stages_picture(analysis.decomposition, analysis.scores, analysis.gt_mask)
-                archive.writestr(f'stages/{analysis.name}.png', png(picture))
+                archive.writestr(PARTS['stages'].format(analysis.name), png(picture))
     return buffer.getvalue()
