@@ -20,6 +20,7 @@ import yaml
 from drpca.checkpoint import file_hash
 from drpca.config import config_folder
 from drpca.errors import UserError
+from drpca.files import save_text
 
 _WEIGHTS = re.compile(r'^Weights:.*\n(?:  .*\n)*', re.MULTILINE)
 _RESULTS = re.compile(r'^Results:', re.MULTILINE)
@@ -133,8 +134,5 @@ def flow_text(value: Any) -> str:
 def write_changed(path: Path, text: str, before: str) -> bool:
     if text == before:
         return False
-    try:
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'Cannot write {path}: {error.strerror}.') from None
+    save_text(path, text, overwrite=True)
     return True

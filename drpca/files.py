@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from drpca.errors import UserError
 
 LOCK = '.lock'
@@ -43,6 +41,16 @@ def refuse_present(paths: Iterable[Path], overwrite: bool) -> None:
             raise UserError(f'Cannot write {path}: it is a folder; name a file.')
         if os.path.lexists(path) and not overwrite:
             raise UserError(f'{path} is there already: name another one, or replace it with --overwrite.')
+
+
+def claim(folder: str | os.PathLike[str], names: Iterable[str], overwrite: bool) -> Path:
+    """Makes a folder for files about to be written; called before the work, so that nothing is lost after it.
+
+    Raises:
+        UserError: One of them is there already, or the folder cannot be made.
+    """
+    refuse_present([Path(folder) / name for name in names], overwrite)
+    return make_folder(folder)
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -114,6 +122,8 @@ def in_use(folder: str | Path) -> Iterator[None]:
     Raises:
         UserError: Another process writes to it, or it is not writable.
     """
+    from filelock import FileLock, Timeout  # here, since it takes longer to import than all else of this file
+
     path = Path(folder) / LOCK
     lock = FileLock(path)
     try:

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 import drpca
-from drpca.cli.common import command_parser, device_argument, guarded, positive
+from drpca.cli.common import (
+    add_overwrite_option,
+    claim_files,
+    command_parser,
+    device_argument,
+    guarded,
+    positive,
+    write_file,
+)
 from drpca.errors import UserError
 from drpca.options import BASELINE, VARIANTS
 from drpca.registry import network_names
@@ -49,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--markdown', metavar='FILE', help='write the table')
     parser.add_argument('--scores', metavar='FILE', help='JSON: network → IoU as a ratio, for --plot')
     parser.add_argument('--plot', metavar='FILE', help='write IoU against latency and parameters')
+    add_overwrite_option(parser)
     return parser
 
 
@@ -69,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if (args.plot is None) != (args.scores is None):
         raise UserError('--plot and --scores belong together.')
-    from drpca.studies.speed_report import plot_tradeoff, to_markdown, write_json
+    claim_files(args, 'json', 'markdown', 'plot')
+    from drpca.studies.speed_report import as_json, plot_tradeoff, to_markdown
 
     scores = read_scores(args.scores) if args.scores else {}
     results = drpca.benchmark(
@@ -87,9 +96,9 @@ def main(argv: list[str] | None = None) -> int:
     table = to_markdown(results)
     print(table, end='')
     if args.markdown:
-        Path(args.markdown).write_text(table)
+        write_file(args.markdown, table)
     if args.json:
-        write_json(results, args.json)
+        write_file(args.json, as_json(results))
     if args.plot:
         plot_tradeoff(results, scores, args.plot)
     return 0

@@ -7,7 +7,16 @@ import json
 from pathlib import Path
 
 import drpca
-from drpca.cli.common import EXIT_FAILED, command_parser, device_argument, guarded, positive, write_file
+from drpca.cli.common import (
+    EXIT_FAILED,
+    add_overwrite_option,
+    claim_files,
+    command_parser,
+    device_argument,
+    guarded,
+    positive,
+    write_file,
+)
 
 EXAMPLES = """\
   python tools/benchmark_training.py
@@ -43,6 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('--data-root', metavar='DIR', help='with --dataset')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures')
     parser.add_argument('--markdown', type=Path, metavar='FILE', help='write the table')
+    add_overwrite_option(parser)
     return parser
 
 
@@ -50,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; 1 if float32 losses differ from those of the published way."""
     args = build_parser().parse_args(argv)
+    claim_files(args, 'json', 'markdown')
     from drpca.studies.training_speed import TOLERANCE
 
     speed = drpca.benchmark_training(

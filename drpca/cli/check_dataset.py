@@ -10,8 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import drpca
-from drpca.cli.common import EXIT_FAILED, command_parser, guarded
-from drpca.errors import UserError
+from drpca.cli.common import (
+    EXIT_FAILED,
+    add_overwrite_option,
+    claim_files,
+    command_parser,
+    guarded,
+    write_file,
+)
 
 if TYPE_CHECKING:
     from drpca.datasets.check import Report
@@ -57,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--json', type=Path, metavar='FILE', help="write the report here ('-': to standard output)"
     )
+    add_overwrite_option(parser)
     return parser
 
 
@@ -64,17 +71,23 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
+    to_stdout = args.json == Path('-')
+    if not to_stdout:
+        claim_files(args, 'json')
     checks = drpca.check_datasets(args.dataset, args.data_root)
     for folder in checks.ignored:
         print(f'ignored: {folder} follows no known layout', file=sys.stderr)
-    to_stdout = args.json == Path('-')
     if not to_stdout:
         for report in checks.reports:
             print('\n'.join(format_report(report)), end='\n\n')
         for leak in checks.leaks:
             print(f'note: {leak}')
     if args.json:
-        _write(args.json, json.dumps(checks.to_dict(), indent=2) + '\n')
+        text = json.dumps(checks.to_dict(), indent=2) + '\n'
+        if to_stdout:
+            sys.stdout.write(text)
+        else:
+            write_file(args.json, text)
     return 0 if checks.clean else EXIT_FAILED
 
 
@@ -105,13 +118,3 @@ def format_report(report: Report) -> Iterable[str]:
 
 def _width_by_height(size: list[int]) -> str:
     return f'{size[1]} × {size[0]}'
-
-
-def _write(path: Path, text: str) -> None:
-    if path == Path('-'):
-        sys.stdout.write(text)
-        return
-    try:
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'Cannot write the report to {path}: {error}.') from error

@@ -13,7 +13,7 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mmengine.config import DictAction
 
 import drpca
 from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, UserError
+from drpca.files import make_folder, refuse_present, save_text
 from drpca.options import MAX_SIDE, NATIVE
 
 
@@ -155,16 +156,33 @@ def device_argument(text: str) -> str:
     return text
 
 
-def write_file(path: Path, text: str) -> None:
-    """Writes a file that the user named, and says so.
+def add_overwrite_option(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--overwrite``."""
+    parser.add_argument('--overwrite', action='store_true', help='replace files that are there already')
+
+
+def claim_files(args: argparse.Namespace, *options: str, own: Sequence[Path] = ()) -> None:
+    """Refuses files that are there already, before the work, unless ``--overwrite`` is given.
+
+    Args:
+        args: With ``overwrite``.
+        options: Names of the options that name a file to write.
+        own: Files that may be replaced all the same.
+
+    Raises:
+        UserError: One is there already, is a folder, or lies in a folder that cannot be made.
+    """
+    for path in (Path(value) for name in options if (value := getattr(args, name)) is not None):
+        refuse_present([path], args.overwrite or path in own)
+        make_folder(path.parent)
+
+
+def write_file(path: str | Path, text: str) -> None:
+    """Writes a file that :func:`claim_files` has claimed, and says so.
 
     Raises:
         UserError: It cannot be written.
     """
-    replaced = path.exists()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding='utf-8')
-    except OSError as error:
-        raise UserError(f'Cannot write {path}: {error.strerror}; name another file.') from error
+    replaced = Path(path).exists()
+    save_text(path, text, overwrite=True)
     print(f'{"replaced" if replaced else "wrote"} {path}', file=sys.stderr)

@@ -14,6 +14,8 @@ from drpca.cli.common import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     OptionsAction,
+    add_overwrite_option,
+    claim_files,
     command_parser,
     guarded,
     positive,
@@ -23,6 +25,7 @@ from drpca.cli.common import (
 )
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
+from drpca.files import refuse_present
 
 if TYPE_CHECKING:
     from drpca.leaderboard.contenders import Contender, LeaderboardOptions
@@ -170,6 +173,7 @@ def build_parser() -> argparse.ArgumentParser:
     out.add_argument(
         '--images', nargs='+', default=[], metavar='NAME', help='its rows (default: four images with targets)'
     )
+    add_overwrite_option(out)
     parser.add_argument('--dry-run', action='store_true', help='list what there is and what would be done')
     return parser
 
@@ -227,6 +231,15 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError('--images names the rows of the picture: give --grid FILE too.')
     if args.readme and not args.readme.is_file():
         raise UserError(f'--readme {args.readme}: no such file.')
+    if not args.dry_run:
+        # A table that was read may be written again; so may one whose latencies are taken over.
+        read = [*(args.source or ()), *([args.json] if args.no_latency and args.json else ())]
+        claim_files(args, 'json', 'markdown', 'grid', own=read)
+        if args.curves:
+            from drpca.visualization.charts import SUFFIXES
+
+            drawn = [args.curves.with_name(args.curves.name + suffix) for suffix in SUFFIXES]
+            refuse_present(drawn, args.overwrite)
 
 
 def _options(args: argparse.Namespace) -> LeaderboardOptions:

@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drpca.cli.common import command_parser, guarded, size_argument, write_file
+from drpca.cli.common import (
+    add_overwrite_option,
+    claim_files,
+    command_parser,
+    guarded,
+    size_argument,
+    write_file,
+)
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, known_protocols
 
 if TYPE_CHECKING:
@@ -99,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='one self-contained HTML page: curves, worst cases, images, comparison of the folders; folders '
         "whose names differ in 'seed<N>' alone are also shown as mean and deviation",
     )
+    add_overwrite_option(files)
     return parser
 
 
@@ -132,6 +140,7 @@ def main(argv: list[str] | None = None) -> int:
         Exit status: 0, or 2 after bad input.
     """
     arguments = build_parser().parse_args(argv)
+    claim_files(arguments, 'json', 'csv', 'targets_csv', 'markdown', 'latex', 'report')
     from drpca.reports import tables
     from drpca.results.scoring import score
 

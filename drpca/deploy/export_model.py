@@ -29,6 +29,7 @@ from drpca.deploy.backends import PADDING, RULES_KEY, InputRules, open_backend
 from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
 from drpca.deploy.quantise import quantise_onnx
 from drpca.errors import UserError, unknown_name
+from drpca.files import make_folder, refuse_present
 from drpca.models.detector import DetectionModel
 from drpca.options import EXPORT_FORMATS
 
@@ -132,12 +133,11 @@ def export_model(
             does not export to, or a file that does not agree.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
-        raise UserError(f'{path} exists: choose another name or replace it with --overwrite.')
+    refuse_present([path], overwrite)
     if not images:
         raise UserError('No images to check the exported file with.')
     rules = input_rules(model, inference_size, fixed_size)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / path.name
         write_model(model, draft, format, rules, trim, calibration)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from drpca.cards import FILE, update_weights, weights_folder
 from drpca.checkpoint import load_weights
 from drpca.config import building, find_config, load_config
 from drpca.errors import UserError
+from drpca.files import save_bytes
 from drpca.registry import MODELS
 from drpca.run_folder import best_run
 
@@ -72,13 +72,7 @@ def publish(
         )
     digest = hashlib.sha256(content).hexdigest()
     file = Path(out or weights_folder()) / f'{path.stem}-{digest[:8]}.pth'
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f'{file.name}.partial')
-        partial.write_bytes(content)
-        os.replace(partial, file)
-    except OSError as error:
-        raise UserError(f'Cannot write {file}: {error.strerror}.') from None
+    save_bytes(file, content, overwrite=True)  # whose name holds its hash
     entered = path.with_name(FILE)
     if not metafile or not entered.is_file():
         return PublishedWeights(file, digest, len(content), checkpoint, None)

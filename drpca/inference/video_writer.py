@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from drpca.errors import UserError
+from drpca.files import make_folder
 from drpca.inference.detections import Target
 from drpca.visualization.panels import DETECTED, caption, enlarge, to_grey
 
@@ -75,7 +76,7 @@ class AnnotatedVideo:
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path.parent)
             self.path.open('wb').close()
         except OSError as error:
             raise UserError(f'Cannot write {self.path}: {error.strerror}.') from None

@@ -15,6 +15,7 @@ from drpca.errors import UserError
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import Protocol
 from drpca.evaluation.target_rows import false_alarm_rows
+from drpca.files import save_bytes
 from drpca.results.folder import Case, ResultsFolder
 from drpca.visualization.panels import GAP, caption, side_by_side, to_grey
 
@@ -81,16 +82,12 @@ def draw_grid(rows: Sequence[GridRow], titles: Sequence[str], protocol: Protocol
 
 
 def save_grid(picture: np.ndarray, path: Path) -> None:
-    """Writes a PNG.
+    """Writes a PNG, in place of a file of that name.
 
     Raises:
         UserError: It cannot be written.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(cv2.imencode('.png', picture[..., ::-1])[1].tobytes())
-    except OSError as error:
-        raise UserError(f'Cannot write {path}: {error.strerror}; name another file.') from None
+    save_bytes(path, cv2.imencode('.png', picture[..., ::-1])[1].tobytes(), overwrite=True)
 
 
 def _line(row: GridRow, titles: Sequence[str], protocol: Protocol) -> np.ndarray:

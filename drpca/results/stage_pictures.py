@@ -11,6 +11,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from drpca.errors import UserError
+from drpca.files import make_folder, save_bytes, save_text
 from drpca.inference.decomposer import FrameDecomposition
 from drpca.json_file import read_json
 from drpca.visualization.panels import GAP, caption, enlarge, side_by_side, to_grey
@@ -43,21 +44,17 @@ class StageFolder:
             raise UserError(f'{self.path} holds pictures of another origin: choose another --out.')
         for old in there:
             old.unlink()
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f'Cannot write to {self.path}: {error.strerror}; choose another --out.') from None
+        make_folder(self.path)
 
     def write(self, name: str, picture: np.ndarray, scalars: list[dict[str, float]]) -> Path:
         """Saves one picture and enters it, with its scalars per stage, in the index."""
         path = self.path / f'{name}.png'
         self.images[name] = scalars
-        try:
-            path.write_bytes(cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
-            content = {**self.made_by, 'images': self.images}
-            (self.path / INDEX).write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
-        except OSError as error:
-            raise UserError(f'Cannot write to {self.path}: {error.strerror}.') from None
+        content = {**self.made_by, 'images': self.images}
+        save_bytes(
+            path, cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes(), overwrite=True
+        )
+        save_text(self.path / INDEX, json.dumps(content, indent=1) + '\n', overwrite=True)
         return path
 
 

@@ -14,10 +14,10 @@ from drpca.datasets.leaks import Leak, find_leaks
 from drpca.datasets.splits import Split, open_joined, open_split, spread
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol, build_protocols
+from drpca.files import claim, save_text
 from drpca.inference.detector import Detector
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, shown
-from drpca.results.files import claim, save_text
 from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.robustness import plain
 from drpca.version import versions
@@ -167,8 +167,8 @@ def cross_dataset(
     heading = f'{detector.name} {detector.checkpoint or ""}'.strip()
     study = CrossDatasetStudy(heading, detector.described(), presets, found, notes, files)
     if files:
-        save_text(files[0], json.dumps(study.as_json(), indent=1) + '\n')
-        save_text(files[1], study.as_markdown())
+        save_text(files[0], json.dumps(study.as_json(), indent=1) + '\n', overwrite=True)
+        save_text(files[1], study.as_markdown(), overwrite=True)
     return study
 
 

@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from drpca.datasets.splits import Split, spread
 from drpca.errors import UserError
+from drpca.files import claim, save, save_text
 from drpca.inference.decomposer import make_decomposer
 from drpca.inference.detector import Detector
 from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.results.files import claim, save_text
 from drpca.studies.decomposition import Measurement, measure
 from drpca.studies.figures import low_rank_figure, scalars_figure, sparsity_figure
 from drpca.studies.robustness import plain
@@ -124,12 +124,9 @@ def analyse_decomposition(
     study = DecompositionStudy(images, detector.name, detector.described(), measured)
     if folder is not None:
         as_json, as_markdown, as_mat = (folder / name for name in texts)
-        save_text(as_json, json.dumps(study.as_json(), indent=1) + '\n')
-        save_text(as_markdown, study.as_markdown())
-        try:
-            savemat(as_mat, measured.to_mat(), do_compression=True)
-        except OSError as error:
-            raise UserError(f'Cannot write {as_mat}: {error.strerror}.') from None
+        save_text(as_json, json.dumps(study.as_json(), indent=1) + '\n', overwrite=True)
+        save_text(as_markdown, study.as_markdown(), overwrite=True)
+        save(as_mat, lambda draft: savemat(draft, measured.to_mat(), do_compression=True), overwrite=True)
         study.files.extend([as_json, as_markdown, as_mat])
         for name, figure in _figures(measured).items():
             study.files.extend(save_figure(figure, folder / name))

@@ -13,9 +13,9 @@ from tqdm import tqdm
 from drpca.datasets.splits import Split, spread
 from drpca.errors import unknown_name
 from drpca.evaluation.protocols import Protocol, build_protocols
+from drpca.files import claim, save_text
 from drpca.inference.detector import Detector
 from drpca.options import ROBUST_FIGURES
-from drpca.results.files import claim, save_text
 from drpca.studies import robustness as R
 from drpca.studies.corruptions import Corruption, parse_corruptions
 from drpca.studies.figures import robustness_figure
@@ -131,8 +131,8 @@ def robustness(
     described = {name: detector.described() for name, detector in opened.items()}
     study = RobustnessStudy(images, names, presets, seed, described, results, files)
     if files:
-        save_text(files[0], json.dumps(study.as_json(), indent=1) + '\n')
-        save_text(files[1], study.as_markdown())
+        save_text(files[0], json.dumps(study.as_json(), indent=1) + '\n', overwrite=True)
+        save_text(files[1], study.as_markdown(), overwrite=True)
         for key in curves:
             save_figure(robustness_figure(results, presets[0].name, key), files[0].with_name(key))
     return study

@@ -11,6 +11,7 @@ from pathlib import Path
 from drpca.cards import FILE, read_card
 from drpca.config import config_folder
 from drpca.errors import UserError
+from drpca.files import save
 from drpca.studies.speed import VariantSpeed
 
 PACKAGES = ('torch', 'onnx', 'onnxruntime', 'openvino')
@@ -43,15 +44,15 @@ def to_markdown(results: Iterable[VariantSpeed]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def write_json(results: Iterable[VariantSpeed], path: str | Path) -> None:
-    """All figures, with the versions they were measured with."""
+def as_json(results: Iterable[VariantSpeed]) -> str:
+    """All figures, with the versions they were measured with, as the text of a JSON file."""
     installed = {entry.metadata['Name'].lower(): entry.version for entry in metadata.distributions()}
     content = {
         'versions': {name: installed[name] for name in PACKAGES if name in installed},
         'published_parameters': leaderboard_parameters(),
         'results': [asdict(result) for result in results],
     }
-    Path(path).write_text(json.dumps(content, indent=1) + '\n')
+    return json.dumps(content, indent=1) + '\n'
 
 
 def plot_tradeoff(results: Sequence[VariantSpeed], scores: dict[str, float], path: str | Path) -> None:
@@ -63,7 +64,7 @@ def plot_tradeoff(results: Sequence[VariantSpeed], scores: dict[str, float], pat
         path: Picture to write.
 
     Raises:
-        UserError: No measured network has an IoU.
+        UserError: No measured network has an IoU, or the picture cannot be written.
     """
     from matplotlib.figure import Figure
 
@@ -86,4 +87,4 @@ def plot_tradeoff(results: Sequence[VariantSpeed], scores: dict[str, float], pat
         panels[1].scatter(*place, color='black')
         panels[1].annotate(result.network, place, textcoords='offset points', xytext=(4, 4), fontsize=8)
     panels[0].legend(fontsize=8)
-    figure.savefig(path, dpi=150)
+    save(path, lambda draft: figure.savefig(draft, dpi=150), overwrite=True)

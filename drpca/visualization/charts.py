@@ -9,7 +9,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drpca.errors import UserError
+from drpca.files import save
 
 _STYLE: Any = {
     'svg.hashsalt': 'drpca',
@@ -28,18 +28,15 @@ SUFFIXES = ('.png', '.svg')
 
 
 def save_figure(figure: Figure, stem: Path) -> list[Path]:
-    """Writes ``stem.png`` and ``stem.svg``.
+    """Writes ``stem.png`` and ``stem.svg``, in place of files of these names.
 
     Raises:
         UserError: They cannot be written.
     """
     paths = [stem.with_name(stem.name + suffix) for suffix in SUFFIXES]
-    try:
-        with matplotlib.rc_context(_STYLE):
-            figure.savefig(paths[0], dpi=150)
-            figure.savefig(paths[1], metadata={'Date': None})
-    except OSError as error:
-        raise UserError(f'Cannot write {stem}.png or .svg: {error.strerror}; choose another --out.') from None
+    with matplotlib.rc_context(_STYLE):
+        save(paths[0], lambda draft: figure.savefig(draft, dpi=150), overwrite=True)
+        save(paths[1], lambda draft: figure.savefig(draft, metadata={'Date': None}), overwrite=True)
     return paths
 
 

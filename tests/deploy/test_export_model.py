@@ -51,7 +51,7 @@ def test_onnx_file_in_the_detector(tmp_path: Path, name: str) -> None:
     for expected, got in zip(drpca.Detector(network)(frames), drpca.Detector(path, batch_size=2)(frames)):
         assert got.scores.shape == expected.scores.shape
         assert np.abs(got.scores - expected.scores).max() < 1e-4
-    with pytest.raises(UserError, match='exists'):
+    with pytest.raises(UserError, match='is there already'):
         export_model(network, path, images=IMAGES)
 
 

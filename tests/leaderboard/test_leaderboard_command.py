@@ -273,7 +273,7 @@ def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.C
     torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
     args = [
         'TopHat', 'max-median', 'tophat_paper', '--weights', f'{CONFIG}=w.pth', '--dataset', 'synthetic',
-        '--size', '32', '--cfg-options', TEXTS[0], '--relative-to', 'tophat', '--grid', 'grid.png',
+        '--size', '32', '--cfg-options', TEXTS[0], '--relative-to', 'tophat', '--grid', 'grid.png', '--overwrite',
     ]  # fmt: skip
     assert leaderboard.main([*args, '--json', 'table.json', '--jobs', '2']) == 0
     out = capsys.readouterr().out

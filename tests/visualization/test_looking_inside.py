@@ -114,8 +114,8 @@ def test_files_of_figures_are_reproducible(tmp_path):
         first, second = ((tmp_path / name / f'IoU{suffix}').read_bytes() for name in ('first', 'second'))
         assert first == second
         assert len(first) > 1000
-    with pytest.raises(UserError, match='Cannot write'):
-        charts.save_figure(figure, tmp_path / 'nowhere' / 'IoU')
+    with pytest.raises(UserError, match='Cannot make'):
+        charts.save_figure(figure, tmp_path / 'no' / 'where' / 'IoU')
 
 
 class Fixed:
