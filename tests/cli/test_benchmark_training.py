@@ -58,13 +58,15 @@ def test_another_loss_is_noticed(
 def test_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     generate_dataset(tmp_path, num_train=4, num_test=1, size=32)
     for args, message in (
-        (['--steps', '-1'], 'must be at least 1'),
         (['--graphs'], '--graphs needs a GPU'),
         (['--networks', 'rpcanett'], 'Unknown model'),
         (['--dataset', 'synthetic', '--data-root', str(tmp_path), '--batch', '8'], 'fewer training images'),
     ):
         assert tool.main([*SMALL, *args]) == 2
         assert message in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='2'):
+        tool.main([*SMALL, '--steps', '-1'])
+    assert 'expected a whole number above 0' in capsys.readouterr().err
     if not torch.cuda.is_available():
         assert tool.main([*SMALL, '--device', 'cuda']) == 2
         assert 'no GPU here' in capsys.readouterr().err

@@ -126,11 +126,16 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert Path(files['a.png']).stat().st_size > 5000
 
 
+def test_numbers_are_checked_by_the_parser(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit, match='2'):
+        command.main(['--repetitions', '0'])
+    assert 'expected a whole number above 0' in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ('arguments', 'message'),
     [
         (['NoNet'], 'Unknown network'),
-        (['--repetitions', '0'], 'repetition'),
         (['LRRNet', '--variants', 'cuda-graph'], 'needs an NVIDIA GPU'),
         (['--plot', 'x.png'], 'belong together'),
         (['--plot', 'x.png', '--scores', 'none.json'], 'none.json'),
