@@ -6,7 +6,6 @@ import re
 import resource
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -49,14 +48,6 @@ def test_an_unknown_command_names_the_nearest(
     assert err.count('\n') == 1
 
 
-@pytest.mark.parametrize('name', sorted(COMMANDS))
-def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as ended:
-        import_module(COMMANDS[name][0]).main(['--help'])
-    assert ended.value.code == 0
-    assert 'examples:' in capsys.readouterr().out
-
-
 @pytest.mark.parametrize('name', ['', *sorted(COMMANDS)])
 def test_help_takes_less_than_a_second(name: str) -> None:
     """Of processor time. What a command needs is imported after its arguments are read."""
@@ -69,7 +60,7 @@ def test_help_takes_less_than_a_second(name: str) -> None:
         [sys.executable, '-c', code, *name.split(), '--help'], capture_output=True, text=True, check=True
     )
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert 'usage: ' in done.stdout
+    assert ('examples:' if name else 'usage: ') in done.stdout
     assert not done.stderr.strip()
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 

@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -13,7 +11,6 @@ from drpca.datasets.check import check_dataset, difference_hash, find_cross_leak
 from drpca.datasets.leaks import find_leaks, pixel_hash
 from drpca.datasets.splits import find_dataset, find_datasets
 from tests.datasets.data_trees import frame, save
-from tests.support import ROOT
 
 
 def check(root, name='mine'):
@@ -202,10 +199,3 @@ def test_command_errors(plain_root, capsys):
     with pytest.raises(SystemExit) as stop:
         main(['--no-such-option'])
     assert stop.value.code == 2
-
-
-@pytest.mark.parametrize('tool', ['check_dataset', 'make_synthetic'])
-def test_tools_start_from_anywhere(tool, tmp_path):
-    command = [sys.executable, str(ROOT / 'tools' / f'{tool}.py'), '--help']
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert '--data-root' in done.stdout
