@@ -192,9 +192,9 @@ def _normalise_joined(config: Config) -> None:
     for source in sources:
         if isinstance(source.get('dataset'), list):
             source['dataset'] = _joined_name(source['dataset'])
-    names = {name for source in sources for name in joined_names(str(source.get('dataset')))}
     joined = any('+' in str(source.get('dataset')) for source in sources)
     if joined and _is_normalised(config) and not config.model.get('scale_to_max'):
+        names = {name for source in sources for name in joined_names(str(source.get('dataset')))}
         bases = [_read_data_set(name) for name in sorted(names)]
         known = {base['dataset']: base['normalisation'] for base in bases if base}
         for source in sources:

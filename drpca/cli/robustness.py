@@ -67,7 +67,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    from drpca.inference.detector import open_detectors
+    from drpca.inference.opening import open_detectors
 
     corruptions, protocols = parse_corruptions(args.corruption), build_protocols(args.protocol)
     detectors = open_detectors(args.config, args.checkpoint, **D.detector_options(args))

@@ -14,8 +14,7 @@ from drpca.datasets.splits import open_split
 from drpca.deploy.export_model import Agreement, export_model
 from drpca.errors import UserError
 from drpca.inference.frames import list_images
-from drpca.inference.mappers import is_baseline
-from drpca.inference.opening import build_model
+from drpca.inference.mappers import build_model, is_baseline
 
 
 def export(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from mmengine.config import Config
 
+from drpca.baselines import Baseline
+from drpca.checkpoint import load_weights
+from drpca.config import building
 from drpca.datasets.io import GreyRule, resize_image, to_unit
 from drpca.deploy.backends import Backend
 from drpca.deploy.optimise import optimise_model
@@ -18,9 +23,10 @@ from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
 from drpca.inference.tiling import map_in_tiles
 from drpca.models.detector import DetectionModel
 from drpca.options import TILE
-from drpca.registry import BASELINES
+from drpca.registry import BASELINES, MODELS
 
 OVERLAP = 64
+_TRAINING_ONLY = ('losses', 'initialisation')
 
 
 class ScoreMapper(Protocol):
@@ -240,3 +246,35 @@ class ExportedMapper(FrameMapper):
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         logits = self.backend.logits(np.stack(images)[:, None].astype(np.float32))
         return list(torch.sigmoid(torch.from_numpy(logits[:, 0].astype(np.float32))).numpy())
+
+
+def build_baseline(config: Config, size: int | str | None = None) -> Baseline:
+    """The classical method that a config describes.
+
+    Args:
+        config: With ``model``.
+        size: Side of the square to which frames are resized, ``'native'`` for their own size, None for that of
+            the preset.
+
+    Raises:
+        UserError: A parameter that it does not have, or a value of the wrong kind.
+    """
+    model = dict(config.model)
+    if size is not None:
+        model['input_size'] = None if isinstance(size, str) else (size, size)
+    with building():
+        return BASELINES.build(model)
+
+
+def build_model(config: Config, checkpoint: str | os.PathLike[str]) -> DetectionModel:
+    """The network that a config describes, its input rules and its weights, without losses.
+
+    Raises:
+        UserError: Bad config or checkpoint.
+    """
+    with building():
+        model = MODELS.build({key: value for key, value in config.model.items() if key not in _TRAINING_ONLY})
+    if not isinstance(model, DetectionModel):
+        raise UserError(f'model: expected type={DetectionModel.__name__!r}, got {config.model.type!r}.')
+    load_weights(model.network, Path(checkpoint))
+    return model

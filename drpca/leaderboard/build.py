@@ -21,7 +21,7 @@ from drpca.datasets import Split, open_split
 from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol
 from drpca.files import make_folder
-from drpca.inference.detector import RECIPE, Detector
+from drpca.inference.detector import Detector
 from drpca.json_file import read_json
 from drpca.leaderboard.contenders import (
     Contender,
@@ -35,6 +35,7 @@ from drpca.leaderboard.contenders import (
 from drpca.leaderboard.latency import measure_latency
 from drpca.leaderboard.rows import Cost, Row, ScoredRun, aggregate, from_json
 from drpca.leaderboard.runs import complete_runs
+from drpca.options import RECIPE
 from drpca.registry import BASELINES
 from drpca.reports.plain_tables import text_table
 from drpca.results.folder import ResultsFolder, saved_names

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from drpca.datasets.splits import open_split, spread
-from drpca.inference.mappers import BaselineMapper, ScoreMapper, is_baseline, network_mapper
-from drpca.inference.opening import build_baseline
+from drpca.inference.mappers import BaselineMapper, ScoreMapper, build_baseline, is_baseline, network_mapper
 from drpca.leaderboard.contenders import config_of
 from drpca.leaderboard.rows import Cost, Row
 from drpca.options import NATIVE

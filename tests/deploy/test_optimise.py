@@ -13,8 +13,13 @@ from drpca.checkpoint import load_weights
 from drpca.config import find_config, load_config
 from drpca.deploy import cuda_graph, optimise
 from drpca.deploy.cuda_graph import GraphedFunction, Recording
-from drpca.deploy.onednn import FusedConv2d, SingleChannelConv2d, can_fuse
-from drpca.deploy.optimise import fold_batch_norm, optimise_model
+from drpca.deploy.optimise import (
+    FusedConv2d,
+    SingleChannelConv2d,
+    can_fuse,
+    fold_batch_norm,
+    optimise_model,
+)  # fmt: skip
 from drpca.errors import UserError
 from drpca.inference.export import split_images
 from drpca.models.detector import DetectionModel

@@ -13,7 +13,7 @@ from drpca.cards import weight_cards
 from drpca.config import find_config, load_config
 from drpca.deploy.export_model import export_model
 from drpca.errors import UserError
-from drpca.inference.opening import build_model
+from drpca.inference.mappers import build_model
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
 from tests.app.app_support import save_run

@@ -24,7 +24,7 @@ from drpca.results.predict import predict
 from tests.support import ROOT
 
 CONFIG = 'rpcanet_sirstv1'
-LIMIT = 18
+LIMIT = 15
 SMALL = {'model.network.num_stages': 1, 'model.network.channels': 4}
 
 
