@@ -128,13 +128,14 @@ def test_exported_files(tmp_path: Path) -> None:
     model = DetectionModel({'type': 'RPCANet', 'num_stages': 1, 'channels': 4}).eval()
     path = tmp_path / 'n.pt2'
     export_model(model, path, 'torch', images=[IMAGE], inference_size=40)
-    alone, described = drpca.Detector(path), drpca.Detector('rpcanet_sirstv1', path)
+    alone = drpca.Detector(path, trust=True)
+    described = drpca.Detector('rpcanet_sirstv1', path, trust=True)
     assert np.array_equal(scores(alone), scores(described))
     assert np.abs(scores(alone) - scores(drpca.Detector(model))).max() < 1e-4
     assert (alone.method, alone.checkpoint) == ('RPCANet', path)
-    assert drpca.Detector(path, size='recipe').size == 40
+    assert drpca.Detector(path, size='recipe', trust=True).size == 40
     with pytest.raises(UserError, match='holds RPCANet, but lrrnet_sirstv1 describes LRRNet'):
-        drpca.Detector('lrrnet_sirstv1', path)
+        drpca.Detector('lrrnet_sirstv1', path, trust=True)
     for options in ({'precision': 'bf16'}, {'device': 'cpu'}, {'optimise': False}):
         with pytest.raises(UserError, match=f'compiled, precision included: leave out {next(iter(options))}'):
             drpca.Detector(path, **options)
