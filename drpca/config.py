@@ -148,11 +148,14 @@ def _read_data_set(dataset: str) -> dict[str, Any]:
     return {} if path is None else Config.fromfile(path).to_dict()
 
 
-def set_dataset(config: MutableMapping[str, Any], dataset: str | Sequence[str]) -> None:
+def set_dataset(
+    config: MutableMapping[str, Any], dataset: str | Sequence[str], normalise: bool = True
+) -> None:
     """Puts a data set, or several joined, in the place of a config's own, in all loaders.
 
     A network that is normalised by mean and standard deviation of the config's own data set (``normalisation``) then is
-    by those of the new one, of several the first one, where they are known.
+    by those of the new one, of several the first one, where they are known. That is for a training; weights that are
+    there already go with the normalisation that they were trained with: ``normalise=False``.
     """
     name = _joined_name(dataset)
     first = _read_data_set(joined_names(dataset)[0])
@@ -161,7 +164,7 @@ def set_dataset(config: MutableMapping[str, Any], dataset: str | Sequence[str]) 
         source.pop('normalisation', None)
     if 'dataset' in config:
         config['dataset'] = name
-    if 'normalisation' in config and 'normalisation' in first:
+    if normalise and 'normalisation' in config and 'normalisation' in first:
         if _is_normalised(config):
             config['model'].update(first['normalisation'])
         config['normalisation'] = dict(first['normalisation'])

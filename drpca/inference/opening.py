@@ -314,7 +314,7 @@ def resolve(
     Args:
         model: Name of a registered network, name or file of a config, or an exported file.
         weights: Weight file or exported file; None: the newest of the config, else those of the project.
-        dataset: In place of the config's.
+        dataset: In place of the config's. The network is normalised as its weights were trained, all the same.
         data_root: Likewise.
         options: Dotted keys of the config → values.
 
@@ -336,7 +336,9 @@ def resolve(
             if checkpoint is None or options:
                 raise UserError(f'{name} has no config: give it weights, and no options.')
             return described_network(name), checkpoint
-        config = load_config(path, dataset, data_root, options)
+        config = load_config(path, None, data_root, options)
+        if dataset is not None:
+            set_dataset(config, dataset, normalise=False)
         if not is_baseline(config):
             return config, checkpoint or newest_best(path.stem)
         if checkpoint is not None:
@@ -356,7 +358,7 @@ def resolve(
     config = read_config(text, checkpoint)
     check_model(config, checkpoint)
     if dataset is not None:
-        set_dataset(config, dataset)
+        set_dataset(config, dataset, normalise=False)
     config.merge_from_dict(dict(options or {}))
     return config, checkpoint
 

@@ -46,6 +46,14 @@ def test_a_networks_name_stands_for_its_home_config(acm: Path) -> None:
     )
 
 
+def test_another_data_set_leaves_the_normalisation_of_the_weights(acm: Path) -> None:
+    """As the published test code does: mean and deviation of the images that the network was trained on."""
+    own = drpca.Detector('acm_sirstv1', acm)
+    other = drpca.Detector('acm_sirstv1', acm, dataset='NUDT-SIRST')
+    assert (other.mapper.model.mean, other.mapper.model.std) == (own.mapper.model.mean, own.mapper.model.std)
+    assert other.config.test_dataloader.dataset.dataset == 'NUDT-SIRST'
+
+
 @pytest.mark.filterwarnings('error')
 def test_a_name_without_such_normalisation_says_nothing(tmp_path: Path) -> None:
     torch.save(MODELS.build({'type': 'RPCANetPlus'}).state_dict(), tmp_path / 'w.pth')
