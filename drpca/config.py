@@ -438,7 +438,8 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
 def _check_values(config: Config) -> None:
     """What is used before anything is built that would refuse it."""
     model = config.get('model')
-    if not isinstance(model, Mapping) or 'type' not in model:
+    name = model.get('type') if isinstance(model, Mapping) else None
+    if not (name and isinstance(name, (str, type))):
         raise UserError(f'model: expected dict(type=…), got {model!r}.')
     side = config.get('inference_size')
     if side is not None and (not isinstance(side, int) or not 8 <= side <= MAX_SIDE):

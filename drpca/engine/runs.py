@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from drpca.config import config_for, default_models, find_config, load_config
+from drpca.config import building, config_for, default_models, find_config, load_config
 from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
 from drpca.engine.train import train as train_config
@@ -295,23 +295,24 @@ def build_config(run: Run) -> Config:
         raise UserError(
             f'{config.filename} has no training part (train_dataloader); run_configs.py trains networks.'
         )
-    if asked.ema is not None:  # in place of an average that the config has
-        average = {'type': 'EMAHook', 'momentum': asked.ema, 'update_buffers': True, 'priority': 'NORMAL'}
-        hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'EMAHook']
-        config.custom_hooks = [*hooks, average]
-    for hook in config.get('custom_hooks') or []:
-        if asked.accumulate and hook['type'] == 'EMAHook':
-            hook['interval'] = asked.accumulate  # one step of the average per update of the weights
-            if 'gamma' in hook:  # which counts iterations
-                hook['gamma'] *= asked.accumulate
-        elif asked.log_test_every and hook['type'] == 'TrainingLogHook':
-            hook['log_test_every'] = asked.log_test_every
-    for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if config.get(loader) and config[loader].get('num_workers') == 0:
-            config[loader].persistent_workers = False
-    source = config.train_dataloader.dataset
-    if source.get('type') == 'InfraredDataset':
-        open_joined(source.dataset, source.split, source.get('data_root'))
+    with building():
+        if asked.ema is not None:  # in place of an average that the config has
+            average = {'type': 'EMAHook', 'momentum': asked.ema, 'update_buffers': True, 'priority': 'NORMAL'}
+            hooks = [hook for hook in config.get('custom_hooks') or [] if hook['type'] != 'EMAHook']
+            config.custom_hooks = [*hooks, average]
+        for hook in config.get('custom_hooks') or []:
+            if asked.accumulate and hook['type'] == 'EMAHook':
+                hook['interval'] = asked.accumulate  # one step of the average per update of the weights
+                if 'gamma' in hook:  # which counts iterations
+                    hook['gamma'] *= asked.accumulate
+            elif asked.log_test_every and hook['type'] == 'TrainingLogHook':
+                hook['log_test_every'] = asked.log_test_every
+        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+            if config.get(loader) and config[loader].get('num_workers') == 0:
+                config[loader].persistent_workers = False
+        source = config.train_dataloader.dataset
+        if source.get('type') == 'InfraredDataset':
+            open_joined(source.dataset, source.split, source.get('data_root'))
     config.work_dir = str(run.folder.path)
     config.randomness = {'seed': run.seed, 'deterministic': asked.deterministic}
     config.launcher = asked.launcher

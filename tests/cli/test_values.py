@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from drpca.cli.main import main
-from drpca.config import load_config
+from drpca.config import find_config, load_config
+from drpca.engine.runs import Run, TrainingOptions, build_config
 from drpca.errors import UserError
 from drpca.inference.mappers import network_mapper
 from drpca.models.detector import DetectionModel
@@ -47,6 +48,8 @@ def test_options(command: str, option: str, value: str, expected: str, capsys: p
             'inference_size: expected None or a side of 8',
         ),
         ("model = dict(type='TopHat')\ninference_size = 0\n", 'inference_size: expected None or a side of 8'),
+        ('model = dict(type=1)\n', r'model: expected dict\(type=…\)'),
+        ("model = dict(type='')\n", r'model: expected dict\(type=…\)'),
         ("model = dict(type='TopHat')\ntrain_cfg = 3\n", 'The config cannot be used'),
     ],
 )
@@ -76,3 +79,11 @@ def test_devices(device: str) -> None:
     model = DetectionModel(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}))
     with pytest.raises(UserError, match=f"Cannot use device '{device}'"):
         network_mapper(model, 64, device)
+
+
+def test_hooks_that_are_none(tmp_path: Path) -> None:
+    run = Run(
+        find_config('rpcanet_synthetic'), None, 'own', 0, TrainingOptions(cfg_options={'custom_hooks': 7})
+    )
+    with pytest.raises(UserError, match='The config cannot be used'):
+        build_config(run)

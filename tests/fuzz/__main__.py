@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter, defaultdict
@@ -33,6 +34,8 @@ def main() -> int:
     )
     parser.add_argument('--all', action='store_true', help='also list the faults that are known')
     args = parser.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     scratch = scratch_folder()
     try:
         world = make_world(scratch)
@@ -45,13 +48,19 @@ def main() -> int:
             return int(bool(outcome.faults))
         numbers = range(args.first, args.first + args.cases)
         started = time.monotonic()
-        faulty = []
-        for outcome in run_cases(((n, make_case(args.seed, n)) for n in numbers), world, scratch, args.jobs):
-            if outcome.faults:
-                faulty.append(outcome)
-                if len(faulty) % 50 == 1:
-                    print(f'{len(faulty)} at fault, case {outcome.number}', file=sys.stderr, flush=True)
-        print(f'{len(numbers)} cases in {time.monotonic() - started:.0f} s, {len(faulty)} at fault')
+        faulty, done = [], 0
+        try:
+            for outcome in run_cases(
+                ((n, make_case(args.seed, n)) for n in numbers), world, scratch, args.jobs
+            ):
+                done += 1
+                if outcome.faults:
+                    faulty.append(outcome)
+                    if len(faulty) % 50 == 1:
+                        print(f'{len(faulty)} at fault, case {outcome.number}', file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            print('stopped; so far:', file=sys.stderr)
+        print(f'{done} cases in {time.monotonic() - started:.0f} s, {len(faulty)} at fault')
         return report(faulty, scratch, args.keep, args.all)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

@@ -61,7 +61,7 @@ _LEFT_OUT = {
     'help', 'compile', 'launcher', 'update-metafiles', 'readme', 'variants', 'levers', 'all', 'memory', 'baseline',
     'fast', 'version', 'int8',
 }
-_NOT_FUZZED = {'app', 'benchmark-training'}
+_NOT_FUZZED = {'app', 'benchmark', 'benchmark-training'}
 
 BASES: dict[str, list[list[str]]] = {}
 for line in """\

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import faulthandler
 import hashlib
+import importlib
 import json
 import os
+import pkgutil
 import re
 import resource
 import select
@@ -69,17 +71,23 @@ def load() -> None:
     """Import what the children need, with one thread, so that a fork is cheap and safe."""
     import cv2
     import onnxruntime  # noqa: F401
+    import pydantic  # noqa: F401
     import torch
     import torch.export
+    from PIL import Image
 
-    from drpca.cli.main import COMMANDS
+    import drpca
     from tests.fuzz.cases import BASES, parser_of
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    for command in COMMANDS:
-        if command in BASES:
-            parser_of(command)
+    Image.init()
+    # Commands import what they need when they need it, which a child would do again and again.
+    for module in pkgutil.walk_packages(drpca.__path__, 'drpca.'):
+        if module.name.split('.')[1] not in ('app', '__main__'):
+            importlib.import_module(module.name)
+    for command in BASES:
+        parser_of(command)
 
 
 def run_cases(
@@ -229,6 +237,7 @@ def _be_child(case: Case, world: Path, folder: Path, report: Path, pipe: int) ->
     resource.setrlimit(resource.RLIMIT_AS, (_virtual_memory() + MEMORY, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tempfile.tempdir = str(folder)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     apply(limits)
