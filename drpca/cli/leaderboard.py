@@ -233,7 +233,10 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f'--readme {args.readme}: no such file.')
     if not args.dry_run:
         # A table that was read may be written again; so may one whose latencies are taken over.
-        read = [*(args.source or ()), *([args.json] if args.no_latency and args.json else ())]
+        read = [
+            *(args.source or ()),
+            *([args.json] if args.no_latency and args.json and not args.source else ()),
+        ]
         claim_files(args, 'json', 'markdown', 'grid', own=read)
         if args.curves:
             from drpca.visualization.charts import SUFFIXES

@@ -89,7 +89,6 @@ def test_files_are_judged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     ]
 
 
-@still_open
 def test_nothing_in_a_file_runs(tmp_path: Path) -> None:
     """Python in checkpoints, pickles in weights and exported networks, PostScript as a picture."""
     scratch = tmp_path / 'scratch'
