@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,3 +33,11 @@ def small(name: str) -> dict[str, Any]:
 def decomposing_networks() -> list[str]:
     """The registered networks that split an image into background and target."""
     return [name for name in network_names() if hasattr(MODELS.get(name), 'decompose')]
+
+
+def exit_code(main: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """What a command ends with, also where its parser ends it."""
+    try:
+        return main(arguments)
+    except SystemExit as end:
+        return int(end.code or 0)

@@ -15,6 +15,7 @@ from drpca.deploy.export_model import Agreement, compare, export_model
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
+from tests.support import exit_code
 
 onnx = pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -94,8 +95,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
         cv2.imwrite(f'frames/{name}.png', (255 * image).astype(np.uint8))
     torch.save(model().network.state_dict(), 'w.pth')
     arguments = ['small.py', '--checkpoint', 'w.pth', '--out', 'n.onnx', '--images', 'frames', '--int8']
-    assert command.main([*arguments, '--calibration', '0']) == 2
-    assert 'calibration must be at least 1' in capsys.readouterr().err
+    assert exit_code(command.main, [*arguments, '--calibration', '0']) == 2
+    assert '--calibration: expected a whole number above 0' in capsys.readouterr().err
     assert command.main([*arguments, '--count', 'some']) == 2
     assert "or 'all', got some" in capsys.readouterr().err
     assert command.main([*arguments, '--count', 'all', '--calibration', '2', '--max-iou-loss', '50']) == 0

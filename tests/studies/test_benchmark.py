@@ -14,6 +14,7 @@ from drpca.models.detector import unused_parameter_names
 from drpca.registry import MODELS
 from drpca.studies.speed import count_gflop, count_parameters, measure, network_names
 from drpca.studies.speed_report import leaderboard_parameters, to_markdown
+from tests.support import exit_code
 
 
 def test_parameters_with_and_without_unused_ones() -> None:
@@ -127,8 +128,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_numbers_are_checked_by_the_parser(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit, match='2'):
-        command.main(['--repetitions', '0'])
+    assert exit_code(command.main, ['--repetitions', '0']) == 2
     assert 'expected a whole number above 0' in capsys.readouterr().err
 
 
