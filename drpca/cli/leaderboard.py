@@ -239,6 +239,8 @@ def _check(args: argparse.Namespace) -> None:
         ]
         claim_files(args, 'json', 'markdown', 'grid', own=read)
         if args.curves:
+            if args.curves.is_dir():
+                raise UserError(f'--curves {args.curves} is a folder: name the files without their suffixes.')
             from drpca.visualization.charts import SUFFIXES
 
             drawn = [args.curves.with_name(args.curves.name + suffix) for suffix in SUFFIXES]

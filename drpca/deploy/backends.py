@@ -16,6 +16,7 @@ evaluates its shape expressions and guards as Python, so it is opened only if th
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from abc import ABC, abstractmethod
@@ -192,7 +193,13 @@ class TorchExportBackend(Backend):
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
         extra = {RULES_KEY: ''}
-        program = torch.export.load(path, extra_files=extra)
+        logger = logging.getLogger('torch')
+        level = logger.level
+        logger.setLevel(logging.CRITICAL + 1)  # it logs the traceback of what is damaged before it raises it
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        finally:
+            logger.setLevel(level)
         self.rules = InputRules.from_text(extra[RULES_KEY], path)
         self.module = program.module()
 

@@ -362,6 +362,7 @@ def test_metafiles_and_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
         (['tophat', '--dataset', 'synthetic', '--protocol', 'mine'], "Unknown protocol 'mine'"),
         (['tophat', '--dataset', 'synthetic', '--jobs', '0'], '--jobs must be at least 1'),
         (['tophat', '--dataset', 'synthetic', '--images', 'a'], 'give --grid'),
+        (['tophat', '--dataset', 'synthetic', '--curves', '.'], '--curves . is a folder'),
         (['tophat', '--from', 'table.json'], 'leave out METHOD'),
         (['--from', 'nofile.json'], 'Cannot read nofile.json'),
         (['tophat', '--dataset', 'synthetic', '--epochs', '3', '--update-metafiles'], 'leave out --epochs'),
