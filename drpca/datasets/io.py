@@ -12,10 +12,12 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -123,6 +125,36 @@ def _open(path: Path, content: bytes) -> Image.Image:
     return picture
 
 
+class _Silence:
+    """Keeps what libtiff writes to the screen by itself off it; any number of threads may be inside at once.
+
+    What other threads write to standard error meanwhile, a millisecond, is lost too.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = self._kept = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._kept = os.dup(2)
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, 2)
+                os.close(nowhere)
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                os.dup2(self._kept, 2)
+                os.close(self._kept)
+
+
+_SILENCE = _Silence()
+
+
 def _damaged(path: Path, error: Exception) -> UserError:
     reason = ' '.join(str(error).split())[:160] or type(error).__name__
     return UserError(f'Cannot read image {path}: truncated or damaged ({reason}); fetch it again.')
@@ -147,7 +179,8 @@ def _checked(path: Path) -> bytes:
     try:
         if picture.format == 'PNG':
             return _plain_png(content)
-        picture.load()
+        with _SILENCE if picture.format == 'TIFF' else nullcontext():
+            picture.load()
     except _DECODE_ERRORS as error:
         raise _damaged(path, error) from None
     return content
@@ -237,7 +270,8 @@ def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
             picture.draft('L', picture.size)
             if picture.mode == 'L':
                 return np.array(picture)
-        values = cv2.imdecode(np.frombuffer(content, np.uint8), _GREY)
+        with _SILENCE if content[:2] in (b'II', b'MM') else nullcontext():
+            values = cv2.imdecode(np.frombuffer(content, np.uint8), _GREY)
     except _DECODE_ERRORS as error:
         raise _damaged(path, error) from None
     if values is None:

@@ -3,8 +3,10 @@ import io
 import os
 import re
 import struct
+import sys
 import warnings
 import zlib
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -322,6 +324,28 @@ def test_every_reader_of_pictures_is_in_one_place():
         )
         if path.name not in ('io.py', 'corruptions.py'):
             assert all('formats=FORMATS' in line for line in found), path
+
+
+def test_of_a_damaged_tiff_no_library_speaks(tmp_path, capfd):
+    """libtiff writes to the screen by itself, whichever library calls it."""
+    rng = np.random.default_rng(0)
+    file = BytesIO()
+    Image.fromarray(rng.integers(0, 255, (32, 32), np.uint8)).save(file, 'TIFF', compression='tiff_lzw')
+    path = tmp_path / 'a.tif'
+    refused = 0
+    for _ in range(60):
+        content = bytearray(file.getvalue())
+        for place in rng.integers(0, len(content), 3):
+            content[place] ^= int(rng.integers(1, 255))
+        path.write_bytes(content)
+        try:
+            read_image(path)
+        except UserError:
+            refused += 1
+    assert refused > 10
+    assert capfd.readouterr() == ('', '')
+    print('heard again', file=sys.stderr)
+    assert capfd.readouterr().err == 'heard again\n'
 
 
 @pytest.mark.parametrize('options', [{}, {'subsampling': 0}, {'progressive': True, 'quality': 30}])
