@@ -35,25 +35,20 @@ CHECKPOINTS = 'checkpoints'
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``python -m drpca.app``."""
     parser = command_parser('python -m drpca.app', DESCRIPTION, EXAMPLES)
-    parser.add_argument(
-        '--host', default='127.0.0.1', metavar='H', help='address to answer on (default: %(default)s)'
-    )
-    parser.add_argument('--port', type=port_argument, default=7860, metavar='N', help='default: %(default)s')
-    parser.add_argument(
-        '--checkpoints', metavar='DIR', help=f'folder of the runs trained here (default: {CHECKPOINTS})'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('--host', default='127.0.0.1', metavar='H', help='address to answer on (default: %(default)s)')
+    add('--port', type=port_argument, default=7860, metavar='N', help='default: %(default)s')
+    add('--checkpoints', metavar='DIR', help=f'folder of the runs trained here (default: {CHECKPOINTS})')
+    add(
         '--weights', nargs='+', default=[], metavar='CONFIG=FILE',
         help='weight files, each with the config it belongs to',
     )  # fmt: skip
-    parser.add_argument(
-        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
-    )
-    parser.add_argument(
+    add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
+    add(
         '--max-upload-mb', type=megabytes_argument, default=20, metavar='N',
         help='largest image file that is taken (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--no-browser', action='store_true', help='do not open the page in a browser')
+    add('--no-browser', action='store_true', help='do not open the page in a browser')
     return parser
 
 

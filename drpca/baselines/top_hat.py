@@ -17,10 +17,7 @@ class TopHat(Baseline):
     """
 
     size: int
-    PRESETS = {
-        'paper': {'input_size': None, 'size': 5},
-        'leaderboard': {'input_size': (256, 256), 'size': 5},
-    }
+    PRESETS = {'paper': {'input_size': None, 'size': 5}, 'leaderboard': {'input_size': (256, 256), 'size': 5}}
 
     def detect(self, frame: np.ndarray) -> np.ndarray:
         return cv2.morphologyEx(frame, cv2.MORPH_TOPHAT, np.ones((self.size, self.size), np.uint8))

@@ -6,7 +6,7 @@ import argparse
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, keywords
 from drpca.options import VIEWS
 
 _DESCRIPTION = """\
@@ -43,19 +43,21 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser('analyse_decomposition.py', _DESCRIPTION, _EXAMPLES)
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         '--view', default='deviation', choices=VIEWS,
         help='sparsity of |T - median T|, max(T, 0) or |T| (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument(
-        '--threshold', type=float, default=0.1, metavar='X', help='of l0, in [0, 1) (default: %(default)s)'
-    )
-    parser.add_argument(
+    add('--threshold', type=float, default=0.1, metavar='X', help='of l0, in [0, 1) (default: %(default)s)')
+    add(
         '--ranks', nargs='+', type=D.positive, default=[1, 5, 10], metavar='R',
         help='numbers of singular values whose energy is measured (default: 1 5 10)',
     )  # fmt: skip
-    parser.add_argument('--out', metavar='DIR', help='default: results/decomposition/<dataset>')
-    parser.add_argument('--overwrite', action='store_true', help='replace the files of an earlier run')
+    add(
+        '--out', default='results/decomposition/{dataset}', metavar='DIR',
+        help='default: results/decomposition/<dataset>',
+    )  # fmt: skip
+    add('--overwrite', action='store_true', help='replace the files of an earlier run')
     return parser
 
 
@@ -65,16 +67,8 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     study = drpca.analyse_decomposition(
         drpca.Detector(args.config, args.checkpoint, **D.detector_options(args)),
-        args.dataset,
-        split=args.split,
-        data_root=args.data_root,
-        limit=args.limit,
-        view=args.view,
-        threshold=args.threshold,
-        ranks=args.ranks,
-        out=args.out or 'results/decomposition/{dataset}',
-        overwrite=args.overwrite,
         progress=True,
+        **keywords(drpca.analyse_decomposition, args),
     )
     D.note_limit(study.split, study.measured.names)
     print(study.as_text())

@@ -11,6 +11,7 @@ from drpca.cli.common import (
     command_parser,
     device_argument,
     guarded,
+    keywords,
     positive,
     write_file,
 )
@@ -34,28 +35,25 @@ def build_parser() -> argparse.ArgumentParser:
         'and the ratio to a baseline that runs in turn with the others.',
         EXAMPLES,
     )
-    parser.add_argument(
-        'networks', nargs='*', metavar='NETWORK', help='default: those of configs/_base_/default_models.py'
-    )
-    parser.add_argument('--all', action='store_true', help='every network there is')
-    parser.add_argument(
+    add = parser.add_argument
+    add('networks', nargs='*', metavar='NETWORK', help='default: those of configs/_base_/default_models.py')
+    add('--all', action='store_true', help='every network there is')
+    add(
         '--variants', nargs='+', choices=VARIANTS, metavar='VARIANT',
         help=f'some of {", ".join(VARIANTS)} (default: optimised, also in bf16, and exported, if installed)',
     )  # fmt: skip
-    parser.add_argument('--baseline', choices=VARIANTS, default=BASELINE, help='default: %(default)s')
-    parser.add_argument('--sizes', nargs='+', type=positive, default=[256], metavar='N')
-    parser.add_argument('--batches', nargs='+', type=positive, default=[1], metavar='N')
-    parser.add_argument('--device', type=device_argument, default='cpu', help='default: %(default)s')
-    parser.add_argument(
-        '--threads', type=positive, metavar='N', help='CPU threads (default: cores, or the quota)'
-    )
-    parser.add_argument('--repetitions', type=positive, default=20, metavar='N', help='default: %(default)s')
-    parser.add_argument('--warm-up', type=int, default=3, metavar='N', help='default: %(default)s')
-    parser.add_argument('--no-memory', dest='memory', action='store_false', help='skip it: quicker on a CPU')
-    parser.add_argument('--json', metavar='FILE', help='write all figures')
-    parser.add_argument('--markdown', metavar='FILE', help='write the table')
-    parser.add_argument('--scores', metavar='FILE', help='JSON: network → IoU as a ratio, for --plot')
-    parser.add_argument('--plot', metavar='FILE', help='write IoU against latency and parameters')
+    add('--baseline', choices=VARIANTS, default=BASELINE, help='default: %(default)s')
+    add('--sizes', nargs='+', type=positive, default=[256], metavar='N')
+    add('--batches', nargs='+', type=positive, default=[1], metavar='N')
+    add('--device', type=device_argument, default='cpu', help='default: %(default)s')
+    add('--threads', type=positive, metavar='N', help='CPU threads (default: cores, or the quota)')
+    add('--repetitions', type=positive, default=20, metavar='N', help='default: %(default)s')
+    add('--warm-up', type=int, default=3, metavar='N', help='default: %(default)s')
+    add('--no-memory', dest='memory', action='store_false', help='skip it: quicker on a CPU')
+    add('--json', metavar='FILE', help='write all figures')
+    add('--markdown', metavar='FILE', help='write the table')
+    add('--scores', metavar='FILE', help='JSON: network → IoU as a ratio, for --plot')
+    add('--plot', metavar='FILE', help='write IoU against latency and parameters')
     add_overwrite_option(parser)
     return parser
 
@@ -81,18 +79,8 @@ def main(argv: list[str] | None = None) -> int:
     from drpca.studies.speed_report import as_json, plot_tradeoff, to_markdown
 
     scores = read_scores(args.scores) if args.scores else {}
-    results = drpca.benchmark(
-        network_names() if args.all else args.networks or None,
-        variants=args.variants,
-        baseline=args.baseline,
-        sizes=args.sizes,
-        batches=args.batches,
-        device=args.device,
-        threads=args.threads,
-        repetitions=args.repetitions,
-        warm_up=args.warm_up,
-        memory=args.memory,
-    )
+    args.networks = network_names() if args.all else args.networks or None
+    results = drpca.benchmark(**keywords(drpca.benchmark, args))
     table = to_markdown(results)
     print(table, end='')
     if args.markdown:

@@ -14,6 +14,7 @@ from drpca.cli.common import (
     command_parser,
     device_argument,
     guarded,
+    keywords,
     positive,
     write_file,
 )
@@ -32,26 +33,23 @@ def build_parser() -> argparse.ArgumentParser:
         'run_configs.py --fast), and check that without bfloat16 the losses are the same.',
         EXAMPLES,
     )
-    parser.add_argument(
-        '--networks',
-        nargs='+',
-        metavar='N',
+    add = parser.add_argument
+    add(
+        '--networks', nargs='+', metavar='N',
         help='models, as in run_configs.py (default: those of configs/_base_/default_models.py)',
-    )
-    parser.add_argument('--levers', action='store_true', help='add what makes it fast one by one')
-    parser.add_argument('--graphs', action='store_true', help='with CUDA graphs (GPU)')
-    parser.add_argument('--device', type=device_argument, help='default: cuda where there is one, else cpu')
-    parser.add_argument('--threads', type=positive, metavar='N', help='CPU threads (default: all)')
-    parser.add_argument(
-        '--size', type=positive, metavar='N', help='side of the images (default: 256; CPU 128)'
-    )
-    parser.add_argument('--batch', type=positive, metavar='N', help='images per step (default: 8; CPU 4)')
-    parser.add_argument('--steps', type=positive, metavar='N', help='per repetition (default: 40; CPU 2)')
-    parser.add_argument('--repetitions', type=positive, default=5, metavar='N', help='default: %(default)s')
-    parser.add_argument('--dataset', metavar='D', help='default: a synthetic one in a temporary folder')
-    parser.add_argument('--data-root', metavar='DIR', help='with --dataset')
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write all figures')
-    parser.add_argument('--markdown', type=Path, metavar='FILE', help='write the table')
+    )  # fmt: skip
+    add('--levers', dest='each_lever', action='store_true', help='add what makes it fast one by one')
+    add('--graphs', action='store_true', help='with CUDA graphs (GPU)')
+    add('--device', type=device_argument, help='default: cuda where there is one, else cpu')
+    add('--threads', type=positive, metavar='N', help='CPU threads (default: all)')
+    add('--size', type=positive, metavar='N', help='side of the images (default: 256; CPU 128)')
+    add('--batch', type=positive, metavar='N', help='images per step (default: 8; CPU 4)')
+    add('--steps', type=positive, metavar='N', help='per repetition (default: 40; CPU 2)')
+    add('--repetitions', type=positive, default=5, metavar='N', help='default: %(default)s')
+    add('--dataset', metavar='D', help='default: a synthetic one in a temporary folder')
+    add('--data-root', metavar='DIR', help='with --dataset')
+    add('--json', type=Path, metavar='FILE', help='write all figures')
+    add('--markdown', type=Path, metavar='FILE', help='write the table')
     add_overwrite_option(parser)
     return parser
 
@@ -63,19 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     claim_files(args, 'json', 'markdown')
     from drpca.studies.training_speed import TOLERANCE
 
-    speed = drpca.benchmark_training(
-        args.networks,
-        each_lever=args.levers,
-        graphs=args.graphs,
-        device=args.device,
-        threads=args.threads,
-        size=args.size,
-        batch=args.batch,
-        steps=args.steps,
-        repetitions=args.repetitions,
-        dataset=args.dataset,
-        data_root=args.data_root,
-    )
+    speed = drpca.benchmark_training(**keywords(drpca.benchmark_training, args))
     table = speed.as_markdown()
     print(table)
     for network, value in speed.differences.items():

@@ -48,21 +48,16 @@ _MOST_LINES = 10
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/check_dataset.py``."""
     parser = command_parser('check_dataset.py', _DESCRIPTION, _EXAMPLES)
-    parser.add_argument(
-        '--dataset',
-        nargs='+',
-        default=[],
-        metavar='D',
+    add = parser.add_argument
+    add(
+        '--dataset', nargs='+', default=[], metavar='D',
         help='data sets to check (default: all that are found)',
-    )
-    parser.add_argument(
-        '--data-root',
-        metavar='DIR',
+    )  # fmt: skip
+    add(
+        '--data-root', metavar='DIR',
         help='folder that holds the data sets (default: DRPCA_DATA, else ./datasets)',
-    )
-    parser.add_argument(
-        '--json', type=Path, metavar='FILE', help="write the report here ('-': to standard output)"
-    )
+    )  # fmt: skip
+    add('--json', type=Path, metavar='FILE', help="write the report here ('-': to standard output)")
     add_overwrite_option(parser)
     return parser
 

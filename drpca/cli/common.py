@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import functools
+import inspect
 import io
 import os
 import platform
@@ -154,6 +155,12 @@ def device_argument(text: str) -> str:
     if not re.fullmatch(r'(cpu|cuda|mps|xpu)(:[0-9]{1,3})?', text):
         raise argparse.ArgumentTypeError(f'expected cpu, cuda or cuda:N, got {text[:40]!r}')
     return text
+
+
+def keywords(workflow: Callable[..., Any], args: argparse.Namespace) -> dict[str, Any]:
+    """The options that a function takes under the same names."""
+    taken = inspect.signature(workflow).parameters
+    return {name: value for name, value in vars(args).items() if name in taken}
 
 
 def add_overwrite_option(parser: argparse._ActionsContainer) -> None:

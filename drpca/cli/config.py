@@ -37,11 +37,10 @@ def list_names() -> str:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     parser = command_parser('config.py', _DESCRIPTION, _EXAMPLES)
-    parser.add_argument('config', nargs='?', metavar='CONFIG', help='a config, by name or path')
-    parser.add_argument('--dataset', metavar='D', help="in place of the config's own")
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='K=V', help='keys to change'
-    )
+    add = parser.add_argument
+    add('config', nargs='?', metavar='CONFIG', help='a config, by name or path')
+    add('--dataset', metavar='D', help="in place of the config's own")
+    add('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='K=V', help='keys to change')
     args = parser.parse_args(argv)
     if args.config is None:
         print(list_names())

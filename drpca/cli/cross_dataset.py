@@ -7,7 +7,7 @@ from pathlib import Path
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, keywords
 from drpca.evaluation.protocols import build_protocols, known_protocols
 
 _DESCRIPTION = """\
@@ -34,19 +34,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser('cross_dataset.py', _DESCRIPTION, _EXAMPLES)
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser, several=True)
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         '--protocol', nargs='+', default=['basicirstd'], metavar='NAME',
         help=f'one or more of {", ".join(known_protocols())} (default: basicirstd)',
     )  # fmt: skip
-    parser.add_argument(
+    add(
         '--trained-on', nargs='+', default=[], metavar='D[:SPLIT]',
         help="what the weights were trained and selected on (default: the config's training and validation "
         'splits; SPLIT: trainval)',
     )  # fmt: skip
-    parser.add_argument(
-        '--out', type=Path, metavar='DIR', help='also write DIR/cross_dataset.json and DIR/cross_dataset.md'
-    )
-    parser.add_argument('--overwrite', action='store_true', help='replace the files of an earlier run')
+    add('--out', type=Path, metavar='DIR', help='also write DIR/cross_dataset.json and DIR/cross_dataset.md')
+    add('--overwrite', action='store_true', help='replace the files of an earlier run')
     return parser
 
 
@@ -58,13 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     study = drpca.cross_dataset(
         drpca.Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.dataset,
-        split=args.split,
-        data_root=args.data_root,
-        limit=args.limit,
         protocols=protocols,
-        trained_on=args.trained_on,
-        out=args.out,
-        overwrite=args.overwrite,
+        **keywords(drpca.cross_dataset, args),
     )
     for entry in study.datasets:
         D.note_limit(entry.split, entry.names)

@@ -19,28 +19,25 @@ def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None
         parser: Takes them.
         several: Whether the tool runs more than one detector.
     """
+    add = parser.add_argument
     if several:
-        parser.add_argument(
+        add(
             'config', nargs='+', metavar='CONFIG',
             help='config files or names: one for all checkpoints, or one for each, in their order; classical '
             'methods take none',
         )  # fmt: skip
     else:
-        parser.add_argument('config', metavar='CONFIG', help='config file or name')
-    parser.add_argument(
+        add('config', metavar='CONFIG', help='config file or name')
+    add(
         '--checkpoint', nargs='+' if several else None, default=[] if several else None, metavar='FILE',
         help='weights: published, ours',
     )  # fmt: skip
-    parser.add_argument(
+    add(
         '--size', type=size_argument, metavar='N|native',
         help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
     )  # fmt: skip
-    parser.add_argument(
-        '--device',
-        metavar='DEV',
-        help='cpu, cuda, cuda:1, … (default: a GPU if there is one)',
-    )
-    parser.add_argument(
+    add('--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)')
+    add(
         '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override keys of the configs',
     )  # fmt: skip
@@ -59,16 +56,16 @@ def detector_options(args: argparse.Namespace) -> dict[str, Any]:
 
 def add_data_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
     """Adds ``--dataset``, ``--split``, ``--data-root`` and ``--limit``."""
+    add = parser.add_argument
     if several:
-        parser.add_argument('--dataset', nargs='+', required=True, metavar='D', help='data sets')
+        add('--dataset', nargs='+', required=True, metavar='D', help='data sets')
     else:
-        parser.add_argument('--dataset', metavar='D', help="data set (default: the config's)")
-    parser.add_argument('--split', default='test', metavar='S', help='split (default: %(default)s)')
-    parser.add_argument(
-        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
-    )
-    parser.add_argument(
-        '--limit', type=positive, metavar='N', help='only N images, evenly spread over the split, for a quick look'
+        add('--dataset', metavar='D', help="data set (default: the config's)")
+    add('--split', default='test', metavar='S', help='split (default: %(default)s)')
+    add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
+    add(
+        '--limit', type=positive, metavar='N',
+        help='only N images, evenly spread over the split, for a quick look',
     )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import drpca
-from drpca.cli.common import command_parser, guarded, positive
+from drpca.cli.common import command_parser, guarded, keywords, positive
 from drpca.errors import UserError
 from drpca.options import EXPORT_FORMATS
 
@@ -24,34 +24,31 @@ def build_parser() -> argparse.ArgumentParser:
         'only if the logits agree, or in INT8 if it loses little IoU.',
         EXAMPLES,
     )
-    parser.add_argument('config', metavar='CONFIG', help='config file or name')
-    parser.add_argument('--checkpoint', required=True, metavar='FILE', help='weights: published, ours')
-    parser.add_argument('--out', required=True, metavar='FILE', help='file to write (.onnx, .xml, .pt2)')
-    parser.add_argument('--format', choices=list(EXPORT_FORMATS), default='onnx', help='default: %(default)s')
-    parser.add_argument(
-        '--size', type=positive, metavar='N', help='fix height and width at N (default: free)'
-    )
-    parser.add_argument(
-        '--images', metavar='DIR', help="images to check with (default: the config's test split)"
-    )
-    parser.add_argument('--count', default='8', metavar='N', help="how many, or 'all' (default: %(default)s)")
-    parser.add_argument('--data-root', metavar='DIR', help='folder of the data sets')
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', metavar='CONFIG', help='config file or name')
+    add('--checkpoint', required=True, metavar='FILE', help='weights: published, ours')
+    add('--out', required=True, metavar='FILE', help='file to write (.onnx, .xml, .pt2)')
+    add('--format', choices=list(EXPORT_FORMATS), default='onnx', help='default: %(default)s')
+    add('--size', type=positive, metavar='N', help='fix height and width at N (default: free)')
+    add('--images', metavar='DIR', help="images to check with (default: the config's test split)")
+    add('--count', default='8', metavar='N', help="how many, or 'all' (default: %(default)s)")
+    add('--data-root', metavar='DIR', help='folder of the data sets')
+    add(
         '--tolerance', type=float, default=1e-3, metavar='E',
         help='largest difference of the logits, as a share of the largest logit (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--int8', action='store_true', help='quantise to INT8 (onnx, openvino)')
-    parser.add_argument(
+    add('--int8', action='store_true', help='quantise to INT8 (onnx, openvino)')
+    add(
         '--calibration', type=positive, default=32, metavar='N',
         help="images that INT8 ranges are taken from: of the config's training split, or of --images "
         '(default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument(
+    add(
         '--max-iou-loss', type=float, default=1.0, metavar='P',
         help='points of IoU that an INT8 file may lose (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--trim', action='store_true', help='drop parameters that the network never uses')
-    parser.add_argument('--overwrite', action='store_true', help='replace the file')
+    add('--trim', action='store_true', help='drop parameters that the network never uses')
+    add('--overwrite', action='store_true', help='replace the file')
     return parser
 
 
@@ -72,22 +69,8 @@ def read_count(text: str) -> int | None:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; a file that does not agree is not written and ends with exit code 2."""
     args = build_parser().parse_args(argv)
-    agreement = drpca.export(
-        args.config,
-        args.checkpoint,
-        args.out,
-        format=args.format,
-        size=args.size,
-        images=args.images,
-        count=read_count(args.count),
-        data_root=args.data_root,
-        tolerance=args.tolerance,
-        int8=args.int8,
-        calibration=args.calibration,
-        max_iou_loss=args.max_iou_loss / 100,
-        trim=args.trim,
-        overwrite=args.overwrite,
-    )
+    args.count, args.max_iou_loss = read_count(args.count), args.max_iou_loss / 100
+    agreement = drpca.export(**keywords(drpca.export, args))
     print(
         f'{args.out}: on {agreement.images} images the logits differ from PyTorch by at most '
         f'{agreement.max_error:.1e} (largest logit {agreement.max_logit:.1f}), masks agree to IoU {agreement.iou:.6f}'

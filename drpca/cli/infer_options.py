@@ -32,131 +32,97 @@ def build_parser() -> argparse.ArgumentParser:
         'and OUT/<dataset>/run.json. Score them with cal_from_mask.py.',
         EXAMPLES,
     )
-    parser.add_argument(
+    add = parser.add_argument
+    add(
         'config', nargs='?', metavar='CONFIG', help='config file or name (default: the one in the checkpoint)'
     )
-    parser.add_argument(
-        '--checkpoint',
-        metavar='FILE',
+    add(
+        '--checkpoint', metavar='FILE',
         help='weights: published, ours, or a file of tools/export.py (default: the newest best.pth under checkpoints, '
         'of CONFIG if given; else the weights that come with the project for it)',
-    )
-    parser.add_argument(
+    )  # fmt: skip
+    add(
         '--input', metavar='PATH',
         help='an image, a video, a folder of images, the number of a camera or the URL of a stream (default: the data '
         'set)',
     )  # fmt: skip
-    parser.add_argument(
-        '--out', default='results', metavar='DIR', help='results folder (default: %(default)s)'
-    )
-    parser.add_argument('--dataset', metavar='D', help="data set (default: the config's)")
-    parser.add_argument('--split', metavar='S', help='split (default: test)')
-    parser.add_argument(
-        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
-    )
-    parser.add_argument(
+    add('--out', default='results', metavar='DIR', help='results folder (default: %(default)s)')
+    add('--dataset', metavar='D', help="data set (default: the config's)")
+    add('--split', metavar='S', help='split (default: test)')
+    add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
+    add(
         '--size', type=size_argument, metavar='N|native',
         help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
     )  # fmt: skip
-    parser.add_argument(
-        '--device',
-        metavar='DEV',
-        help='cpu, cuda, cuda:1, … (default: a GPU if there is one)',
-    )
-    parser.add_argument(
-        '--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)'
-    )
-    parser.add_argument(
+    add('--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)')
+    add('--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)')
+    add(
         '--tile', type=tile_argument, default=AUTO, metavar='N',
         help=f'networks: cut larger frames into overlapping N × N tiles; 0: never (default: {TILE})',
     )  # fmt: skip
-    parser.add_argument(
-        '--precision',
-        choices=PRECISIONS,
-        default='fp32',
-        help='of the convolutions (default: %(default)s)',
-    )
-    parser.add_argument('--compile', action='store_true', help='torch.compile the network: slow to start')
-    parser.add_argument(
-        '--cuda-graph', action='store_true', help='replay a CUDA graph per size of frame (NVIDIA GPU)'
-    )
-    parser.add_argument(
+    add('--precision', choices=PRECISIONS, default='fp32', help='of the convolutions (default: %(default)s)')
+    add('--compile', action='store_true', help='torch.compile the network: slow to start')
+    add('--cuda-graph', action='store_true', help='replay a CUDA graph per size of frame (NVIDIA GPU)')
+    add(
         '--backend', choices=['auto', *BACKENDS], default='auto',
         help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
     )  # fmt: skip
-    parser.add_argument(
+    add(
         '--trust', action='store_true', help='open a .pt2 file, which can run any code: for files of your own'
     )
-    parser.add_argument(
+    add(
         '--format', nargs='+', choices=MAP_FORMATS, default=['png', 'mat'],
         help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
     )  # fmt: skip
-    parser.add_argument(
-        '--threshold',
-        type=float,
-        default=0.5,
-        metavar='S',
+    add(
+        '--threshold', type=float, default=0.5, metavar='S',
         help='scores above it are targets (default: %(default)s)',
-    )
-    parser.add_argument(
-        '--overlay', action='store_true', help='write overlay/NAME.png: detections in the image'
-    )
-    parser.add_argument(
-        '--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage'
-    )
-    parser.add_argument(
-        '--overwrite', action='store_true', help="replace another run's maps, and the file of --video-out"
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        default={},
-        metavar='KEY=VALUE',
+    )  # fmt: skip
+    add('--overlay', action='store_true', help='write overlay/NAME.png: detections in the image')
+    add('--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage')
+    add('--overwrite', action='store_true', help="replace another run's maps, and the file of --video-out")
+    add(
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override keys of the config',
-    )
+    )  # fmt: skip
     _add_sequence_options(parser)
     return parser
 
 
 def _add_sequence_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group('videos and cameras')
-    group.add_argument(
+    add = parser.add_argument_group('videos and cameras').add_argument
+    add(
         '--video-out', metavar='FILE',
         help=f'also write a video with boxes, scores and frame numbers ({", ".join(VIDEO_OUT)})',
     )  # fmt: skip
-    group.add_argument(
+    add(
         '--live', choices=WHEN_FULL,
         help='read ahead in a thread, one frame at a time, and report the latency. When the queue is full, block: '
         'the source waits; drop: the frame that has waited longest is dropped, and a video is played at its own rate '
         '(default for a camera: drop)',
     )  # fmt: skip
-    group.add_argument(
-        '--queue', type=int, metavar='N', help=f'with --live: frames that may wait (default: {QUEUE})'
-    )
-    group.add_argument(
+    add('--queue', type=int, metavar='N', help=f'with --live: frames that may wait (default: {QUEUE})')
+    add(
         '--confirm', nargs=2, type=int, metavar=('M', 'N'),
         help='report only what is found in at least M of the last N frames on the track of a moving target',
     )  # fmt: skip
-    group.add_argument(
+    add(
         '--candidate-threshold', type=float, metavar='S',
         help='with --confirm: scores above it count (default: half of --threshold)',
     )  # fmt: skip
-    group.add_argument(
+    add(
         '--max-speed', type=float, metavar='PX',
         help='with --confirm: largest motion of a target, in pixels per frame (default: 4)',
     )  # fmt: skip
-    group.add_argument(
+    add(
         '--gate', type=float, metavar='PX',
         help='with --confirm: largest distance from the predicted place, in pixels per frame (default: 2)',
     )  # fmt: skip
-    group.add_argument(
+    add(
         '--min-speed', type=float, metavar='PX',
         help='with --confirm: smallest motion of a target, in pixels per frame (default: 0)',
     )  # fmt: skip
-    group.add_argument(
-        '--stabilise', action='store_true', help='with --confirm: take out shifts of the whole picture'
-    )
+    add('--stabilise', action='store_true', help='with --confirm: take out shifts of the whole picture')
 
 
 def tile_argument(text: str) -> int | str | None:

@@ -18,6 +18,7 @@ from drpca.cli.common import (
     claim_files,
     command_parser,
     guarded,
+    keywords,
     positive,
     seed_argument,
     size_argument,
@@ -69,108 +70,85 @@ exit status
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/leaderboard.py``."""
     parser = command_parser('leaderboard.py', _DESCRIPTION, _EXAMPLES)
-    what = parser.add_argument_group('what is compared')
-    what.add_argument(
+    add = parser.add_argument_group('what is compared').add_argument
+    add(
         'methods', nargs='*', metavar='METHOD',
         help='default: the four unfolded networks and the classical methods',
     )  # fmt: skip
-    what.add_argument('--dataset', nargs='+', default=[], metavar='D', help='data sets')
-    what.add_argument('--classical', action='store_true', help='all classical methods too, or alone')
-    what.add_argument(
+    add('--dataset', nargs='+', default=[], metavar='D', help='data sets')
+    add('--classical', action='store_true', help='all classical methods too, or alone')
+    add(
         '--weights', nargs='+', default=[], metavar='CONFIG=FILE',
         help='published weight files too, or alone; each on the data set of its config',
     )  # fmt: skip
-    what.add_argument('--split', default='test', metavar='S', help='split to score (default: %(default)s)')
-    what.add_argument(
-        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
-    )
-    what.add_argument(
+    add('--split', default='test', metavar='S', help='split to score (default: %(default)s)')
+    add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
+    add(
         '--from', dest='source', type=Path, nargs='+', metavar='FILE',
         help='take the rows from these --json files: nothing is trained or scored',
     )  # fmt: skip
-    training = parser.add_argument_group('training')
-    training.add_argument(
-        '--seeds',
-        nargs='+',
-        type=seed_argument,
-        default=[0],
-        metavar='N',
+    add = parser.add_argument_group('training').add_argument
+    add(
+        '--seeds', nargs='+', type=seed_argument, default=[0], metavar='N',
         help='one training per seed (default: 0)',
-    )
-    training.add_argument(
-        '--epochs', type=int, metavar='N', help="length of the training (default: the config's)"
-    )
-    training.add_argument(
+    )  # fmt: skip
+    add('--epochs', type=int, metavar='N', help="length of the training (default: the config's)")
+    add(
         '--final', action='store_true', help='train on trainval and score the last weights, without selection'
     )
-    training.add_argument('--fast', action='store_true', help='fast settings, see run_configs.py --help')
-    training.add_argument(
+    add('--fast', action='store_true', help='fast settings, see run_configs.py --help')
+    add(
         '--log-test-every', type=positive, metavar='N',
         help='log the test figures every N epochs, for the published best-on-test convention; selects nothing',
     )  # fmt: skip
-    training.add_argument(
+    add(
         '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help="override keys of the networks' configs",
     )  # fmt: skip
-    training.add_argument(
-        '--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)'
-    )
-    training.add_argument('--no-train', action='store_true', help='score what is trained, mark what is not')
-    scoring = parser.add_argument_group('scoring')
-    scoring.add_argument(
+    add('--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)')
+    add('--no-train', action='store_true', help='score what is trained, mark what is not')
+    add = parser.add_argument_group('scoring').add_argument
+    add(
         '--protocol', nargs='+', default=known_protocols(), metavar='NAME',
         help='presets (default: all); the main table is of drpca, or else of the first',
     )  # fmt: skip
-    scoring.add_argument(
+    add(
         '--size', type=size_argument, metavar='N|native',
         help='resize the frames of networks to N × N, or keep their own size, and score every preset at it '
         "(default: frames as the config says, each preset at its customary size)",
     )  # fmt: skip
-    scoring.add_argument(
-        '--maps',
-        default='results/leaderboard',
-        metavar='DIR',
+    add(
+        '--maps', default='results/leaderboard', metavar='DIR',
         help='keeps the score maps (default: %(default)s)',
-    )
-    scoring.add_argument(
-        '--device',
-        metavar='DEV',
-        help='cpu, cuda, … for score maps (default: a GPU if there is one)',
-    )
-    scoring.add_argument(
-        '--jobs',
-        type=int,
-        default=1,
-        metavar='N',
+    )  # fmt: skip
+    add('--device', metavar='DEV', help='cpu, cuda, … for score maps (default: a GPU if there is one)')
+    add(
+        '--jobs', type=int, default=1, metavar='N',
         help='score N methods at once, one thread each (default: 1)',
-    )
-    scoring.add_argument(
+    )  # fmt: skip
+    add(
         '--no-latency', action='store_true',
         help='measure no latency on the CPU; take it from an earlier --json file of that name, if there is one',
     )  # fmt: skip
     out = parser.add_argument_group('output')
-    out.add_argument(
-        '--relative-to', metavar='METHOD', help='also show the difference of every row to this one'
-    )
-    out.add_argument('--json', type=Path, metavar='FILE', help='everything, as plain ratios')
-    out.add_argument('--markdown', type=Path, metavar='FILE', help='a page with all tables')
-    out.add_argument(
-        '--update-metafiles',
-        action='store_true',
+    add = out.add_argument
+    add('--relative-to', metavar='METHOD', help='also show the difference of every row to this one')
+    add('--json', type=Path, metavar='FILE', help='everything, as plain ratios')
+    add('--markdown', type=Path, metavar='FILE', help='a page with all tables')
+    add(
+        '--update-metafiles', action='store_true',
         help='enter the figures in configs/*/metafile.yml and README.md',
-    )
-    out.add_argument(
+    )  # fmt: skip
+    add(
         '--readme', type=Path, metavar='FILE',
         help='put the main tables of the metafiles between the markers in this file',
     )  # fmt: skip
-    out.add_argument(
-        '--grid', type=Path, metavar='FILE', help='a picture of the score maps, a column per method'
-    )
-    out.add_argument(
+    add('--grid', type=Path, metavar='FILE', help='a picture of the score maps, a column per method')
+    add(
         '--curves', type=Path, metavar='STEM',
         help='learning curves of what was trained, validation IoU over epochs, as STEM.png and STEM.svg',
     )  # fmt: skip
-    out.add_argument(
+    add(
         '--images', nargs='+', default=[], metavar='NAME', help='its rows (default: four images with targets)'
     )
     add_overwrite_option(out)
@@ -250,16 +228,12 @@ def _check(args: argparse.Namespace) -> None:
 def _options(args: argparse.Namespace) -> LeaderboardOptions:
     from drpca.leaderboard.contenders import LeaderboardOptions
 
-    names = (
-        'methods', 'classical', 'weights', 'split', 'data_root', 'seeds', 'epochs', 'final', 'fast', 'log_test_every',
-        'cfg_options', 'work_dir', 'size', 'maps', 'device', 'jobs',
-    )  # fmt: skip
     return LeaderboardOptions(
         datasets=args.dataset,
         train=not args.no_train,
         protocols=args.protocol,
         progress=True,
-        **{name: getattr(args, name) for name in names},
+        **keywords(LeaderboardOptions, args),
     )
 
 

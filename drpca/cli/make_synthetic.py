@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, keywords
 from drpca.datasets.synthetic import FOLDER, SyntheticParameters, generate_dataset
 
 _DESCRIPTION = """\
@@ -27,11 +27,11 @@ def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/make_synthetic.py``."""
     default = SyntheticParameters()
     parser = command_parser('make_synthetic.py', _DESCRIPTION, _EXAMPLES)
-    parser.add_argument(
-        '--data-root',
-        metavar='DIR',
+    add = parser.add_argument
+    add(
+        '--data-root', metavar='DIR',
         help='folder that holds the data sets (default: DRPCA_DATA, else ./datasets)',
-    )
+    )  # fmt: skip
     for name, text in (
         ('num-train', 'frames in trainval'),
         ('num-test', 'frames in test'),
@@ -39,12 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
         ('seed', 'seed'),
     ):
         value = getattr(default, name.replace('-', '_'))
-        parser.add_argument(
-            f'--{name}', type=int, default=value, metavar='N', help=f'{text} (default: {value})'
-        )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace a synthetic set made with other options'
-    )
+        add(f'--{name}', type=int, default=value, metavar='N', help=f'{text} (default: {value})')
+    add('--overwrite', action='store_true', help='replace a synthetic set made with other options')
     return parser
 
 
@@ -52,8 +48,6 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    root = generate_dataset(
-        args.data_root, args.num_train, args.num_test, args.size, args.seed, args.overwrite
-    )
+    root = generate_dataset(**keywords(generate_dataset, args))
     print(f'{FOLDER}: {args.num_train} + {args.num_test} frames of {args.size} × {args.size} in {root}')
     return 0

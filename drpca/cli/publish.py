@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import drpca
-from drpca.cli.common import command_parser, guarded, seed_argument
+from drpca.cli.common import command_parser, guarded, keywords, seed_argument
 
 _DESCRIPTION = """\
 Make a small weight file of a trained run, to hand on: a bare state dict under the published parameter names, called
@@ -28,20 +28,20 @@ exit status
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/publish.py``."""
     parser = command_parser('publish.py', _DESCRIPTION, _EXAMPLES)
-    parser.add_argument('config', metavar='CONFIG', help='the config that was trained')
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', metavar='CONFIG', help='the config that was trained')
+    add(
         '--work-dir', type=Path, default=Path('checkpoints'), metavar='DIR',
         help='where its runs are (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument(
-        '--seed', type=seed_argument, metavar='N', help='default: the best on the validation split'
-    )
-    parser.add_argument('--final', action='store_true', help='the run with --final, its last weights')
-    parser.add_argument('--out', type=Path, metavar='DIR', help="default: the project's checkpoints folder")
-    parser.add_argument(
-        '--limit-mb', type=float, default=5.0, metavar='MB', help='refuse a larger file (default: %(default)s)'
+    add('--seed', type=seed_argument, metavar='N', help='default: the best on the validation split')
+    add('--final', action='store_true', help='the run with --final, its last weights')
+    add('--out', type=Path, metavar='DIR', help="default: the project's checkpoints folder")
+    add(
+        '--limit-mb', type=float, default=5.0, metavar='MB',
+        help='refuse a larger file (default: %(default)s)',
     )  # fmt: skip
-    parser.add_argument('--no-metafile', action='store_true', help='write the file alone')
+    add('--no-metafile', dest='metafile', action='store_false', help='write the file alone')
     return parser
 
 
@@ -49,15 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    made = drpca.publish(
-        args.config,
-        work_dir=args.work_dir,
-        seed=args.seed,
-        final=args.final,
-        out=args.out,
-        limit_mb=args.limit_mb,
-        metafile=not args.no_metafile,
-    )
+    made = drpca.publish(**keywords(drpca.publish, args))
     print(f'{made.file}  {made.size / 1e6:.2f} MB  from {made.checkpoint}')
     if made.metafile:
         print(f'entered in {made.metafile}')

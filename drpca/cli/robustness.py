@@ -6,7 +6,7 @@ import argparse
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded, seed_argument
+from drpca.cli.common import command_parser, guarded, keywords, seed_argument
 from drpca.evaluation.protocols import build_protocols, known_protocols
 from drpca.options import ROBUST_FIGURES
 from drpca.studies.corruptions import KINDS, parse_corruptions
@@ -44,22 +44,24 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser('robustness.py', _DESCRIPTION, _EXAMPLES)
     D.add_detector_options(parser, several=True)
     D.add_data_options(parser)
-    parser.add_argument(
-        '--corruption', nargs='+', default=[], metavar='KIND[=L1,L2]', help='disturbances (default: all)'
-    )
-    parser.add_argument(
-        '--seed', type=seed_argument, default=0, metavar='N', help='of the noise (default: %(default)s)'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('--corruption', nargs='+', default=[], metavar='KIND[=L1,L2]', help='disturbances (default: all)')
+    add('--seed', type=seed_argument, default=0, metavar='N', help='of the noise (default: %(default)s)')
+    add(
         '--protocol', nargs='+', default=['basicirstd'], metavar='NAME',
         help=f'one or more of {", ".join(known_protocols())} (default: basicirstd); curves show the first',
     )  # fmt: skip
-    parser.add_argument(
+    add(
         '--curves', nargs='+', default=['IoU', 'Pd', 'Fa'], metavar='FIGURE',
         help=f'figures to plot, of {", ".join(ROBUST_FIGURES)} (default: IoU Pd Fa)',
     )  # fmt: skip
-    parser.add_argument('--out', metavar='DIR', help='default: results/robustness/<dataset>')
-    parser.add_argument('--overwrite', action='store_true', help='replace the files of an earlier run')
+    add(
+        '--out',
+        default='results/robustness/{dataset}',
+        metavar='DIR',
+        help='default: results/robustness/<dataset>',
+    )
+    add('--overwrite', action='store_true', help='replace the files of an earlier run')
     return parser
 
 
@@ -73,17 +75,10 @@ def main(argv: list[str] | None = None) -> int:
     detectors = open_detectors(args.config, args.checkpoint, **D.detector_options(args))
     study = drpca.robustness(
         {detector.name: detector for detector in detectors},
-        args.dataset,
-        split=args.split,
-        data_root=args.data_root,
-        limit=args.limit,
         corruptions=corruptions,
         protocols=protocols,
-        seed=args.seed,
-        out=args.out or 'results/robustness/{dataset}',
-        curves=args.curves,
-        overwrite=args.overwrite,
         progress=True,
+        **keywords(drpca.robustness, args),
     )
     D.note_limit(study.split, study.names)
     print(study.as_text())

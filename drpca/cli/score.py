@@ -54,58 +54,43 @@ exit status:
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``cal_from_mask.py``."""
     parser = command_parser('cal_from_mask.py', DESCRIPTION, EXAMPLES)
-    parser.add_argument(
-        '--results',
-        nargs='+',
-        type=Path,
-        metavar='FOLDER',
+    add = parser.add_argument
+    add(
+        '--results', nargs='+', type=Path, metavar='FOLDER',
         help='folders of score maps; default: every folder under results/',
-    )
-    parser.add_argument(
-        '--dataset', help="data set of the masks; default: from run.json, else the folder's name"
-    )
-    parser.add_argument('--split', help='split of the data set; default: from run.json, else test')
-    parser.add_argument('--data-root', type=Path, metavar='DIR', help='default: DRPCA_DATA, else ./datasets')
-    parser.add_argument(
-        '--protocol',
-        nargs='+',
-        metavar='NAME',
+    )  # fmt: skip
+    add('--dataset', help="data set of the masks; default: from run.json, else the folder's name")
+    add('--split', help='split of the data set; default: from run.json, else test')
+    add('--data-root', type=Path, metavar='DIR', help='default: DRPCA_DATA, else ./datasets')
+    add(
+        '--protocol', nargs='+', metavar='NAME',
         help=f"one or more of {', '.join(known_protocols())}, or config files with a list of one's own, "
         "protocols = [dict(type='basicirstd', name='strict', threshold=0.7)]; default: "
         f'{", ".join(DEFAULT_PROTOCOLS)}',
-    )
-    parser.add_argument(
-        '--size',
-        type=size_argument,
-        metavar='N|native',
+    )  # fmt: skip
+    add(
+        '--size', type=size_argument, metavar='N|native',
         help='score at N x N pixels (maps resized bilinear, masks nearest) or at the size of each mask; '
         'default: the size customary for each protocol',
-    )
-    parser.add_argument(
-        '--threshold-from',
-        type=Path,
-        metavar='FOLDER',
+    )  # fmt: skip
+    add(
+        '--threshold-from', type=Path, metavar='FOLDER',
         help='score at the threshold with the highest pixel F1 on this results folder, that of a validation '
         'split, instead of 0.5',
-    )
-    parser.add_argument(
-        '--allow-partial', action='store_true', help='score the images that folder and split have in common'
-    )
+    )  # fmt: skip
+    add('--allow-partial', action='store_true', help='score the images that folder and split have in common')
     files = parser.add_argument_group('files')
-    files.add_argument('--json', type=Path, metavar='FILE', help='figures as plain ratios, by preset')
-    files.add_argument('--csv', type=Path, metavar='FILE', help='figures as plain ratios, a line per preset')
-    files.add_argument(
-        '--targets-csv', type=Path, metavar='FILE', help='a line per target: size, SNR, hit, …'
-    )
-    files.add_argument('--markdown', type=Path, metavar='FILE', help='the printed table')
-    files.add_argument('--latex', type=Path, metavar='FILE', help='the printed table, for booktabs')
-    files.add_argument(
-        '--report',
-        type=Path,
-        metavar='FILE',
+    add = files.add_argument
+    add('--json', type=Path, metavar='FILE', help='figures as plain ratios, by preset')
+    add('--csv', type=Path, metavar='FILE', help='figures as plain ratios, a line per preset')
+    add('--targets-csv', type=Path, metavar='FILE', help='a line per target: size, SNR, hit, …')
+    add('--markdown', type=Path, metavar='FILE', help='the printed table')
+    add('--latex', type=Path, metavar='FILE', help='the printed table, for booktabs')
+    add(
+        '--report', type=Path, metavar='FILE',
         help='one self-contained HTML page: curves, worst cases, images, comparison of the folders; folders '
         "whose names differ in 'seed<N>' alone are also shown as mean and deviation",
-    )
+    )  # fmt: skip
     add_overwrite_option(files)
     return parser
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import drpca
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, keywords
 
 _DESCRIPTION = """\
 Compare the confirmation over m of n frames with single frames, on synthetic sequences of known truth.
@@ -25,25 +25,15 @@ exit status
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/sequences.py``."""
     parser = command_parser('sequences.py', _DESCRIPTION, _EXAMPLES)
-    parser.add_argument(
-        '--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4], metavar='N', help='default: 0 to 4'
-    )
-    parser.add_argument(
-        '--confirm', type=int, nargs=2, default=(3, 5), metavar=('M', 'N'), help='default: 3 5'
-    )
-    parser.add_argument(
-        '--candidate-threshold', type=float, default=0.22, metavar='S', help='default: %(default)s'
-    )
-    parser.add_argument(
-        '--contrast', type=float, default=0.06, metavar='C', help='of the background (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--min-speed',
-        type=float,
-        default=0.0,
-        metavar='PX',
+    add = parser.add_argument
+    add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4], metavar='N', help='default: 0 to 4')
+    add('--confirm', type=int, nargs=2, default=(3, 5), metavar=('M', 'N'), help='default: 3 5')
+    add('--candidate-threshold', type=float, default=0.22, metavar='S', help='default: %(default)s')
+    add('--contrast', type=float, default=0.06, metavar='C', help='of the background (default: %(default)s)')
+    add(
+        '--min-speed', type=float, default=0.0, metavar='PX',
         help='of a target, per frame (default: %(default)s)',
-    )
+    )  # fmt: skip
     return parser
 
 
@@ -52,13 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     print('seed   Pd filter  Pd single   Fa filter  Fa single (x1e-6)   alarms per frame: filter  single')
-    for seed, filtered, single in drpca.confirmation_gain(
-        args.seeds,
-        confirm=tuple(args.confirm),
-        candidate_threshold=args.candidate_threshold,
-        contrast=args.contrast,
-        min_speed=args.min_speed,
-    ):
+    for seed, filtered, single in drpca.confirmation_gain(**keywords(drpca.confirmation_gain, args)):
         print(
             f'{seed:4d} {filtered.pd:11.3f} {single.pd:10.3f} {1e6 * filtered.fa:11.1f} {1e6 * single.fa:10.1f}'
             f' {filtered.false_per_frame:34.2f} {single.false_per_frame:7.2f}',

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import fields
 from typing import Any
 
 from drpca.cli.common import (
@@ -16,6 +15,7 @@ from drpca.cli.common import (
     command_parser,
     explained,
     guarded,
+    keywords,
     reported,
     seed_argument,
 )
@@ -40,103 +40,62 @@ def build_parser() -> argparse.ArgumentParser:
         'WORK_DIR/<config>/seed_<n>, and scores the test split once at its end.',
         EXAMPLES,
     )
-    parser.add_argument(
-        'configs', nargs='*', metavar='CONFIG', help='config files, or their names without .py'
-    )
-    parser.add_argument(
-        '--model', nargs='+', metavar='M', help='models, used with --dataset (default: DRPCA-Net)'
-    )
-    parser.add_argument(
-        '--dataset',
-        nargs='+',
-        metavar='D',
+    add = parser.add_argument
+    add('configs', nargs='*', metavar='CONFIG', help='config files, or their names without .py')
+    add('--model', nargs='+', metavar='M', help='models, used with --dataset (default: DRPCA-Net)')
+    add(
+        '--dataset', nargs='+', metavar='D',
         help='data sets (default: all under the data root); A+B: both together',
-    )
-    parser.add_argument(
-        '--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)'
-    )
-    parser.add_argument(
-        '--seeds',
-        nargs='+',
-        type=seed_argument,
-        default=[0],
-        metavar='N',
+    )  # fmt: skip
+    add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
+    add(
+        '--seeds', nargs='+', type=seed_argument, default=[0], metavar='N',
         help='one run per seed (default: 0)',
-    )
-    parser.add_argument(
-        '--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)'
-    )
-    parser.add_argument(
-        '--resume', action='store_true', help='go on from last.pth; start where there is none'
-    )
-    parser.add_argument('--load-from', metavar='FILE', help='start from these weights (fine-tuning)')
-    parser.add_argument(
-        '--epochs',
-        type=int,
-        metavar='N',
-        help='length of the training; schedules follow',
-    )
-    parser.add_argument(
-        '--final',
-        action='store_true',
+    )  # fmt: skip
+    add('--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)')
+    add('--resume', action='store_true', help='go on from last.pth; start where there is none')
+    add('--load-from', metavar='FILE', help='start from these weights (fine-tuning)')
+    add('--epochs', type=int, metavar='N', help='length of the training; schedules follow')
+    add(
+        '--final', action='store_true',
         help='train on the training and validation splits for all epochs and score the last weights',
-    )
-    parser.add_argument(
-        '--log-test-every',
-        type=int,
-        metavar='N',
+    )  # fmt: skip
+    add(
+        '--log-test-every', type=int, metavar='N',
         help='log the test figures every N epochs, for the published best-on-test convention; selects nothing',
-    )
-    parser.add_argument(
-        '--fast',
-        action='store_true',
+    )  # fmt: skip
+    add(
+        '--fast', action='store_true',
         help='data on the device, bfloat16, NHWC, fused optimiser; on a GPU also compiled',
-    )
-    parser.add_argument('--batch-size', type=int, metavar='N', help='images per step and process')
-    parser.add_argument(
-        '--accumulate',
-        type=int,
-        metavar='N',
+    )  # fmt: skip
+    add('--batch-size', type=int, metavar='N', help='images per step and process')
+    add(
+        '--accumulate', type=int, metavar='N',
         help='update the weights every N batches, by their mean gradient',
-    )
-    parser.add_argument(
-        '--checkpoint-stages',
-        action='store_true',
+    )  # fmt: skip
+    add(
+        '--checkpoint-stages', action='store_true',
         help='run stages again in the backward pass: same gradients, far less memory, a third more time',
-    )
-    parser.add_argument('--workers', type=int, metavar='N', help='loader processes')
-    parser.add_argument('--amp', choices=['bf16', 'fp16'], help='mixed precision (fp16: GPU only)')
-    parser.add_argument(
-        '--ema',
-        type=float,
-        nargs='?',
-        const=0.001,
-        metavar='MOMENTUM',
+    )  # fmt: skip
+    add('--workers', type=int, metavar='N', help='loader processes')
+    add('--amp', choices=['bf16', 'fp16'], help='mixed precision (fp16: GPU only)')
+    add(
+        '--ema', type=float, nargs='?', const=0.001, metavar='MOMENTUM',
         help='average the weights (default momentum: 0.001)',
-    )
-    parser.add_argument(
-        '--patience', type=int, metavar='N', help='stop after N validations without improvement'
-    )
-    parser.add_argument('--clip-grad', type=float, metavar='NORM', help='clip the gradient norm')
-    parser.add_argument('--compile', action='store_true', help='torch.compile the network')
-    parser.add_argument(
-        '--deterministic', action='store_true', help='deterministic kernels (slower on a GPU)'
-    )
-    parser.add_argument(
-        '--launcher',
-        default='none',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
+    )  # fmt: skip
+    add('--patience', type=int, metavar='N', help='stop after N validations without improvement')
+    add('--clip-grad', type=float, metavar='NORM', help='clip the gradient norm')
+    add('--compile', action='store_true', help='torch.compile the network')
+    add('--deterministic', action='store_true', help='deterministic kernels (slower on a GPU)')
+    add(
+        '--launcher', default='none', choices=['none', 'pytorch', 'slurm', 'mpi'],
         help='for several processes',
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=OptionsAction,
-        default={},
-        metavar='KEY=VALUE',
+    )  # fmt: skip
+    add(
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override any key of the config',
-    )
-    parser.add_argument('--dry-run', action='store_true', help='list the runs and stop')
+    )  # fmt: skip
+    add('--dry-run', action='store_true', help='list the runs and stop')
     return parser
 
 
@@ -168,10 +127,8 @@ def main(argv: list[str] | None = None) -> int:
     from drpca.engine.runs import TrainingOptions, build_config, plan_runs, train_run
     from drpca.engine.train import leave_process_group
 
-    options = {option.name: getattr(args, option.name) for option in fields(TrainingOptions)}
-    runs = plan_runs(
-        args.configs, args.model or (), args.dataset or (), args.seeds, TrainingOptions(**options)
-    )
+    options = TrainingOptions(**keywords(TrainingOptions, args))
+    runs = plan_runs(args.configs, args.model or (), args.dataset or (), args.seeds, options)
     rows: list[dict[str, Any]] = []
     codes = []
     for number, run in enumerate(runs, start=1):

@@ -6,7 +6,7 @@ import argparse
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser, guarded, keywords
 from drpca.options import STAGES_FOLDER
 
 _DESCRIPTION = f"""\
@@ -35,20 +35,18 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser('visualize_stages.py', _DESCRIPTION, _EXAMPLES)
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser)
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument(
-        '--names', nargs='+', metavar='NAME',
+    add = parser.add_mutually_exclusive_group().add_argument
+    add(
+        '--names', nargs='+', default=(), metavar='NAME',
         help='images of the split (default: 4 of them, evenly spread, or --limit)',
     )  # fmt: skip
-    which.add_argument(
-        '--input', metavar='PATH', help='an image, a video or a folder of images, instead of a data set'
-    )
-    parser.add_argument(
-        '--out',
-        metavar='DIR',
+    add('--input', metavar='PATH', help='an image, a video or a folder of images, instead of a data set')
+    add = parser.add_argument
+    add(
+        '--out', default=f'results/{{dataset}}/{STAGES_FOLDER}', metavar='DIR',
         help=f'default: results/<dataset>/{STAGES_FOLDER}, or results/<input>/{STAGES_FOLDER}',
-    )
-    parser.add_argument('--overwrite', action='store_true', help='replace the pictures of an earlier run')
+    )  # fmt: skip
+    add('--overwrite', action='store_true', help='replace the pictures of an earlier run')
     return parser
 
 
@@ -59,13 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     for drawn in drpca.visualize_stages(
         drpca.Detector(args.config, args.checkpoint, **D.detector_options(args)),
         args.input,
-        dataset=args.dataset,
-        split=args.split,
-        data_root=args.data_root,
-        names=args.names or (),
-        limit=args.limit,
-        out=args.out or f'results/{{dataset}}/{STAGES_FOLDER}',
-        overwrite=args.overwrite,
+        **keywords(drpca.visualize_stages, args),
     ):
         print(drawn.path, flush=True)
     return 0

@@ -132,10 +132,7 @@ def _divide(numerator: np.ndarray, denominator: np.ndarray | int) -> np.ndarray:
 
 
 def curve_counts(
-    scores: np.ndarray,
-    targets: Components,
-    thresholds: np.ndarray = THRESHOLDS,
-    distance: float = 3.0,
+    scores: np.ndarray, targets: Components, thresholds: np.ndarray = THRESHOLDS, distance: float = 3.0
 ) -> CurveCounts:
     """Counts of one image at all thresholds.
 

@@ -75,11 +75,7 @@ class FrameSource:
     """
 
     def __init__(
-        self,
-        images: Any,
-        keep_going: bool = False,
-        min_side: int = MIN_SIDE,
-        grey: GreyRule = 'opencv',
+        self, images: Any, keep_going: bool = False, min_side: int = MIN_SIDE, grey: GreyRule = 'opencv'
     ) -> None:
         if isinstance(images, str | os.PathLike) and not is_camera(images) and Path(images).is_dir():
             images = list_images(Path(images))

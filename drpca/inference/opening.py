@@ -254,12 +254,7 @@ class Detector:
             yield Detection(name, image, scores, scores > self.threshold)
 
     def live(
-        self,
-        frames: Any,
-        *,
-        queue: int = QUEUE,
-        when_full: str = 'block',
-        rate: float | None = None,
+        self, frames: Any, *, queue: int = QUEUE, when_full: str = 'block', rate: float | None = None
     ) -> LiveStream:
         """The same while a thread reads ahead, each frame by itself, with its latency.
 

@@ -48,12 +48,7 @@ class ResidualBlock(nn.Module):
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        channels: int,
-        dropout: float,
-        attention: bool = False,
-        signed: bool = False,
+        self, in_channels: int, channels: int, dropout: float, attention: bool = False, signed: bool = False
     ) -> None:
         super().__init__()
         self.first_activation = nn.Identity() if signed else nn.ReLU()

@@ -51,12 +51,7 @@ def gallery(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
     misses = sorted((r for r in analysis.targets if not r.hit), key=lambda r: -np.nan_to_num(r.snr))
     alarms = sorted(analysis.false_alarms, key=lambda r: (-r.score, -r.area))
     miss_events = [
-        _Event(
-            r.image,
-            r.row,
-            r.column,
-            f'{r.area} px, SNR {number(r.snr, 1)}, highest score {r.score:.2f}',
-        )
+        _Event(r.image, r.row, r.column, f'{r.area} px, SNR {number(r.snr, 1)}, highest score {r.score:.2f}')
         for r in misses[:WORST]
     ]
     alarm_events = [
