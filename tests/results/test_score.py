@@ -62,7 +62,7 @@ def test_figures_are_those_of_the_evaluator(workplace, capsys):
         assert figures[name]['protocol']['size'] is None
     assert 0 < figures['drpca']['IoU'] < 1
     assert 'wrote out' in capsys.readouterr().err
-    main(['--json', 'out/scores.json'])
+    main(['--json', 'out/scores.json', '--overwrite'])
     assert 'replaced out' in capsys.readouterr().err
 
 
