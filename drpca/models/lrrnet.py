@@ -34,8 +34,9 @@ class SelfAttention(nn.Module):
         self.to_out = conv(channels, channels, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        # (B, 3C, H, W) → three of (B, 1 head, H·W positions, C)
-        qkv = self.to_qkv(self.norm(x)).flatten(2).transpose(1, 2).unsqueeze(1)
+        # (B, 3C, H, W) → three of (B, 1 head, H·W positions, C); the kernel needs the channels of a position side by
+        # side, else the library computes the whole H·W × H·W matrix.
+        qkv = self.to_qkv(self.norm(x)).flatten(2).transpose(1, 2).contiguous().unsqueeze(1)
         query, key, value = qkv.chunk(3, dim=-1)
         attended = F.scaled_dot_product_attention(query, key, value)
         return x + self.to_out(attended.squeeze(1).transpose(1, 2).reshape(x.shape))

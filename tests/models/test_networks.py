@@ -5,8 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from drpca.models.detector import DetectionModel, unused_parameter_names
+from drpca.models.lrrnet import SelfAttention
 from drpca.registry import MODELS
 from tests.support import decomposing_networks, small
 
@@ -60,6 +63,40 @@ def test_decompose_ends_at_the_forward_outputs(network: nn.Module) -> None:
     assert torch.equal(records[-1].target, target)
     assert (records[-1].noise is not None) == getattr(network, 'has_noise', False)
     assert all(record.background.shape == image.shape for record in records)
+
+
+class LargestResult(TorchDispatchMode):
+    """Counts the elements of the largest tensor that an operation inside gives."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves(result):
+            if isinstance(value, torch.Tensor):
+                self.elements = max(self.elements, value.numel())
+        return result
+
+
+@pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize('training', [False, True])
+def test_attention_of_lrrnet_never_holds_its_matrix(
+    memory_format: torch.memory_format, training: bool
+) -> None:
+    torch.manual_seed(0)
+    attention = SelfAttention(32)
+    x = torch.randn(1, 32, 32, 48).contiguous(memory_format=memory_format).requires_grad_(training)
+    positions = 32 * 48
+    with torch.set_grad_enabled(training), LargestResult() as largest:
+        y = attention(x)
+        if training:
+            y.sum().backward()
+    assert largest.elements <= 3 * 32 * positions < positions**2
+    with torch.no_grad():
+        query, key, value = attention.to_qkv(attention.norm(x)).flatten(2).double().chunk(3, dim=1)
+        weights = (query.transpose(1, 2) @ key / 32**0.5).softmax(dim=-1)
+        attended = (value @ weights.transpose(1, 2)).float().reshape(x.shape)
+        torch.testing.assert_close(y, x + attention.to_out(attended), rtol=0, atol=1e-6)
 
 
 @torch.no_grad()
