@@ -176,6 +176,7 @@ class ISTDUNet(Comparator):
     """
 
     size_multiple = 8
+    min_size = 8
     min_train_batch = 2
     unused_parameters: tuple[str, ...] = ('headDet.*',)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drpca.errors import UserError
-from drpca.models.detector import unused_parameter_names
+from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.models.mtunet import ViT
 from drpca.registry import MODELS, network_names
 from tests.support import small
@@ -147,6 +147,19 @@ def test_alcnet_with_four_layers_doubles_the_size_multiple() -> None:
 def test_agpcnet_states_the_smallest_image_of_its_grids() -> None:
     assert make('AGPCNet').min_size == 80
     assert make('AGPCNet', scales=(5, 3)).min_size == 40
+
+
+@pytest.mark.parametrize('size', [(8, 8), (16, 8), (24, 40)])
+def test_istdunet_takes_every_multiple_of_eight(size: tuple[int, int]) -> None:
+    network = make('ISTDUNet')
+    image = torch.rand(2, 1, *size)
+    (trained,) = network.train()(image)
+    with torch.no_grad():
+        (logits,) = network.eval()(image)
+        assert DetectionModel(network).eval().detect(image).shape == image.shape
+    assert trained.shape == logits.shape == image.shape
+    assert trained.isfinite().all()
+    assert logits.isfinite().all()
 
 
 def test_istdunet_returns_the_centres_on_request() -> None:
