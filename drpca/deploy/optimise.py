@@ -118,18 +118,24 @@ class AccurateGroupNorm(nn.GroupNorm):
 
     PyTorch's own kernel for channels_last on a CPU adds a group's values one after the other, which costs a network
     with many of them 1e-3 on its logits. Other types and devices take PyTorch's.
+
+    μ and σ² = E[(x − m)²] − (μ − m)² are taken of x − m, where m is the mean that was rounded to float32: without this
+    shift the difference of two large numbers is wrong, even negative, where |μ| is a thousand times σ.
     """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.dtype is not torch.float32 or x.device.type != 'cpu':
             return super().forward(x)
-        groups = (x.shape[0], self.num_groups, -1)
-        mean = x.mean(dim=(2, 3)).reshape(groups).mean(dim=2, keepdim=True)
-        square = (x * x).mean(dim=(2, 3)).reshape(groups).mean(dim=2, keepdim=True)
+        per_channel = (x.shape[0], x.shape[1], 1, 1)
+        x = x - self._group_means(x).expand(-1, -1, x.shape[1] // self.num_groups).reshape(per_channel)
+        mean, square = self._group_means(x), self._group_means(x * x)
         scale = torch.rsqrt(square - mean * mean + self.eps) * self.weight.view(1, self.num_groups, -1)
         shift = self.bias.view(1, self.num_groups, -1) - mean * scale
-        per_channel = (x.shape[0], x.shape[1], 1, 1)
         return torch.addcmul(shift.reshape(per_channel), x, scale.reshape(per_channel))
+
+    def _group_means(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) → (B, groups, 1)."""
+        return x.mean(dim=(2, 3)).reshape(x.shape[0], self.num_groups, -1).mean(dim=2, keepdim=True)
 
 
 # Convolutions on a CPU: one oneDNN call with the activation behind it, and a faster form for one output channel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from drpca.config import find_config, load_config
 from drpca.deploy import cuda_graph, optimise
 from drpca.deploy.cuda_graph import GraphedFunction, Recording
 from drpca.deploy.optimise import (
+    AccurateGroupNorm,
     FusedConv2d,
     SingleChannelConv2d,
     can_fuse,
@@ -61,6 +63,18 @@ def test_logits_are_those_of_the_published_forward(name: str) -> None:
     error, size = difference(model_with_statistics(name))
     assert error < 1e-4 * max(1, size / 10)
     assert size > 0
+
+
+@pytest.mark.parametrize(('mean', 'deviation'), [(0, 1), (30, 0.01), (-1000, 0.1)])
+def test_group_norm_at_any_contrast(mean: float, deviation: float) -> None:
+    x = mean + deviation * torch.randn(2, 32, 48, 64, generator=torch.Generator().manual_seed(0))
+    norm = nn.GroupNorm(16, 32).requires_grad_(False)
+    nn.init.uniform_(norm.weight, 0.5, 1.5)
+    nn.init.uniform_(norm.bias)
+    expected = copy.deepcopy(norm).double()(x.double())
+    norm.__class__ = AccurateGroupNorm
+    got = norm(x.contiguous(memory_format=torch.channels_last))
+    assert float((got - expected).abs().max()) < 2e-5, 'PyTorch itself: 1e-3 at -1000'
 
 
 @pytest.mark.parametrize('name', DECOMPOSING)
