@@ -272,13 +272,13 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     _check(args)
     from drpca.engine.loop import Interrupted
-    from drpca.leaderboard.build import build_rows, load_table, load_tables, plan
+    from drpca.leaderboard.build import build_rows, plan
     from drpca.leaderboard.contenders import contenders
     from drpca.leaderboard.figures import draw_curves, draw_maps
     from drpca.leaderboard.latency import keep_latency, measure_latency
     from drpca.leaderboard.metafiles import published_figures
     from drpca.leaderboard.page import LEFT, main_cells, main_preset
-    from drpca.leaderboard.rows import RELATIVE_HEADER, relative_rows
+    from drpca.leaderboard.rows import RELATIVE_HEADER, load_table, load_tables, relative_rows
     from drpca.reports.plain_tables import text_table
 
     if args.source is not None:

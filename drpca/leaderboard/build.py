@@ -1,9 +1,10 @@
-"""The leaderboard: what is planned, trained, scored and read back."""
+"""The leaderboard: what is planned, trained, scored and averaged over seeds."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import sys
 import traceback
@@ -19,10 +20,10 @@ import torch
 from drpca.checkpoint import file_hash
 from drpca.datasets import Split, open_split
 from drpca.errors import UserError
+from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
 from drpca.files import make_folder
 from drpca.inference.detector import Detector
-from drpca.json_file import read_json
 from drpca.leaderboard.contenders import (
     Contender,
     LeaderboardOptions,
@@ -33,7 +34,7 @@ from drpca.leaderboard.contenders import (
     method_name,
 )
 from drpca.leaderboard.latency import measure_latency
-from drpca.leaderboard.rows import Cost, Row, ScoredRun, aggregate, from_json
+from drpca.leaderboard.rows import KEYS, Cost, Figures, Row, ScoredRun
 from drpca.leaderboard.runs import complete_runs
 from drpca.options import RECIPE
 from drpca.registry import BASELINES
@@ -256,6 +257,23 @@ def _with_seconds(cost: Cost, runs: Sequence[ScoredRun]) -> Cost:
     return replace(cost, training_seconds=round(sum(seconds) / len(seconds), 1) if seconds else None)
 
 
+def aggregate(runs: Sequence[ScoredRun], protocols: Sequence[Protocol]) -> dict[str, Figures]:
+    """Mean and sample standard deviation over the runs that are done, by preset."""
+    done = [run.figures for run in runs if run.state == 'done']
+    if not done:
+        return {}
+    result = {}
+    for protocol in protocols:
+        pairs = mean_and_deviation([figures[protocol.name] for figures in done])
+        kept = {key: pairs[key] for key in KEYS if key in pairs and not math.isnan(pairs[key][0])}
+        result[protocol.name] = Figures(
+            protocol.size,
+            {key: mean for key, (mean, _) in kept.items()},
+            {key: std for key, (_, std) in kept.items() if not math.isnan(std)},
+        )
+    return result
+
+
 def _row(contender: Contender, runs: Sequence[ScoredRun], options: LeaderboardOptions) -> Row:
     cost = Cost()
     method = contender.name
@@ -282,29 +300,3 @@ def _row(contender: Contender, runs: Sequence[ScoredRun], options: LeaderboardOp
         figures=aggregate(runs, options.presets),
         runs=tuple(runs),
     )
-
-
-def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
-    """Rows and presets of a ``--json`` file.
-
-    Raises:
-        UserError: There is none, or it is something else.
-    """
-    rows, protocols = from_json(read_json(path, dict[str, Any], 'name a file that --json wrote'), path)
-    if not rows:
-        raise UserError(f'{path} holds no rows; name a file that --json wrote.')
-    return rows, protocols
-
-
-def load_tables(paths: Sequence[Path]) -> tuple[list[Row], list[Protocol]]:
-    """Rows of several ``--json`` files, and their presets.
-
-    Raises:
-        UserError: One cannot be read, or they differ in their presets.
-    """
-    tables = [load_table(path) for path in paths]
-    _, protocols = tables[0]
-    for path, (_, others) in zip(paths, tables):
-        if others != protocols:
-            raise UserError(f'{path} has other presets than {paths[0]}: score both under the same ones.')
-    return [row for rows, _ in tables for row in rows], protocols

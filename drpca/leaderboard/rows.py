@@ -1,4 +1,4 @@
-"""The table over methods: rows, means over seeds, published figures beside measured ones.
+"""The table over methods: rows, their file, published figures beside measured ones.
 
 A :class:`Row` is a method on a data set: a network trained here with one or more seeds, a published weight file
 scored here, or a classical method. A :class:`Published` is what a paper says about one. The two are never mixed; a
@@ -12,12 +12,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
-from drpca.errors import unknown_name
+from drpca.errors import UserError, unknown_name
 from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
-from drpca.json_file import checked
+from drpca.json_file import checked, read_json
 from drpca.reports.tables import shown
 
 Kind = Literal['trained', 'weights', 'classical']
@@ -184,23 +185,6 @@ class Published:
     figures: dict[str, float]
 
 
-def aggregate(runs: Sequence[ScoredRun], protocols: Sequence[Protocol]) -> dict[str, Figures]:
-    """Mean and sample standard deviation over the runs that are done, by preset."""
-    done = [run.figures for run in runs if run.state == 'done']
-    if not done:
-        return {}
-    result = {}
-    for protocol in protocols:
-        pairs = mean_and_deviation([figures[protocol.name] for figures in done])
-        kept = {key: pairs[key] for key in KEYS if key in pairs and not math.isnan(pairs[key][0])}
-        result[protocol.name] = Figures(
-            protocol.size,
-            {key: mean for key, (mean, _) in kept.items()},
-            {key: std for key, (_, std) in kept.items() if not math.isnan(std)},
-        )
-    return result
-
-
 def is_comparable(row: Row, published: Published) -> bool:
     """Both are of the same method, data set, split, preset and scoring size."""
     return (
@@ -331,3 +315,29 @@ def from_json(content: Any, path: object) -> tuple[list[Row], list[Protocol]]:
     """
     table = checked(content, Table, path, 'name a table that tools/leaderboard.py wrote with --json')
     return table.rows, list(table.protocols.values())
+
+
+def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
+    """Rows and presets of a ``--json`` file.
+
+    Raises:
+        UserError: There is none, or it is something else.
+    """
+    rows, protocols = from_json(read_json(path, dict[str, Any], 'name a file that --json wrote'), path)
+    if not rows:
+        raise UserError(f'{path} holds no rows; name a file that --json wrote.')
+    return rows, protocols
+
+
+def load_tables(paths: Sequence[Path]) -> tuple[list[Row], list[Protocol]]:
+    """Rows of several ``--json`` files, and their presets.
+
+    Raises:
+        UserError: One cannot be read, or they differ in their presets.
+    """
+    tables = [load_table(path) for path in paths]
+    _, protocols = tables[0]
+    for path, (_, others) in zip(paths, tables):
+        if others != protocols:
+            raise UserError(f'{path} has other presets than {paths[0]}: score both under the same ones.')
+    return [row for rows, _ in tables for row in rows], protocols

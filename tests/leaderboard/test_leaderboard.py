@@ -18,6 +18,7 @@ from drpca.evaluation.protocols import build_protocols
 from drpca.leaderboard import metafiles as M
 from drpca.leaderboard import page as P
 from drpca.leaderboard import rows as L
+from drpca.leaderboard.build import aggregate
 
 PROTOCOLS = build_protocols(['drpca', 'basicirstd', 'opdc'])
 
@@ -36,7 +37,7 @@ def row(runs: list[L.ScoredRun], kind: L.Kind = 'trained', **changes: Any) -> L.
         'method': 'RPCANet', 'model': 'rpcanet', 'config': 'rpcanet_sirstv1', 'kind': kind, 'dataset': 'SIRSTv1',
         'split': 'test', 'command': 'python tools/leaderboard.py rpcanet_sirstv1 --dataset SIRSTv1',
         'seeds': tuple(r.seed for r in runs if r.state == 'done' and r.seed is not None),
-        'figures': L.aggregate(runs, PROTOCOLS), 'runs': tuple(runs),
+        'figures': aggregate(runs, PROTOCOLS), 'runs': tuple(runs),
     }  # fmt: skip
     return L.Row(**{**defaults, **changes})
 
@@ -50,7 +51,7 @@ def published(**changes: Any) -> L.Published:
 
 
 def test_aggregate_takes_the_runs_that_are_done() -> None:
-    result = L.aggregate([run(0, 0.6), run(1, 0.7), run(2, 0.1, 'failed')], PROTOCOLS)
+    result = aggregate([run(0, 0.6), run(1, 0.7), run(2, 0.1, 'failed')], PROTOCOLS)
     assert set(result) == {'drpca', 'basicirstd', 'opdc'}
     assert result['drpca'].mean['IoU'] == pytest.approx(0.65)
     assert result['drpca'].std['IoU'] == pytest.approx(math.sqrt(0.005))
@@ -62,10 +63,10 @@ def test_aggregate_takes_the_runs_that_are_done() -> None:
 
 def test_one_run_has_no_deviation_and_undefined_figures_are_left_out() -> None:
     lone = dataclasses.replace(run(0, 0.6), figures={p.name: figures(0.6, Pd=math.nan) for p in PROTOCOLS})
-    result = L.aggregate([lone], PROTOCOLS)['drpca']
+    result = aggregate([lone], PROTOCOLS)['drpca']
     assert result.std == {}
     assert 'Pd' not in result.mean
-    assert L.aggregate([run(0, 0.5, 'failed')], PROTOCOLS) == {}
+    assert aggregate([run(0, 0.5, 'failed')], PROTOCOLS) == {}
 
 
 @pytest.mark.parametrize(

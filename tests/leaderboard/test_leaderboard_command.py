@@ -22,9 +22,9 @@ from drpca.engine.faults import TrainingDiverged
 from drpca.engine.loop import Interrupted
 from drpca.leaderboard import build, metafiles
 from drpca.leaderboard import runs as R
-from drpca.leaderboard.build import build_leaderboard, load_table
+from drpca.leaderboard.build import build_leaderboard
 from drpca.leaderboard.page import BEGIN, END
-from drpca.leaderboard.rows import Row
+from drpca.leaderboard.rows import Row, load_table
 from drpca.registry import MODELS
 from tests.call_trace import entered_files
 from tests.support import ROOT
@@ -309,10 +309,10 @@ def test_dry_run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytes
 
 
 def test_a_classical_row_enters_few_files(workplace: Path) -> None:
-    """What the maps of a data set and their figures need, and four files of the leaderboard's own."""
+    """What the maps of a data set and their figures need, and two files of the leaderboard's own."""
     files = entered_files(lambda: small(['tophat']))
     assert [row.method for row in small(['tophat'])] == ['TopHat']
-    assert len(files) <= 25, files
+    assert len(files) <= 22, files
     assert not any(file.startswith(('cli/', 'app/', 'engine/', 'losses/', 'models/')) for file in files)
 
 
