@@ -11,9 +11,8 @@ import numpy as np
 
 from drpca.app.analysis import Analysis
 from drpca.app.pictures import png
-from drpca.results.folder import PARTS
+from drpca.results.folder import PARTS, ResultsWriter
 from drpca.results.stage_pictures import stages_picture
-from drpca.results.writer import ResultsWriter
 from drpca.version import versions
 
 FORMATS = ('png', 'mat', 'json', 'csv')

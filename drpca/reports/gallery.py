@@ -14,8 +14,7 @@ from drpca.evaluation.metrics import ImageCase
 from drpca.options import STAGES_FOLDER
 from drpca.reports.tables import number
 from drpca.results import stage_pictures as stages
-from drpca.results.folder import Case
-from drpca.results.scoring import Score, ScoreAnalysis
+from drpca.results.scoring import Case, Score, ScoreAnalysis
 from drpca.visualization.panels import outline, side_by_side
 
 STAGE_PICTURES = 4

@@ -16,7 +16,8 @@ from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import Protocol
 from drpca.evaluation.target_rows import false_alarm_rows
 from drpca.files import save_bytes
-from drpca.results.folder import Case, ResultsFolder
+from drpca.results.folder import ResultsFolder
+from drpca.results.scoring import Case
 from drpca.visualization.panels import GAP, caption, side_by_side, to_grey
 
 HIT, MISS, FALSE_ALARM = (60, 220, 60), (255, 210, 0), (255, 60, 60)

@@ -1,36 +1,44 @@
-"""Results folders: what lies where in one, reading, checking against a split, bringing maps to the scoring size.
+"""Results folders: what lies where in one, and reading and writing it.
 
 A results folder is ``results/<dataset>/``:
 
-====================  ===================================================================================
-``mat/NAME.mat``      score map, key ``T``, float in [0, 1]; what is read where there is one
-``img/NAME.png``      score map, 8- or 16-bit
-``json/NAME.json``    targets of an image
-``overlay/NAME.png``  image with detections outlined
-``stages/NAME.png``   what every stage makes of the image
-``targets.csv``       targets of all images
-``coco.json``         the same as COCO annotations
-``run.json``          what made it all; there where this project's inference did
-====================  ===================================================================================
+====================  =======  ========================================================================
+file                  format   content
+====================  =======  ========================================================================
+``mat/NAME.mat``      mat      score map, key ``T``, float32 in [0, 1]; what is read where there is one
+``img/NAME.png``      png      score map, 8-bit; 16-bit is read as well
+``json/NAME.json``    json     height, width, threshold and the targets of an image
+``overlay/NAME.png``           image with detections outlined
+``stages/NAME.png``            what every stage makes of the image
+``targets.csv``       csv      a row per target of all images
+``coco.json``         coco     targets as COCO annotations: box, area, score, mask as RLE
+``run.json``                   what made it all; there where this project's inference did
+====================  =======  ========================================================================
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import csv
+import json
+import shutil
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from scipy import ndimage
+from scipy.io import savemat
 from typing_extensions import TypedDict
 
-from drpca.datasets.io import image_shape, read_image, resize_image, resize_mask, to_unit
-from drpca.datasets.splits import Split
+from drpca.datasets.io import read_image, to_unit
 from drpca.errors import UserError
-from drpca.evaluation.functional import check_pair, shape_text
+from drpca.evaluation.functional import check_pair
+from drpca.inference.detections import Detection
 from drpca.json_file import read_json
 from drpca.results.mat_file import read_mat
+from drpca.visualization.panels import outline
 
 PARTS = {
     'mat': 'mat/{}.mat', 'img': 'img/{}.png', 'json': 'json/{}.json', 'overlay': 'overlay/{}.png',
@@ -41,41 +49,25 @@ MAP_PARTS = ('mat', 'img')
 """Those that hold score maps, the preferred one first."""
 RUN, TARGETS, COCO = 'run.json', 'targets.csv', 'coco.json'
 MAT_KEY = 'T'
+IDENTITY = (
+    'config',
+    'model',
+    'checkpoint_sha256',
+    'dataset',
+    'split',
+    'input',
+    'size',
+    'tile',
+    'precision',
+    'temporal',
+)
+"""Two runs with the same values here write the same maps."""
+COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track')
 
 
 def saved_names(folder: str | Path, part: str) -> list[str]:
     """Names of the images that have a file in ``PART/``, sorted."""
     return sorted(file.stem for file in Path(folder).glob(PARTS[part].format('*')))
-
-
-@dataclass(frozen=True)
-class Case:
-    """One image of a results folder, maps as they were saved.
-
-    Attributes:
-        name: Name of the image.
-        scores: (h, w) float32 in [0, 1], at the size of the saved map.
-        gt_mask: (H, W) bool, at the size of the mask file.
-    """
-
-    name: str
-    scores: np.ndarray
-    gt_mask: np.ndarray
-
-    def at(self, size: int | None) -> tuple[np.ndarray, np.ndarray]:
-        """Scores and mask at the scoring size.
-
-        Args:
-            size: Side of a square, None for the mask's own size. Scores are resized bilinearly, the mask by
-                nearest neighbour (:mod:`drpca.datasets.io`), as the published pipelines do; what has the size
-                already is left alone.
-
-        Returns:
-            Scores float32 in [0, 1] and mask bool, of equal shape.
-        """
-        shape = self.gt_mask.shape if size is None else (size, size)
-        scores = np.clip(resize_image(self.scores, shape), 0, 1)
-        return scores, resize_mask(self.gt_mask, shape)
 
 
 class RunRecord(TypedDict, total=False):
@@ -171,67 +163,179 @@ def find_results(root: str | Path = 'results') -> list[ResultsFolder]:
     return found
 
 
-def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> list[str]:
-    """Names to score: those of the split, in its order.
+class ResultsWriter:
+    """Writes what was found, frame by frame, into one folder.
+
+    Args:
+        folder: ``results/<dataset>``.
+        run: What made the maps; goes into ``run.json`` and is compared with what is there.
+        overwrite: Replace another run's maps.
+        formats: Some of ``drpca.options.MAP_FORMATS``.
+        overlay: Also write ``overlay/NAME.png``, the image with detections outlined.
+        threshold: For ``run.json`` of the target lists.
 
     Raises:
-        UserError: The folder lacks maps of the split or holds others. With ``allow_partial`` only if no name
-            is in both.
+        UserError: The folder holds another checkpoint's or split's maps, or files that no run describes.
     """
-    have = set(folder.names)
-    names = [name for name in split.names if name in have]
-    missing = [name for name in split.names if name not in have]
-    extra = sorted(have - set(split.names))
-    if not names or ((missing or extra) and not allow_partial):
-        parts = [
-            f'{len(listed)} {what} ({", ".join(listed[:3])}{", …" if len(listed) > 3 else ""})'
-            for what, listed in (('maps missing', missing), ('maps not in the split', extra))
-            if listed
-        ]
-        advice = 'Name the right --dataset and --split' + (', or use --allow-partial.' if names else '.')
-        raise UserError(
-            f'{folder.path} against {split.dataset} {split.split}: {" and ".join(parts)}. {advice}'
-        )
-    return names
 
+    def __init__(
+        self,
+        folder: str | Path,
+        run: dict[str, Any],
+        overwrite: bool = False,
+        formats: Sequence[str] = ('png', 'mat'),
+        overlay: bool = False,
+        threshold: float = 0.5,
+    ) -> None:
+        self.folder = Path(folder)
+        self.threshold = threshold
+        self._names: set[str] = set()
+        self._refuse_others(run, overwrite)
+        writers: dict[str, Callable[[Detection], None]] = {
+            'png': self._write_png, 'mat': self._write_mat, 'json': self._write_json, 'csv': self._write_csv,
+            'coco': self._add_to_coco,
+        }  # fmt: skip
+        self._writers = [writers[name] for name in dict.fromkeys(formats)]
+        if overlay:
+            self._writers.append(self._write_overlay)
+        self._coco: dict[str, Any] = {
+            'images': [], 'annotations': [], 'categories': [{'id': 1, 'name': 'target'}],
+        }  # fmt: skip
+        self._formats = set(formats)
+        self._save(RUN, lambda path: path.write_text(json.dumps(run, indent=1) + '\n'))
+        if 'csv' in self._formats:
+            self._save(TARGETS, lambda path: path.write_text(','.join(COLUMNS) + '\n'))
 
-def iterate_cases(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> Iterator[Case]:
-    """Reads map after map with its mask.
-
-    Raises:
-        UserError: As :func:`common_names` and :meth:`ResultsFolder.read`; a mask is unreadable; or the maps
-            are of mixed sizes, neither all of their images' own sizes nor all of one size.
-    """
-    sizes = _SizeCheck(folder)
-    for name in common_names(folder, split, allow_partial):
-        case = Case(name, folder.read(name), split.read_mask(name))
-        sizes.add(case, split.image_path(name))
-        yield case
-
-
-class _SizeCheck:
-    """Refuses folders in which some maps have their image's size and others a size of their own."""
-
-    def __init__(self, folder: ResultsFolder) -> None:
-        self._folder = folder
-        self._own: Case | None = None
-        self._common: Case | None = None
-
-    def add(self, case: Case, image_path: Path) -> None:
-        shape = case.scores.shape
-        try:
-            is_own = shape == case.gt_mask.shape or shape == image_shape(image_path)
-        except UserError:  # map and mask are whole and can be scored
+    def _refuse_others(self, run: dict[str, Any], overwrite: bool) -> None:
+        before = self._described_by()
+        if before is None or all(before.get(key) == run.get(key) for key in IDENTITY):
             return
-        if is_own:
-            self._own = case
-        elif self._common is None:
-            self._common = case
-        for reference in (self._common, self._common and self._own):
-            if reference is not None and reference.scores.shape != shape:
-                raise UserError(
-                    f'{self._folder.path}: mixed sizes, {self._folder.map_path(case.name).name} is '
-                    f'{shape_text(shape)} and {self._folder.map_path(reference.name).name} '
-                    f'{shape_text(reference.scores.shape)}; expected all maps at the size of their images or '
-                    'all at one size. Make the folder again with inference.py.'
-                )
+        if not overwrite:
+            made = before.get('checkpoint') or before.get('config') or 'files without run.json'
+            raise UserError(
+                f'{self.folder} already holds the maps of another run ({made}, split {before.get("split")}): '
+                'choose another --out, or replace them with --overwrite.'
+            )
+        for part in PARTS:
+            shutil.rmtree(self.folder / part, ignore_errors=True)
+        for file in (TARGETS, COCO):
+            (self.folder / file).unlink(missing_ok=True)
+
+    def _described_by(self) -> dict[str, Any] | None:
+        path = self.folder / RUN
+        if path.is_file():
+            try:
+                return dict(json.loads(path.read_text()))
+            except ValueError:
+                return {}
+        return {} if any((self.folder / part).is_dir() for part in PARTS) else None
+
+    def _save(self, name: str, write: Callable[[Path], Any]) -> None:
+        path = self.folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path)
+        except OSError as error:
+            raise UserError(f'Cannot write {path}: {error.strerror}.') from None
+
+    def _save_png(self, name: str, picture: np.ndarray) -> None:
+        self._save(name, lambda path: path.write_bytes(cv2.imencode('.png', picture)[1].tobytes()))
+
+    def write(self, detection: Detection) -> None:
+        """Save one frame in every format.
+
+        Raises:
+            UserError: A frame of this name was saved before; or the disk is full or not writable.
+        """
+        if detection.name in self._names:
+            raise UserError(
+                f'Two frames are called {detection.name}; their maps would overwrite each other: rename one.'
+            )
+        self._names.add(detection.name)
+        for writer in self._writers:
+            writer(detection)
+
+    def _write_png(self, detection: Detection) -> None:
+        self._save_png(PARTS['img'].format(detection.name), np.round(255 * detection.scores).astype(np.uint8))
+
+    def _write_mat(self, detection: Detection) -> None:
+        content = {MAT_KEY: detection.scores.astype(np.float32)}
+        self._save(
+            PARTS['mat'].format(detection.name), lambda path: savemat(path, content, do_compression=True)
+        )
+
+    def _write_json(self, detection: Detection) -> None:
+        height, width = detection.scores.shape
+        content = {
+            'name': detection.name, 'height': height, 'width': width, 'threshold': self.threshold,
+            'targets': [target.as_dict() for target in detection.targets],
+        }  # fmt: skip
+        self._save(
+            PARTS['json'].format(detection.name),
+            lambda path: path.write_text(json.dumps(content, indent=1) + '\n'),
+        )
+
+    def _write_csv(self, detection: Detection) -> None:
+        def append(path: Path) -> None:
+            with open(path, 'a', newline='') as file:
+                rows = csv.writer(file, lineterminator='\n')
+                for target in detection.targets:
+                    values = (
+                        target.row,
+                        target.column,
+                        *target.box,
+                        target.area,
+                        target.peak,
+                        target.mean,
+                        target.snr,
+                    )
+                    track = '' if target.track is None else target.track
+                    rows.writerow([detection.name, *(round(value, 6) for value in values), track])
+
+        self._save(TARGETS, append)
+
+    def _add_to_coco(self, detection: Detection) -> None:
+        height, width = detection.scores.shape
+        image_id = len(self._coco['images']) + 1
+        self._coco['images'].append(
+            {'id': image_id, 'file_name': detection.name, 'height': height, 'width': width}
+        )
+        labels, _ = ndimage.label(detection.mask, structure=np.ones((3, 3)))
+        for index, target in enumerate(detection.targets):
+            top, left, bottom, right = target.box
+            self._coco['annotations'].append({
+                'id': len(self._coco['annotations']) + 1, 'image_id': image_id, 'category_id': 1, 'iscrowd': 0,
+                'bbox': [left, top, right - left, bottom - top], 'area': target.area, 'score': target.peak,
+                **({} if target.track is None else {'track_id': target.track}),
+                'segmentation': {'size': [height, width], 'counts': run_lengths(labels, index + 1, target.box)},
+            })  # fmt: skip
+
+    def _write_overlay(self, detection: Detection) -> None:
+        picture = outline(detection.image, detection.mask)
+        self._save_png(PARTS['overlay'].format(detection.name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def write_stages(self, name: str, picture: np.ndarray) -> None:
+        """Save ``stages/NAME.png``.
+
+        Args:
+            name: Of the frame.
+            picture: (H, W, 3) uint8, RGB, see :func:`drpca.results.stage_pictures.stages_picture`.
+        """
+        self._save_png(PARTS['stages'].format(name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+
+    def close(self) -> None:
+        """Write the files that describe all frames together."""
+        if 'coco' in self._formats:
+            self._save(COCO, lambda path: path.write_text(json.dumps(self._coco) + '\n'))
+
+
+def run_lengths(labels: np.ndarray, label: int, box: tuple[int, int, int, int]) -> list[int]:
+    """A component as COCO's uncompressed run lengths: column by column, background first."""
+    top, left, bottom, right = box
+    columns, rows = np.nonzero(np.equal(labels[top:bottom, left:right].T, label))
+    positions = (columns + left) * labels.shape[0] + rows + top
+    breaks = np.flatnonzero(np.diff(positions) != 1)
+    starts = positions[np.r_[0, breaks + 1]]
+    stops = positions[np.r_[breaks, len(positions) - 1]] + 1
+    edges = np.r_[0, np.stack([starts, stops], axis=1).ravel(), labels.size]
+    return np.diff(edges).tolist()

@@ -23,8 +23,8 @@ from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
 from drpca.options import RECIPE
+from drpca.results.folder import ResultsWriter
 from drpca.results.stage_pictures import stages_picture
-from drpca.results.writer import ResultsWriter
 from drpca.version import versions
 
 _VERSIONS = versions()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from drpca.datasets.io import resize_image, to_unit
+from drpca.datasets.io import image_shape, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import Split, open_split
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
@@ -18,7 +18,7 @@ from drpca.evaluation.curves import CurveCounts, curve_counts, select_threshold
 from drpca.evaluation.metrics import Evaluator, ImageCase, ImageRecord
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
 from drpca.evaluation.target_rows import FalseAlarmRow, TargetRow, false_alarm_rows, target_rows
-from drpca.results.folder import Case, ResultsFolder, find_results, iterate_cases
+from drpca.results.folder import ResultsFolder, find_results
 
 if TYPE_CHECKING:
     from drpca.inference.frames import Frame
@@ -26,6 +26,36 @@ if TYPE_CHECKING:
 
 FiguresByProtocol = dict[str, dict[str, float]]
 """Figures by the name of the protocol, see :meth:`drpca.evaluation.metrics.Evaluator.compute`."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One image of a results folder, maps as they were saved.
+
+    Attributes:
+        name: Name of the image.
+        scores: (h, w) float32 in [0, 1], at the size of the saved map.
+        gt_mask: (H, W) bool, at the size of the mask file.
+    """
+
+    name: str
+    scores: np.ndarray
+    gt_mask: np.ndarray
+
+    def at(self, size: int | None) -> tuple[np.ndarray, np.ndarray]:
+        """Scores and mask at the scoring size.
+
+        Args:
+            size: Side of a square, None for the mask's own size. Scores are resized bilinearly, the mask by
+                nearest neighbour (:mod:`drpca.datasets.io`), as the published pipelines do; what has the size
+                already is left alone.
+
+        Returns:
+            Scores float32 in [0, 1] and mask bool, of equal shape.
+        """
+        shape = self.gt_mask.shape if size is None else (size, size)
+        scores = np.clip(resize_image(self.scores, shape), 0, 1)
+        return scores, resize_mask(self.gt_mask, shape)
 
 
 @dataclass
@@ -247,3 +277,69 @@ def choose_thresholds(
             chosen[key] = select_threshold(pairs, normalise=protocol.binarisation == 'max')
     changed = [dataclasses.replace(p, threshold=chosen[p.binarisation, p.size]) for p in protocols]
     return changed, split
+
+
+def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> list[str]:
+    """Names to score: those of the split, in its order.
+
+    Raises:
+        UserError: The folder lacks maps of the split or holds others. With ``allow_partial`` only if no name
+            is in both.
+    """
+    have = set(folder.names)
+    names = [name for name in split.names if name in have]
+    missing = [name for name in split.names if name not in have]
+    extra = sorted(have - set(split.names))
+    if not names or ((missing or extra) and not allow_partial):
+        parts = [
+            f'{len(listed)} {what} ({", ".join(listed[:3])}{", …" if len(listed) > 3 else ""})'
+            for what, listed in (('maps missing', missing), ('maps not in the split', extra))
+            if listed
+        ]
+        advice = 'Name the right --dataset and --split' + (', or use --allow-partial.' if names else '.')
+        raise UserError(
+            f'{folder.path} against {split.dataset} {split.split}: {" and ".join(parts)}. {advice}'
+        )
+    return names
+
+
+def iterate_cases(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> Iterator[Case]:
+    """Reads map after map with its mask.
+
+    Raises:
+        UserError: As :func:`common_names` and :meth:`ResultsFolder.read`; a mask is unreadable; or the maps
+            are of mixed sizes, neither all of their images' own sizes nor all of one size.
+    """
+    sizes = _SizeCheck(folder)
+    for name in common_names(folder, split, allow_partial):
+        case = Case(name, folder.read(name), split.read_mask(name))
+        sizes.add(case, split.image_path(name))
+        yield case
+
+
+class _SizeCheck:
+    """Refuses folders in which some maps have their image's size and others a size of their own."""
+
+    def __init__(self, folder: ResultsFolder) -> None:
+        self._folder = folder
+        self._own: Case | None = None
+        self._common: Case | None = None
+
+    def add(self, case: Case, image_path: Path) -> None:
+        shape = case.scores.shape
+        try:
+            is_own = shape == case.gt_mask.shape or shape == image_shape(image_path)
+        except UserError:  # map and mask are whole and can be scored
+            return
+        if is_own:
+            self._own = case
+        elif self._common is None:
+            self._common = case
+        for reference in (self._common, self._common and self._own):
+            if reference is not None and reference.scores.shape != shape:
+                raise UserError(
+                    f'{self._folder.path}: mixed sizes, {self._folder.map_path(case.name).name} is '
+                    f'{F.shape_text(shape)} and {self._folder.map_path(reference.name).name} '
+                    f'{F.shape_text(reference.scores.shape)}; expected all maps at the size of their images or '
+                    'all at one size. Make the folder again with inference.py.'
+                )

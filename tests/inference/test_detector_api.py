@@ -20,7 +20,7 @@ from drpca.inference.detections import find_targets
 from drpca.inference.frames import FrameSource
 from drpca.inference.tiling import map_in_tiles, ramp_window, tile_starts
 from drpca.registry import MODELS
-from drpca.results.writer import run_lengths
+from drpca.results.folder import run_lengths
 
 RNG = np.random.default_rng(0)
 

@@ -16,9 +16,9 @@ from drpca.datasets.io import resize_image
 from drpca.errors import UserError
 from drpca.evaluation import Evaluator
 from drpca.evaluation.protocols import build_protocols, choose_protocols
-from drpca.results.folder import Case, ResultsFolder
+from drpca.results.folder import ResultsFolder
 from drpca.results.mat_file import read_mat
-from drpca.results.scoring import score, score_split
+from drpca.results.scoring import Case, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
 
 ROOT = Path(__file__).parents[2]
