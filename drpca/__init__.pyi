@@ -10,7 +10,7 @@ from .results.predict import predict
 from .results.scoring import score
 from .studies.cross_dataset import cross_dataset
 from .studies.decomposition_study import analyse_decomposition
-from .studies.robustness_study import robustness
+from .studies.robustness import robustness
 from .studies.sequences import confirmation_gain
 from .studies.speed import benchmark
 from .studies.training_speed import benchmark_training

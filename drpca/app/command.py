@@ -23,18 +23,14 @@ synthetic generator. It answers this machine alone unless --host says otherwise,
 EXAMPLES = """\
   python -m drpca.app
   python -m drpca.app --weights rpcanet_sirstv1=RPCANet_SIRST.pkl
-  python -m drpca.app --checkpoints runs/ --data-root /data --port 8000 --no-browser
-
-exit status
-  0  stopped
-  2  wrong usage or input; one line on standard error says what to do"""
+  python -m drpca.app --checkpoints runs/ --data-root /data --port 8000 --no-browser"""
 
 CHECKPOINTS = 'checkpoints'
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``python -m drpca.app``."""
-    parser = command_parser('python -m drpca.app', DESCRIPTION, EXAMPLES)
+    parser = command_parser('python -m drpca.app', DESCRIPTION, EXAMPLES, done='stopped')
     add = parser.add_argument
     add('--host', default='127.0.0.1', metavar='H', help='address to answer on (default: %(default)s)')
     add('--port', type=port_argument, default=7860, metavar='N', help='default: %(default)s')

@@ -6,9 +6,9 @@ import base64
 
 import cv2
 import numpy as np
-from scipy import ndimage
 
 from drpca.datasets.io import resize_image, to_unit
+from drpca.evaluation.functional import connected_components
 from drpca.inference.detections import Detection
 from drpca.visualization.panels import to_grey
 
@@ -65,8 +65,7 @@ def count_targets(mask: np.ndarray) -> int:
 
 
 def _boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
-    labels, _ = ndimage.label(mask, structure=np.ones((3, 3)))
-    return [(r.start, c.start, r.stop, c.stop) for r, c in ndimage.find_objects(labels)]
+    return [(r.start, c.start, r.stop, c.stop) for r, c in connected_components(mask).boxes]
 
 
 def boxes_svg(detection: Detection, gt_mask: np.ndarray | None = None) -> str:

@@ -31,16 +31,12 @@ _EXAMPLES = """\
   python tools/analyse_decomposition.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl --limit 20
       a quick look at twenty images of the config's test split
   python tools/analyse_decomposition.py drpcanet_sirstv1 --checkpoint W.pth --dataset NUDT-SIRST --size native
-      another data set, at its own size
-
-exit status
-  0  measured
-  2  wrong usage or input; one line on standard error says what to do"""
+      another data set, at its own size"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/analyse_decomposition.py``."""
-    parser = command_parser('analyse_decomposition.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('analyse_decomposition.py', _DESCRIPTION, _EXAMPLES, done='measured')
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser)
     add = parser.add_argument

@@ -95,8 +95,11 @@ def reported(error: Exception, command: str, argv: list[str] | None) -> tuple[st
     )
 
 
-def command_parser(name: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """A parser whose help ends with examples."""
+def command_parser(name: str, description: str, examples: str, done: str = '') -> argparse.ArgumentParser:
+    """A parser whose help ends with examples and, where ``done`` says what 0 means, the exit status."""
+    if done:
+        wrong = 'wrong usage or input; one line on standard error says what to do'
+        examples += f'\n\nexit status\n  0  {done}\n  2  {wrong}'
     return argparse.ArgumentParser(
         prog=name,
         description=description,

@@ -15,11 +15,7 @@ _EXAMPLES = """\
       whether or not a file of that name is there
   python tools/config.py lrrnet_sirstv1 --dataset NUDT-SIRST --cfg-options train_cfg.max_epochs=50
       as run_configs.py would train it
-  python tools/config.py acm_sirstv1 > mine.py
-
-exit status
-  0  printed
-  2  wrong usage or input; one line on standard error says what to do"""
+  python tools/config.py acm_sirstv1 > mine.py"""
 
 
 def list_names() -> str:
@@ -36,7 +32,7 @@ def list_names() -> str:
 @guarded
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = command_parser('config.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('config.py', _DESCRIPTION, _EXAMPLES, done='printed')
     add = parser.add_argument
     add('config', nargs='?', metavar='CONFIG', help='a config, by name or path')
     add('--dataset', metavar='D', help="in place of the config's own")

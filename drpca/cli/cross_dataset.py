@@ -22,16 +22,12 @@ _EXAMPLES = """\
       two data sets in one table
   python tools/cross_dataset.py rpcanet_sirstv1 --checkpoint W.pth --dataset SIRSTv1 SIRSTv2 \\
       --trained-on SIRSTv1:trainval --protocol basicirstd drpca --out results/cross
-      weights of another origin, two protocols, with files
-
-exit status
-  0  scored; leaks are warnings
-  2  wrong usage or input; one line on standard error says what to do"""
+      weights of another origin, two protocols, with files"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/cross_dataset.py``."""
-    parser = command_parser('cross_dataset.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('cross_dataset.py', _DESCRIPTION, _EXAMPLES, done='scored; leaks are warnings')
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser, several=True)
     add = parser.add_argument

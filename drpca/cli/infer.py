@@ -10,13 +10,141 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import drpca
-from drpca.cli.common import EXIT_FAILED, guarded
-from drpca.cli.infer_options import build_parser
+from drpca.cli.common import EXIT_FAILED, OptionsAction, command_parser, guarded, size_argument
 from drpca.errors import UserError
-from drpca.options import RECIPE
+from drpca.inference.live import QUEUE, WHEN_FULL
+from drpca.options import AUTO, BACKENDS, MAP_FORMATS, PRECISIONS, RECIPE, TILE, VIDEO_OUT
 
 if TYPE_CHECKING:
     from drpca.inference.temporal import TemporalFilter
+
+
+EXAMPLES = """\
+  python inference.py                                    newest best.pth under checkpoints, on its test split
+  python inference.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --size native --out results/native
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input frames/ --out results/mine
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input flight.mp4 --size native --format csv --overlay
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input flight.mp4 --video-out found.mp4 --confirm 3 5
+  python inference.py rpcanet_sirstv1 --checkpoint W.pth --input 0 --live drop --format csv --video-out found.mp4
+  python inference.py configs/classical/tophat.py --dataset SIRSTv1
+
+exit status
+  0  finished
+  1  finished, but some images or the rest of a video could not be read; they are named on standard error
+  2  wrong usage or input; one line on standard error says what to do
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = command_parser(
+        'inference.py',
+        'Write score maps: OUT/<dataset>/img/NAME.png (0-255), OUT/<dataset>/mat/NAME.mat (key T, float32 in [0, 1]) '
+        'and OUT/<dataset>/run.json. Score them with cal_from_mask.py.',
+        EXAMPLES,
+    )
+    add = parser.add_argument
+    add(
+        'config', nargs='?', metavar='CONFIG', help='config file or name (default: the one in the checkpoint)'
+    )
+    add(
+        '--checkpoint', metavar='FILE',
+        help='weights: published, ours, or a file of tools/export.py (default: the newest best.pth under checkpoints, '
+        'of CONFIG if given; else the weights that come with the project for it)',
+    )  # fmt: skip
+    add(
+        '--input', metavar='PATH',
+        help='an image, a video, a folder of images, the number of a camera or the URL of a stream (default: the data '
+        'set)',
+    )  # fmt: skip
+    add('--out', default='results', metavar='DIR', help='results folder (default: %(default)s)')
+    add('--dataset', metavar='D', help="data set (default: the config's)")
+    add('--split', metavar='S', help='split (default: test)')
+    add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
+    add(
+        '--size', type=size_argument, metavar='N|native',
+        help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
+    )  # fmt: skip
+    add('--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)')
+    add('--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)')
+    add(
+        '--tile', type=tile_argument, default=AUTO, metavar='N',
+        help=f'networks: cut larger frames into overlapping N × N tiles; 0: never (default: {TILE})',
+    )  # fmt: skip
+    add('--precision', choices=PRECISIONS, default='fp32', help='of the convolutions (default: %(default)s)')
+    add('--compile', action='store_true', help='torch.compile the network: slow to start')
+    add('--cuda-graph', action='store_true', help='replay a CUDA graph per size of frame (NVIDIA GPU)')
+    add(
+        '--backend', choices=['auto', *BACKENDS], default='auto',
+        help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
+    )  # fmt: skip
+    add(
+        '--trust', action='store_true', help='open a .pt2 file, which can run any code: for files of your own'
+    )
+    add(
+        '--format', nargs='+', choices=MAP_FORMATS, default=['png', 'mat'],
+        help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
+    )  # fmt: skip
+    add(
+        '--threshold', type=float, default=0.5, metavar='S',
+        help='scores above it are targets (default: %(default)s)',
+    )  # fmt: skip
+    add('--overlay', action='store_true', help='write overlay/NAME.png: detections in the image')
+    add('--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage')
+    add('--overwrite', action='store_true', help="replace another run's maps, and the file of --video-out")
+    add(
+        '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
+        help='override keys of the config',
+    )  # fmt: skip
+    _add_sequence_options(parser)
+    return parser
+
+
+def _add_sequence_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group('videos and cameras').add_argument
+    add(
+        '--video-out', metavar='FILE',
+        help=f'also write a video with boxes, scores and frame numbers ({", ".join(VIDEO_OUT)})',
+    )  # fmt: skip
+    add(
+        '--live', choices=WHEN_FULL,
+        help='read ahead in a thread, one frame at a time, and report the latency. When the queue is full, block: '
+        'the source waits; drop: the frame that has waited longest is dropped, and a video is played at its own rate '
+        '(default for a camera: drop)',
+    )  # fmt: skip
+    add('--queue', type=int, metavar='N', help=f'with --live: frames that may wait (default: {QUEUE})')
+    add(
+        '--confirm', nargs=2, type=int, metavar=('M', 'N'),
+        help='report only what is found in at least M of the last N frames on the track of a moving target',
+    )  # fmt: skip
+    add(
+        '--candidate-threshold', type=float, metavar='S',
+        help='with --confirm: scores above it count (default: half of --threshold)',
+    )  # fmt: skip
+    add(
+        '--max-speed', type=float, metavar='PX',
+        help='with --confirm: largest motion of a target, in pixels per frame (default: 4)',
+    )  # fmt: skip
+    add(
+        '--gate', type=float, metavar='PX',
+        help='with --confirm: largest distance from the predicted place, in pixels per frame (default: 2)',
+    )  # fmt: skip
+    add(
+        '--min-speed', type=float, metavar='PX',
+        help='with --confirm: smallest motion of a target, in pixels per frame (default: 0)',
+    )  # fmt: skip
+    add('--stabilise', action='store_true', help='with --confirm: take out shifts of the whole picture')
+
+
+def tile_argument(text: str) -> int | str | None:
+    """``0`` → None."""
+    if text == AUTO:
+        return AUTO
+    if not text.isdigit() or 0 < int(text) < 64:
+        raise argparse.ArgumentTypeError(
+            f'expected a side of at least 64 pixels, or 0 for no tiles, got {text!r}'
+        )
+    return int(text) or None
 
 
 def open_filter(args: argparse.Namespace) -> TemporalFilter | None:

@@ -16,17 +16,13 @@ _EXAMPLES = """\
   python tools/make_synthetic.py
       400 + 100 frames of 256 × 256 under ./datasets
   python tools/make_synthetic.py --num-train 2000 --num-test 500 --seed 1 --overwrite
-      a larger set in place of the one there
-
-exit status
-  0  made, or there already
-  2  wrong usage or input; one line on standard error says what to do"""
+      a larger set in place of the one there"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/make_synthetic.py``."""
     default = SyntheticParameters()
-    parser = command_parser('make_synthetic.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('make_synthetic.py', _DESCRIPTION, _EXAMPLES, done='made, or there already')
     add = parser.add_argument
     add(
         '--data-root', metavar='DIR',

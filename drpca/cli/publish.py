@@ -18,16 +18,12 @@ _EXAMPLES = """\
   python tools/publish.py rpcanet_plus_sirstv1_cpu
       checkpoints/rpcanet_plus_sirstv1_cpu-1a2b3c4d.pth, and Weights in configs/rpcanet_plus/metafile.yml
   python tools/publish.py lrrnet_sirstv1 --seed 2 --limit-mb 15 --out weights --no-metafile
-      a certain seed, somewhere else
-
-exit status
-  0  done
-  2  wrong usage or input; one line on standard error says what to do"""
+      a certain seed, somewhere else"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/publish.py``."""
-    parser = command_parser('publish.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('publish.py', _DESCRIPTION, _EXAMPLES, done='done')
     add = parser.add_argument
     add('config', metavar='CONFIG', help='the config that was trained')
     add(

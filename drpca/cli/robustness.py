@@ -32,16 +32,12 @@ _EXAMPLES = """\
       a quick look at ten images, every disturbance
   python tools/robustness.py rpcanet_sirstv1 rpcanet_plus_sirstv1 --checkpoint A.pkl B.pkl \\
       --corruption gaussian=10,20,30 salt_pepper=1,3,5
-      two networks side by side, each with its config and weights
-
-exit status
-  0  scored
-  2  wrong usage or input; one line on standard error says what to do"""
+      two networks side by side, each with its config and weights"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/robustness.py``."""
-    parser = command_parser('robustness.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('robustness.py', _DESCRIPTION, _EXAMPLES, done='scored')
     D.add_detector_options(parser, several=True)
     D.add_data_options(parser)
     add = parser.add_argument

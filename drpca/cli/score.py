@@ -100,18 +100,14 @@ def write_files(arguments: argparse.Namespace, scores: Sequence[Score]) -> None:
     from drpca.reports import tables
     from drpca.reports.report import render_report
 
-    if arguments.json:
-        write_file(arguments.json, json.dumps(tables.as_json(scores), indent=2) + '\n')
-    if arguments.csv:
-        write_file(arguments.csv, tables.as_csv(scores))
-    if arguments.targets_csv:
-        write_file(arguments.targets_csv, tables.targets_csv(scores))
-    if arguments.markdown:
-        write_file(arguments.markdown, tables.as_markdown(scores))
-    if arguments.latex:
-        write_file(arguments.latex, tables.as_latex(scores))
-    if arguments.report:
-        write_file(arguments.report, render_report(scores))
+    writers = {
+        'json': lambda scores: json.dumps(tables.as_json(scores), indent=2) + '\n',
+        'csv': tables.as_csv, 'targets_csv': tables.targets_csv, 'markdown': tables.as_markdown,
+        'latex': tables.as_latex, 'report': render_report,
+    }  # fmt: skip
+    for option, as_text in writers.items():
+        if getattr(arguments, option):
+            write_file(getattr(arguments, option), as_text(scores))
 
 
 @guarded

@@ -15,16 +15,12 @@ compared. Score maps are those of the top-hat transform."""
 
 _EXAMPLES = """\
   python tools/sequences.py
-  python tools/sequences.py --seeds 0 1 --confirm 2 4 --min-speed 0.6
-
-exit status
-  0  done
-  2  wrong usage or input; one line on standard error says what to do"""
+  python tools/sequences.py --seeds 0 1 --confirm 2 4 --min-speed 0.6"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/sequences.py``."""
-    parser = command_parser('sequences.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('sequences.py', _DESCRIPTION, _EXAMPLES, done='done')
     add = parser.add_argument
     add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4], metavar='N', help='default: 0 to 4')
     add('--confirm', type=int, nargs=2, default=(3, 5), metavar=('M', 'N'), help='default: 3 5')

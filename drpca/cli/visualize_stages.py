@@ -23,16 +23,12 @@ _EXAMPLES = """\
   python tools/visualize_stages.py drpcanet_nudt_sirst --checkpoint best.pth --limit 6
       six images, evenly spread over the test split
   python tools/visualize_stages.py rpcanet_sirstv1 --checkpoint W.pkl --input frames/ --size native
-      images of one's own, at their own size
-
-exit status
-  0  drawn
-  2  wrong usage or input; one line on standard error says what to do"""
+      images of one's own, at their own size"""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line of ``tools/visualize_stages.py``."""
-    parser = command_parser('visualize_stages.py', _DESCRIPTION, _EXAMPLES)
+    parser = command_parser('visualize_stages.py', _DESCRIPTION, _EXAMPLES, done='drawn')
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser)
     add = parser.add_mutually_exclusive_group().add_argument

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from drpca.config import building, config_for, default_models, find_config, load_config
+from drpca.config import LOADERS, building, config_for, default_models, find_config, load_config
 from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
 from drpca.engine.train import train as train_config
@@ -307,7 +307,7 @@ def build_config(run: Run) -> Config:
                     hook['gamma'] *= asked.accumulate
             elif asked.log_test_every and hook['type'] == 'TrainingLogHook':
                 hook['log_test_every'] = asked.log_test_every
-        for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        for loader in LOADERS:
             if config.get(loader) and config[loader].get('num_workers') == 0:
                 config[loader].persistent_workers = False
         source = config.train_dataloader.dataset

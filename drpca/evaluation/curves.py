@@ -24,6 +24,7 @@ from drpca.evaluation.functional import (
     check_pair,
     connected_components,
     count_from_level,
+    divide,
     normalise_by_maximum,
     quantise,
 )
@@ -73,32 +74,32 @@ class CurveCounts:
     @property
     def fa(self) -> np.ndarray:
         """(K,) false-alarm pixels / all pixels; NaN without images."""
-        return _divide(self.false_pixels, self.pixels)
+        return divide(self.false_pixels, self.pixels)
 
     @property
     def pd(self) -> np.ndarray:
         """(K,) detected / all targets; NaN without targets."""
-        return _divide(self.hits, self.targets)
+        return divide(self.hits, self.targets)
 
     @property
     def precision(self) -> np.ndarray:
         """(K,) share of the predicted pixels that are target; NaN where nothing is predicted."""
-        return _divide(self.tp, self.predicted)
+        return divide(self.tp, self.predicted)
 
     @property
     def recall(self) -> np.ndarray:
         """(K,) share of the target pixels that are predicted; NaN without targets."""
-        return _divide(self.tp, self.target_pixels)
+        return divide(self.tp, self.target_pixels)
 
     @property
     def f1(self) -> np.ndarray:
         """(K,) pixel F1; NaN where there is neither target nor prediction."""
-        return _divide(2 * self.tp, self.predicted + self.target_pixels)
+        return divide(2 * self.tp, self.predicted + self.target_pixels)
 
     @property
     def iou(self) -> np.ndarray:
         """(K,) pooled IoU; NaN where there is neither target nor prediction."""
-        return _divide(self.tp, self.predicted + self.target_pixels - self.tp)
+        return divide(self.tp, self.predicted + self.target_pixels - self.tp)
 
     def average_precision(self) -> float:
         """Sum of precision times gain in recall, from the highest threshold down; NaN without targets."""
@@ -124,11 +125,6 @@ class CurveCounts:
         best = np.flatnonzero(self.f1 == np.nanmax(self.f1))
         chosen = best[len(best) // 2]
         return float(self.thresholds[chosen]), float(self.f1[chosen])
-
-
-def _divide(numerator: np.ndarray, denominator: np.ndarray | int) -> np.ndarray:
-    with np.errstate(invalid='ignore', divide='ignore'):
-        return numerator / np.asarray(denominator, dtype=np.float64)
 
 
 def curve_counts(

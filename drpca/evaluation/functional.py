@@ -106,6 +106,12 @@ def ratio(numerator: float, denominator: float, total: float) -> float:
     return float(numerator / denominator) if denominator else 0.0
 
 
+def divide(numerator: np.ndarray, denominator: np.ndarray | int) -> np.ndarray:
+    """Elementwise quotients in float64; over 0 infinite or NaN, without a warning."""
+    with np.errstate(invalid='ignore', divide='ignore'):
+        return numerator / np.asarray(denominator, dtype=np.float64)
+
+
 def pixel_scores(tp: int, fp: int, fn: int) -> dict[str, float]:
     """IoU, F1, precision and recall of the foreground from (pooled) pixel counts; F1 = 2 IoU / (1 + IoU).
 
@@ -279,8 +285,7 @@ def roc(counts: RocCounts) -> tuple[np.ndarray, np.ndarray]:
 
     NaN without targets.
     """
-    with np.errstate(invalid='ignore', divide='ignore'):
-        return counts.false_pixels / np.float64(counts.background), counts.hits / np.float64(counts.targets)
+    return divide(counts.false_pixels, counts.background), divide(counts.hits, counts.targets)
 
 
 def roc_auc(counts: RocCounts) -> float:

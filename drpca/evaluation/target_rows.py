@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from drpca.evaluation.functional import overlap_areas
+from drpca.evaluation.functional import divide, overlap_areas
 from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
 from drpca.evaluation.matching import Matching, centroid_distances, dilate
 from drpca.evaluation.metrics import ImageCase
@@ -79,11 +79,6 @@ class FalseAlarmRow:
     score: float
 
 
-def _divide(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(invalid='ignore', divide='ignore'):
-        return np.divide(numerator, denominator)
-
-
 def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[TargetRow]:
     """Describes the targets of one image.
 
@@ -97,8 +92,8 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
     mean, background, deviation = local_statistics(image, targets)
     mean_out, background_out, deviation_out = local_statistics(case.scores, targets)
     snr = contrast_to_noise(mean, background, deviation)
-    scrg = _divide(contrast_to_noise(mean_out, background_out, deviation_out), snr)
-    bsf = _divide(deviation, deviation_out)
+    scrg = divide(contrast_to_noise(mean_out, background_out, deviation_out), snr)
+    bsf = divide(deviation, deviation_out)
     errors = _centroid_errors(case, matching, protocol)
     return [
         TargetRow(

@@ -122,7 +122,7 @@ def as_csv(scores: Sequence[Score]) -> str:
             writer.writerow(
                 [str(score.folder.path), score.split.dataset, score.split.split, *definition(protocol)]
                 + [protocol.false_alarm_text]
-                + [_plain(figures.get(key)) for key in (*FIGURES, *errors)]
+                + [_cell(figures.get(key)) for key in (*FIGURES, *errors)]
             )
     return out.getvalue()
 
@@ -135,13 +135,18 @@ def targets_csv(scores: Sequence[Score]) -> str:
     writer.writerow(['results', *DEFINITION, *columns])
     for score in scores:
         for row in score.analysis.targets if score.analysis else ():
-            values = [_plain(getattr(row, column)) for column in columns]
+            values = [_cell(getattr(row, column)) for column in columns]
             writer.writerow([str(score.folder.path), *definition(score.protocols[0]), *values])
     return out.getvalue()
 
 
-def _plain(value: Any) -> Any:
+def _cell(value: Any) -> Any:
     return '' if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def plain(figures: dict[str, float]) -> dict[str, float | None]:
+    """Figures for JSON, which knows no NaN: undefined ones become null."""
+    return {key: None if math.isnan(value) else value for key, value in figures.items()}
 
 
 def as_json(scores: Sequence[Score]) -> dict[str, Any]:
@@ -149,18 +154,11 @@ def as_json(scores: Sequence[Score]) -> dict[str, Any]:
 
     Undefined figures are null. Beside the figures each preset has ``protocol``, its full definition.
     """
-    by_folder = {str(score.folder.path): _one_json(score) for score in scores}
-    return next(iter(by_folder.values())) if len(scores) == 1 else by_folder
-
-
-def _one_json(score: Score) -> dict[str, Any]:
-    return {
-        protocol.name: {
-            **{
-                key: None if math.isnan(value) else value
-                for key, value in score.figures[protocol.name].items()
-            },
-            'protocol': dataclasses.asdict(protocol),
+    by_folder = {
+        str(score.folder.path): {
+            protocol.name: plain(score.figures[protocol.name]) | {'protocol': dataclasses.asdict(protocol)}
+            for protocol in score.protocols
         }
-        for protocol in score.protocols
+        for score in scores
     }
+    return next(iter(by_folder.values())) if len(scores) == 1 else by_folder

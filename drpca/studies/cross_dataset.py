@@ -17,9 +17,8 @@ from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.files import claim, save_text
 from drpca.inference.detector import Detector
 from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.reports.tables import definition, shown
+from drpca.reports.tables import definition, plain, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
-from drpca.studies.robustness import plain
 from drpca.version import versions
 
 _FIGURES = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa', 'AUC', 'images', 'targets')

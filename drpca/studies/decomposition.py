@@ -147,21 +147,24 @@ class Measurement:
         """Means over the images: the image itself first, then each stage, NaN left out."""
         lines = [
             {
-                'effective_rank': _mean(self.image_effective_rank),
-                'relative_rank': _mean(self.image_relative_rank),
-                **{f'energy_{r}': _mean(self.image_energy[:, i]) for i, r in enumerate(self.ranks)},
+                'effective_rank': defined_mean(self.image_effective_rank),
+                'relative_rank': defined_mean(self.image_relative_rank),
+                **{f'energy_{r}': defined_mean(self.image_energy[:, i]) for i, r in enumerate(self.ranks)},
             }
         ]
         for stage in range(self.stages):
             lines.append(
                 {
-                    'effective_rank': _mean(self.effective_rank[:, stage]),
-                    'relative_rank': _mean(self.relative_rank[:, stage]),
-                    **{f'energy_{r}': _mean(self.energy[:, stage, i]) for i, r in enumerate(self.ranks)},
-                    'l0': _mean(self.l0[:, stage]),
-                    'l1': _mean(self.l1[:, stage]),
-                    'gini': _mean(self.gini[:, stage]),
-                    **{name: _mean(values[:, stage]) for name, values in self.scalars.items()},
+                    'effective_rank': defined_mean(self.effective_rank[:, stage]),
+                    'relative_rank': defined_mean(self.relative_rank[:, stage]),
+                    **{
+                        f'energy_{r}': defined_mean(self.energy[:, stage, i])
+                        for i, r in enumerate(self.ranks)
+                    },
+                    'l0': defined_mean(self.l0[:, stage]),
+                    'l1': defined_mean(self.l1[:, stage]),
+                    'gini': defined_mean(self.gini[:, stage]),
+                    **{name: defined_mean(values[:, stage]) for name, values in self.scalars.items()},
                 }
             )
         return lines
@@ -178,7 +181,8 @@ class Measurement:
         }
 
 
-def _mean(values: np.ndarray) -> float:
+def defined_mean(values: np.ndarray) -> float:
+    """Mean without NaN; NaN where there is nothing else."""
     defined = values[~np.isnan(values)]
     return float(defined.mean()) if defined.size else float('nan')
 

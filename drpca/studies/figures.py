@@ -1,47 +1,14 @@
-"""Figures of the studies: robustness and decomposition."""
+"""Figures of a decomposition."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from drpca.studies.corruptions import KINDS
-from drpca.studies.decomposition import GRID, Measurement
-from drpca.studies.robustness import CorruptionScore
-from drpca.visualization.charts import COLOURS, line_style, panel_grid
-
-
-def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: str) -> Figure:
-    """A figure against the strength of each kind of disturbance, clean frames at 0, a line per detector.
-
-    Args:
-        results: Of all detectors, under one disturbance at least.
-        protocol: Name of the protocol.
-        key: 'IoU', 'nIoU', 'F1', 'Pd' (in %) or 'Fa' (×1e-6).
-    """
-    factor, unit = (1e6, '×1e-6') if key == 'Fa' else (100, '%')
-    kinds = list(dict.fromkeys(r.corruption.kind for r in results if r.corruption is not None))
-    detectors = list(dict.fromkeys(r.detector for r in results))
-    figure, axes = panel_grid(len(kinds))
-    for axis, kind in zip(axes, kinds):
-        for number, detector in enumerate(detectors):
-            points = [
-                (0 if r.corruption is None else r.corruption.level, factor * r.figures[protocol][key])
-                for r in results
-                if r.detector == detector and (r.corruption is None or r.corruption.kind == kind)
-            ]
-            x, y = zip(*sorted(points))
-            axis.plot(x, y, label=detector, **line_style(number))
-        axis.set_title(KINDS[kind].title)
-        axis.set_xlabel(KINDS[kind].unit)
-        axis.set_ylabel(f'{key} {unit}')
-        axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
-    return figure
+from drpca.studies.decomposition import GRID, Measurement, defined_mean
+from drpca.visualization.charts import COLOURS, panel_grid
 
 
 def low_rank_figure(measured: Measurement) -> Figure:
@@ -73,7 +40,7 @@ def low_rank_figure(measured: Measurement) -> Figure:
         beside = 0.12 * (index - (len(measured.ranks) - 1) / 2)
         _percentiles(energy, stages + beside, measured.energy[:, :, index], colour, f'first {r}')
         energy.axhline(
-            _defined_mean(measured.image_energy[:, index]), color=colour, linestyle='--', linewidth=1
+            defined_mean(measured.image_energy[:, index]), color=colour, linestyle='--', linewidth=1
         )
     energy.set_title('energy of B in the first σ')
     for axis in (rank, energy):
@@ -129,7 +96,3 @@ def _percentiles(axis: Axes, x: np.ndarray, values: np.ndarray, colour: str, lab
     at, mean, low, high = np.array(points).T
     axis.plot(at, mean, color=colour, marker='o', markersize=4, label=label)
     axis.vlines(at, low, high, color=colour, alpha=0.4, linewidth=4)
-
-
-def _defined_mean(values: np.ndarray) -> float:
-    return float(values[~np.isnan(values)].mean()) if not np.isnan(values).all() else float('nan')

@@ -1,23 +1,31 @@
-"""Figures of detectors on disturbed frames, as tables, JSON and curves."""
+"""Detectors on disturbed frames: from a data set to tables, JSON and curves."""
 
 from __future__ import annotations
 
-import dataclasses
+import json
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from tqdm import tqdm
 
-from drpca.datasets.splits import Split
-from drpca.evaluation.protocols import Protocol
+from drpca.datasets.splits import Split, spread
+from drpca.errors import unknown_name
+from drpca.evaluation.protocols import Protocol, build_protocols
+from drpca.files import claim, save_text
+from drpca.inference.detector import Detector
 from drpca.inference.mappers import ScoreMapper
 from drpca.options import ROBUST_FIGURES
 from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.reports.tables import definition, shown
+from drpca.reports.tables import definition, plain, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
-from drpca.studies.corruptions import KINDS, Corruption, eight_bit
+from drpca.studies.corruptions import KINDS, Corruption, eight_bit, parse_corruptions
+from drpca.version import versions
+from drpca.visualization.charts import SUFFIXES, line_style, panel_grid, save_figure
 
 HEADER = ('disturbance', 'detector', 'IoU %', 'nIoU %', 'F1 %', 'Pd %', 'Fa x1e-6', 'IoU lost')
 CLEAN = 'none'
@@ -37,6 +45,16 @@ class CorruptionScore:
     detector: str
     corruption: Corruption | None
     figures: FiguresByProtocol
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain ratios; undefined figures are null."""
+        return {
+            'detector': self.detector,
+            'corruption': None if self.corruption is None else self.corruption.kind,
+            'level': 0 if self.corruption is None else self.corruption.level,
+            'unit': None if self.corruption is None else KINDS[self.corruption.kind].unit,
+            'figures': {name: plain(figures) for name, figures in self.figures.items()},
+        }
 
 
 def score_corrupted(
@@ -113,48 +131,152 @@ def _row(title: str, detector: str, figures: dict[str, float], clean: dict[str, 
     return [title, detector, *cells, '' if title == CLEAN else shown('IoU', lost)]
 
 
-def heading(split: Split, images: int, protocol: Protocol) -> str:
-    """'SIRSTv1 test, 86 of 86 images, basicirstd (> 0.5, native, centroid < 3 px)'."""
-    name, *rest = definition(protocol)
-    return f'{split.dataset} {split.split}, {images} of {len(split)} images, {name} ({", ".join(rest)})'
+def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: str) -> Figure:
+    """A figure against the strength of each kind of disturbance, clean frames at 0, a line per detector.
+
+    Args:
+        results: Of all detectors, under one disturbance at least.
+        protocol: Name of the protocol.
+        key: 'IoU', 'nIoU', 'F1', 'Pd' (in %) or 'Fa' (×1e-6).
+    """
+    factor, unit = (1e6, '×1e-6') if key == 'Fa' else (100, '%')
+    kinds = list(dict.fromkeys(r.corruption.kind for r in results if r.corruption is not None))
+    detectors = list(dict.fromkeys(r.detector for r in results))
+    figure, axes = panel_grid(len(kinds))
+    for axis, kind in zip(axes, kinds):
+        for number, detector in enumerate(detectors):
+            points = [
+                (0 if r.corruption is None else r.corruption.level, factor * r.figures[protocol][key])
+                for r in results
+                if r.detector == detector and (r.corruption is None or r.corruption.kind == kind)
+            ]
+            x, y = zip(*sorted(points))
+            axis.plot(x, y, label=detector, **line_style(number))
+        axis.set_title(KINDS[kind].title)
+        axis.set_xlabel(KINDS[kind].unit)
+        axis.set_ylabel(f'{key} {unit}')
+        axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
+    return figure
 
 
-def as_text(
-    results: Sequence[CorruptionScore], split: Split, images: int, protocols: Sequence[Protocol]
-) -> str:
-    """One aligned table per protocol."""
-    return '\n\n'.join(
-        f'{heading(split, images, p)}\n{text_table(HEADER, rows(results, p.name), left=2)}' for p in protocols
-    )
+@dataclass(frozen=True)
+class RobustnessStudy:
+    """What :func:`robustness` found.
+
+    Attributes:
+        split: The images belong to it.
+        names: Of the images used.
+        protocols: What was scored.
+        seed: Of the disturbances.
+        detectors: What each one is, by name.
+        results: One per detector and disturbance; ``figures`` are plain ratios by the protocol's name.
+        files: What was written.
+    """
+
+    split: Split
+    names: list[str]
+    protocols: list[Protocol]
+    seed: int
+    detectors: dict[str, dict[str, Any]]
+    results: list[CorruptionScore]
+    files: list[Path] = field(default_factory=list)
+
+    def as_text(self) -> str:
+        """One aligned table per protocol."""
+        return '\n\n'.join(f'{title}\n{text_table(HEADER, cells, 2)}' for title, cells in self._tables())
+
+    def as_markdown(self) -> str:
+        """One Markdown table per protocol."""
+        tables = (f'**{title}**\n\n{markdown_table(HEADER, cells, 2)}' for title, cells in self._tables())
+        return '\n'.join(tables)
+
+    def _tables(self) -> Iterator[tuple[str, list[list[str]]]]:
+        """'SIRSTv1 test, 86 of 86 images, basicirstd (> 0.5, native, centroid < 3 px)' and cells, by protocol."""
+        used = f'{self.split.dataset} {self.split.split}, {len(self.names)} of {len(self.split)} images'
+        for protocol in self.protocols:
+            name, *rest = definition(protocol)
+            yield f'{used}, {name} ({", ".join(rest)})', rows(self.results, protocol.name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain ratios; undefined figures are null."""
+        return {
+            'dataset': self.split.dataset,
+            'split': self.split.split,
+            'images': self.names,
+            'seed': self.seed,
+            'detectors': self.detectors,
+            'protocols': [asdict(protocol) for protocol in self.protocols],
+            'results': [result.as_json() for result in self.results],
+            'versions': versions(),
+        }
 
 
-def as_markdown(
-    results: Sequence[CorruptionScore], split: Split, images: int, protocols: Sequence[Protocol]
-) -> str:
-    """One Markdown table per protocol."""
-    return '\n'.join(
-        f'**{heading(split, images, p)}**\n\n{markdown_table(HEADER, rows(results, p.name), left=2)}'
-        for p in protocols
-    )
+def robustness(
+    detectors: Detector | Mapping[str, Detector],
+    dataset: str | None = None,
+    *,
+    split: str = 'test',
+    data_root: str | None = None,
+    limit: int | None = None,
+    corruptions: Sequence[str | Corruption] = (),
+    protocols: Sequence[str | dict[str, Any] | Protocol] = ('basicirstd',),
+    seed: int = 0,
+    out: str | Path | None = None,
+    curves: Sequence[str] = ('IoU', 'Pd', 'Fa'),
+    overwrite: bool = False,
+    progress: bool = False,
+) -> RobustnessStudy:
+    """Scores detectors on clean frames and under disturbances.
 
+    The 8-bit frames are disturbed as they come from their files, before any resizing; what is drawn depends on
+    the seed, the kind and the name of the image alone.
 
-def as_json(results: Sequence[CorruptionScore], protocols: Sequence[Protocol]) -> dict[str, Any]:
-    """Plain ratios; undefined figures are null."""
-    return {
-        'protocols': [dataclasses.asdict(protocol) for protocol in protocols],
-        'results': [
-            {
-                'detector': result.detector,
-                'corruption': None if result.corruption is None else result.corruption.kind,
-                'level': 0 if result.corruption is None else result.corruption.level,
-                'unit': None if result.corruption is None else KINDS[result.corruption.kind].unit,
-                'figures': {name: plain(figures) for name, figures in result.figures.items()},
-            }
-            for result in results
-        ],
-    }
+    Args:
+        detectors: One, or several by their names in tables.
+        dataset: Data set; default: that of the first detector's config.
+        split: Its split.
+        data_root: Folder of the data sets.
+        limit: Only so many images, evenly spread over the split.
+        corruptions: Kinds, ``'gaussian'``, or kinds with levels, ``'gaussian=5,15'``; none: every kind.
+        protocols: What to score.
+        seed: Of the disturbances.
+        out: Folder for robustness.json, robustness.md and a plot of each figure in ``curves``; '{dataset}' in it
+            becomes the data set's name. None: no files.
+        curves: Figures to plot, of ``drpca.options.ROBUST_FIGURES``.
+        overwrite: Replace the files of an earlier run.
+        progress: Show a bar on standard error, if that is a terminal.
 
+    Raises:
+        UserError: Unknown names, no such data set, unreadable images, or files that are there already.
+    """
+    disturbances = parse_corruptions(corruptions)
+    presets = build_protocols(protocols)
+    for key in curves:
+        if key not in ROBUST_FIGURES:
+            raise unknown_name('figure', key, ROBUST_FIGURES)
+    opened = dict(detectors) if isinstance(detectors, Mapping) else {detectors.name: detectors}
+    images = next(iter(opened.values())).open_split(split, dataset, data_root)
+    files: list[Path] = []
+    if out is not None:
+        folder = Path(str(out).replace('{dataset}', images.dataset))
+        plots = [f'{key}{suffix}' for key in curves for suffix in SUFFIXES]
+        files = [folder / name for name in ('robustness.json', 'robustness.md', *plots)]
+        claim(folder, [file.name for file in files], overwrite)
+    names = spread(images.names, limit)
 
-def plain(figures: dict[str, float]) -> dict[str, float | None]:
-    """Figures for JSON, which knows no NaN: undefined ones become null."""
-    return {key: None if math.isnan(value) else value for key, value in figures.items()}
+    results: list[CorruptionScore] = []
+    passes = len(opened) * (len(disturbances) + 1)
+    with tqdm(total=passes, unit='pass', disable=None if progress else True) as bar:
+        for name, detector in opened.items():
+            for result in score_corrupted(name, detector.mapper, images, names, disturbances, presets, seed):
+                results.append(result)
+                bar.update()
+    described = {name: detector.described() for name, detector in opened.items()}
+    study = RobustnessStudy(images, names, presets, seed, described, results, files)
+    if files:
+        save_text(files[0], json.dumps(study.as_json(), indent=1) + '\n', overwrite=True)
+        save_text(files[1], study.as_markdown(), overwrite=True)
+        for key in curves:
+            save_figure(robustness_figure(results, presets[0].name, key), files[0].with_name(key))
+    return study

@@ -12,7 +12,7 @@ from drpca.results.stage_pictures import StageFolder, read_index, stages_picture
 from drpca.studies import figures
 from drpca.studies.corruptions import Corruption
 from drpca.studies.decomposition import measure
-from drpca.studies.robustness import CorruptionScore
+from drpca.studies.robustness import CorruptionScore, robustness_figure
 from drpca.visualization import charts
 from drpca.visualization.panels import CAPTION_HEIGHT, GAP, decomposition_panel
 
@@ -96,19 +96,19 @@ def robustness_results():
 
 
 def test_robustness_curves_show_the_figures():
-    figure = figures.robustness_figure(robustness_results(), 'p', 'IoU')
+    figure = robustness_figure(robustness_results(), 'p', 'IoU')
     gaussian, blur = figure.axes
     assert [line.get_label() for line in gaussian.lines] == ['a', 'b']
     assert gaussian.lines[0].get_xydata().tolist() == [[0, 90], [10, 50], [30, 10]]
     assert blur.lines[1].get_xydata().tolist() == [[0, 90], [1, 40]]
-    fa = figures.robustness_figure(robustness_results(), 'p', 'Fa').axes[0]
+    fa = robustness_figure(robustness_results(), 'p', 'Fa').axes[0]
     assert fa.lines[0].get_ydata() == pytest.approx([10, 10, 10])
 
 
 def test_files_of_figures_are_reproducible(tmp_path):
     for name in ('first', 'second'):
         (tmp_path / name).mkdir()
-        figure = figures.robustness_figure(robustness_results(), 'p', 'IoU')
+        figure = robustness_figure(robustness_results(), 'p', 'IoU')
         charts.save_figure(figure, tmp_path / name / 'IoU')
     for suffix in charts.SUFFIXES:
         first, second = ((tmp_path / name / f'IoU{suffix}').read_bytes() for name in ('first', 'second'))
