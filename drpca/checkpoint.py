@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import pickle
@@ -17,7 +16,8 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from drpca.errors import UserError
+from drpca.errors import DiskFull, UserError
+from drpca.files import is_full
 from drpca.registry import MODELS, network_names
 
 # Names under which other programs store the network inside a file or a module.
@@ -234,9 +234,9 @@ def save_atomically(content: Mapping[str, Any], path: str | Path) -> None:
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:
         partial.unlink(missing_ok=True)
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = 'the disk is full' if full or 'write' in str(error) else _first_line(error)
-        raise UserError(
+        full = is_full(error) or 'write' in str(error)
+        reason = 'the disk is full' if full else _first_line(error)
+        raise (DiskFull if full else UserError)(
             f'Cannot save {path}: {reason}. What was saved before is intact; free some space and go on with --resume.'
         ) from None
 

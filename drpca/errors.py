@@ -17,10 +17,21 @@ class UserError(Exception):
     """Bad input from the user: shown as one line, without traceback, exit code 2.
 
     The message says what was expected, what came, and what to do about it.
+
+    Attributes:
+        exit_code: Of a command that it ends.
     """
+
+    exit_code = EXIT_USAGE
 
     def __init__(self, message: str) -> None:
         super().__init__(' '.join(str(message).split()))
+
+
+class DiskFull(UserError):
+    """A file that cannot be written for want of space: nothing is wrong with what the user asked for."""
+
+    exit_code = EXIT_FAILED
 
 
 def unknown_name(kind: str, name: str, known: Sequence[str]) -> UserError:

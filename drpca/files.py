@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import platform
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from drpca.errors import UserError
+from drpca.errors import DiskFull, UserError
 
 LOCK = '.lock'
 # The commands' own folders: made where they are named, with what is asked for below them.
@@ -18,16 +19,17 @@ _DEFAULTS = ('results', 'checkpoints')
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether this is what the system says when there is no space left."""
+    return isinstance(error, OSError) and error.errno in _FULL
+
+
 def cannot_write(path: Path, error: Exception) -> UserError:
     """What the system or a library says about a file that it does not write, as one line."""
-    code = getattr(error, 'errno', None)
-    reason = 'the disk is full' if code in _FULL else getattr(error, 'strerror', None) or str(error)[:200]
-    advice = (
-        'free some space and start again'
-        if code in _FULL
-        else 'name another one, or check who may write there'
-    )
-    return UserError(f'Cannot write {path}: {reason}; {advice}.')
+    if is_full(error):
+        return DiskFull(f'Cannot write {path}: the disk is full; free some space and start again.')
+    reason = getattr(error, 'strerror', None) or str(error)[:200]
+    return UserError(f'Cannot write {path}: {reason}; name another one, or check who may write there.')
 
 
 def refuse_present(paths: Iterable[Path], overwrite: bool) -> None:
@@ -88,7 +90,8 @@ def save(path: str | Path, write: Callable[[Path], object], overwrite: bool = Fa
     path = Path(path)
     refuse_present([path], overwrite)
     make_folder(path.parent)
-    draft = path.with_name(f'.{os.getpid()}-{threading.get_ident()}.partial{path.suffix}')
+    _remove_drafts([path.parent])
+    draft = draft_of(path, path.suffix)
     try:
         write(draft)
         with open(draft, 'rb') as file:
@@ -100,6 +103,72 @@ def save(path: str | Path, write: Callable[[Path], object], overwrite: bool = Fa
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     return path
+
+
+def replace_quickly(path: Path, content: bytes) -> None:
+    """Puts a file in place whole, as :func:`save` does, but leaves it to the system when it reaches the disk.
+
+    For the many small files of a folder that is :func:`in_use`; that folder has to be there.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    draft = draft_of(path)
+    try:
+        draft.write_bytes(content)
+        os.replace(draft, path)
+    except OSError as error:
+        with suppress(OSError):
+            draft.unlink(missing_ok=True)
+        raise cannot_write(path, error) from None
+
+
+def append_whole(path: Path, content: bytes) -> None:
+    """Adds to a file at once, or not at all.
+
+    Raises:
+        UserError: It cannot be written; it is as long as before.
+    """
+    try:
+        with open(path, 'ab', buffering=0) as file:
+            before = file.tell()
+            if file.write(content) != len(content):
+                file.truncate(before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    except OSError as error:
+        raise cannot_write(path, error) from None
+
+
+def draft_of(path: Path, suffix: str = '') -> Path:
+    """Where this thread writes a file before it is whole; without a suffix no reader takes it for one of its files."""
+    return path.with_name(f'.{_drafts_here()}{os.getpid()}-{threading.get_ident()}.partial{suffix}')
+
+
+def _drafts_here() -> str:
+    return f'{platform.node()[:64]}-'
+
+
+def _remove_drafts(folders: Iterable[Path]) -> None:
+    """Removes what processes of this machine were writing there when they were killed."""
+    pattern = re.compile(rf'\.{re.escape(_drafts_here())}(\d+)-\d+\.partial(\..*)?')
+    for folder in folders:
+        for name in os.listdir(folder):
+            draft = pattern.fullmatch(name)
+            if draft and not _is_running(int(draft[1])):
+                with suppress(OSError):
+                    (folder / name).unlink()
+
+
+def _is_running(process: int) -> bool:
+    if os.name == 'nt':  # where asking would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    return True
 
 
 def save_text(path: str | Path, text: str, overwrite: bool = False) -> Path:
@@ -143,6 +212,7 @@ def in_use(folder: str | Path) -> Iterator[None]:
     except OSError as error:
         raise cannot_write(Path(folder), error) from None
     try:
+        _remove_drafts([path.parent, *(entry for entry in path.parent.iterdir() if entry.is_dir())])
         yield
     finally:
         lock.release()

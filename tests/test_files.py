@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -11,9 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from drpca.errors import UserError
-from drpca.files import LOCK, in_use, make_folder, refuse_present, save, save_bytes, save_text
-from tests.support import ROOT
+from drpca.errors import DiskFull, UserError
+from drpca.files import (
+    LOCK,
+    append_whole,
+    draft_of,
+    in_use,
+    make_folder,
+    refuse_present,
+    replace_quickly,
+    save,
+    save_bytes,
+    save_text,
+)
+from tests.support import ROOT, limited_files
 
 
 def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
@@ -46,16 +56,48 @@ def test_what_breaks_off_leaves_the_old_file_and_no_draft(tmp_path: Path) -> Non
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     """A limit on the size of files stands in for the disk."""
     path = save_text(tmp_path / 'a.txt', 'old')
-    before = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[0][1]))
-    try:
-        with pytest.raises(UserError, match='the disk is full'):
-            save_bytes(path, bytes(100_000), overwrite=True)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before[0])
-        signal.signal(signal.SIGXFSZ, before[1])
-    assert path.read_text() == 'old'
+    writers = [
+        lambda: save_bytes(path, bytes(100_000), overwrite=True),
+        lambda: replace_quickly(path, bytes(100_000)),
+        lambda: append_whole(path, bytes(100_000)),
+    ]
+    for write in writers:
+        with limited_files(1000), pytest.raises(DiskFull, match='the disk is full'):
+            write()
+        assert path.read_text() == 'old'
     assert list(tmp_path.iterdir()) == [path]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from drpca.files import replace_quickly, save
+os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[2] == 'save':
+    save(Path(sys.argv[1]) / 'a.txt', lambda draft: draft.write_text('half'))
+replace_quickly(Path(sys.argv[1]) / 'a.txt', b'half')
+"""
+
+
+@pytest.mark.parametrize('way', ['save', 'quickly'])
+def test_drafts_of_killed_processes_are_removed(tmp_path: Path, way: str) -> None:
+    def drafts() -> list[Path]:
+        return list(tmp_path.rglob('.*.partial*'))
+
+    (tmp_path / 'part').mkdir()
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    for folder, clean in ((tmp_path, save_text), (tmp_path / 'part', None)):
+        subprocess.run([sys.executable, '-c', KILLED, str(folder), way], env=environment)
+        mine = draft_of(folder / 'a.txt')
+        mine.write_text('of a living process')
+        assert len(drafts()) == 2
+        if clean is not None:
+            clean(tmp_path / 'b.txt', 'text')
+        else:
+            with in_use(tmp_path):
+                pass
+        assert drafts() == [mine]
+        mine.unlink()
 
 
 def test_only_the_last_folder_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

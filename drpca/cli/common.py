@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import functools
 import inspect
 import io
@@ -22,7 +21,7 @@ from mmengine.config import DictAction
 
 import drpca
 from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, UserError
-from drpca.files import make_folder, refuse_present, save_text
+from drpca.files import is_full, make_folder, refuse_present, save_text
 from drpca.options import MAX_SIDE, NATIVE
 
 
@@ -51,7 +50,6 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     return run
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NO_MEMORY = (
     "can't allocate memory",
     'not enough memory',
@@ -64,12 +62,12 @@ _NO_MEMORY = (
 def explained(error: Exception) -> tuple[str, int] | None:
     """Line and exit code for what is no fault of the program; None for anything else."""
     if isinstance(error, UserError):
-        return str(error), EXIT_USAGE
+        return str(error), error.exit_code
     if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
         return 'There is not enough memory for this: choose a smaller size, tile or batch.', EXIT_FAILED
     if isinstance(error, OSError) and error.strerror:
         where = f'{os.fsdecode(error.filename)}: ' if isinstance(error.filename, str | bytes) else ''
-        if error.errno in _FULL:
+        if is_full(error):
             return f'{where}{error.strerror}; free some space and start again.', EXIT_FAILED
         return f'{where}{error.strerror}; name another path, or check who may use it.', EXIT_USAGE
     return None

@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
             break
         except UserError as error:
             print(f'error: {title}: {error}', file=sys.stderr)
-            codes.append(EXIT_USAGE)
+            codes.append(error.exit_code)
         except TrainingFailed as error:
             print(f'error: {title}: {error}', file=sys.stderr)
             if run.folder.last.exists() and not isinstance(error, TrainingDiverged):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import gc
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from torch import nn
 from torch.utils.data import default_collate
 
 from drpca.errors import UserError
+from drpca.files import is_full
 
 DIVERGED_ADVICE = (
     'The last checkpoint is from before. Go on from it with --resume and clipped gradients (--clip-grad 1) or a lower '
@@ -35,7 +35,7 @@ def describe(error: Exception) -> str | None:
     if isinstance(error, UserError):
         # A loader process sends its error with the whole traceback.
         return text.rpartition('UserError: ')[2] if 'in DataLoader worker' in text else text
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if isinstance(error, OSError) and is_full(error):
         return f'The disk is full ({error.filename or "no file named"}): free some space.'
     died = re.search(
         r'DataLoader worker \(pid\S* [\d, ]+\) (exited unexpectedly|is killed by signal: [\w ]+)', text

@@ -309,7 +309,7 @@ def _run(runner: DetectionRunner, function: Callable[[], Any]) -> Any:
         if cause is None:
             raise
         if isinstance(error, UserError) and runner.iter == 0:
-            raise UserError(cause) from None
+            raise type(error)(cause) from None
     cause = explain_out_of_memory(runner) if cause is None else cause
     last = RunFolder(Path(runner.work_dir)).last
     saved = f'The last checkpoint, {last}, is intact.' if last.exists() else 'Nothing had been saved yet.'

@@ -21,8 +21,9 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from typing_extensions import TypedDict
 from drpca.datasets.io import read_image, to_unit
 from drpca.errors import UserError
 from drpca.evaluation.functional import check_pair
+from drpca.files import append_whole, cannot_write, replace_quickly
 from drpca.inference.detections import Detection
 from drpca.json_file import read_json
 from drpca.results.mat_file import read_mat
@@ -62,6 +64,11 @@ IDENTITY = (
     'temporal',
 )
 """Two runs with the same values here write the same maps."""
+LATER = ('data_root',)
+"""What came to ``run.json`` later: of a folder without it the other values decide."""
+_TARGETS = ('json', 'overlay', TARGETS, COCO)
+"""What depends on the threshold as well."""
+_ALL = (*PARTS, TARGETS, COCO)
 COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track')
 
 
@@ -169,13 +176,14 @@ class ResultsWriter:
     Args:
         folder: ``results/<dataset>``.
         run: What made the maps; goes into ``run.json`` and is compared with what is there.
-        overwrite: Replace another run's maps.
+        overwrite: Replace another run's maps or targets.
         formats: Some of ``drpca.options.MAP_FORMATS``.
         overlay: Also write ``overlay/NAME.png``, the image with detections outlined.
         threshold: For ``run.json`` of the target lists.
 
     Raises:
-        UserError: The folder holds another checkpoint's or split's maps, or files that no run describes.
+        UserError: The folder holds maps of another checkpoint, split or data root, targets of another threshold, or
+            files that no run describes.
     """
 
     def __init__(
@@ -190,6 +198,7 @@ class ResultsWriter:
         self.folder = Path(folder)
         self.threshold = threshold
         self._names: set[str] = set()
+        self._made: set[Path] = set()
         self._refuse_others(run, overwrite)
         writers: dict[str, Callable[[Detection], None]] = {
             'png': self._write_png, 'mat': self._write_mat, 'json': self._write_json, 'csv': self._write_csv,
@@ -202,44 +211,67 @@ class ResultsWriter:
             'images': [], 'annotations': [], 'categories': [{'id': 1, 'name': 'target'}],
         }  # fmt: skip
         self._formats = set(formats)
-        self._save(RUN, lambda path: path.write_text(json.dumps(run, indent=1) + '\n'))
+        self._save_json(RUN, run)
         if 'csv' in self._formats:
-            self._save(TARGETS, lambda path: path.write_text(','.join(COLUMNS) + '\n'))
+            self._save(TARGETS, (','.join(COLUMNS) + '\n').encode())
 
     def _refuse_others(self, run: dict[str, Any], overwrite: bool) -> None:
+        """Refuses to replace, or to mix with its own, what another run wrote; with ``overwrite`` removes it."""
         before = self._described_by()
-        if before is None or all(before.get(key) == run.get(key) for key in IDENTITY):
+        if before is None:
+            return
+        keys = [*IDENTITY, *(key for key in LATER if key in before)]
+        if any(before.get(key) != run.get(key) for key in keys):
+            what, names = 'the maps of another run', _ALL
+            made = before.get('checkpoint') or before.get('config') or f'files without {RUN}'
+            details = f'{made}, split {before.get("split")}'
+            if before.get('data_root', run.get('data_root')) != run.get('data_root'):
+                details += f', data in {before["data_root"]}'
+        elif (threshold := before.get('threshold', self.threshold)) != self.threshold and self._holds(
+            _TARGETS
+        ):
+            what, names = 'targets of another threshold', _TARGETS
+            details = f'{threshold}, not {self.threshold}'
+        else:
             return
         if not overwrite:
-            made = before.get('checkpoint') or before.get('config') or 'files without run.json'
             raise UserError(
-                f'{self.folder} already holds the maps of another run ({made}, split {before.get("split")}): '
-                'choose another --out, or replace them with --overwrite.'
+                f'{self.folder} already holds {what} ({details}): choose another --out, or replace them with '
+                '--overwrite.'
             )
-        for part in PARTS:
-            shutil.rmtree(self.folder / part, ignore_errors=True)
-        for file in (TARGETS, COCO):
-            (self.folder / file).unlink(missing_ok=True)
+        for path in (self.folder / name for name in names):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+    def _holds(self, names: Iterable[str]) -> bool:
+        return any((self.folder / name).exists() for name in names)
 
     def _described_by(self) -> dict[str, Any] | None:
         path = self.folder / RUN
         if path.is_file():
             try:
                 return dict(json.loads(path.read_text()))
-            except ValueError:
+            except (ValueError, TypeError, RecursionError):
                 return {}
-        return {} if any((self.folder / part).is_dir() for part in PARTS) else None
+        return {} if self._holds(_ALL) else None
 
-    def _save(self, name: str, write: Callable[[Path], Any]) -> None:
+    def _save(self, name: str, content: bytes) -> None:
         path = self.folder / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(path)
-        except OSError as error:
-            raise UserError(f'Cannot write {path}: {error.strerror}.') from None
+        if path.parent not in self._made:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise cannot_write(path, error) from None
+            self._made.add(path.parent)
+        replace_quickly(path, content)
+
+    def _save_json(self, name: str, content: Any, indent: int | None = 1) -> None:
+        self._save(name, (json.dumps(content, indent=indent) + '\n').encode())
 
     def _save_png(self, name: str, picture: np.ndarray) -> None:
-        self._save(name, lambda path: path.write_bytes(cv2.imencode('.png', picture)[1].tobytes()))
+        self._save(name, cv2.imencode('.png', picture)[1].tobytes())
 
     def write(self, detection: Detection) -> None:
         """Save one frame in every format.
@@ -259,10 +291,9 @@ class ResultsWriter:
         self._save_png(PARTS['img'].format(detection.name), np.round(255 * detection.scores).astype(np.uint8))
 
     def _write_mat(self, detection: Detection) -> None:
-        content = {MAT_KEY: detection.scores.astype(np.float32)}
-        self._save(
-            PARTS['mat'].format(detection.name), lambda path: savemat(path, content, do_compression=True)
-        )
+        file = BytesIO()
+        savemat(file, {MAT_KEY: detection.scores.astype(np.float32)}, do_compression=True)
+        self._save(PARTS['mat'].format(detection.name), file.getvalue())
 
     def _write_json(self, detection: Detection) -> None:
         height, width = detection.scores.shape
@@ -270,29 +301,17 @@ class ResultsWriter:
             'name': detection.name, 'height': height, 'width': width, 'threshold': self.threshold,
             'targets': [target.as_dict() for target in detection.targets],
         }  # fmt: skip
-        self._save(
-            PARTS['json'].format(detection.name),
-            lambda path: path.write_text(json.dumps(content, indent=1) + '\n'),
-        )
+        self._save_json(PARTS['json'].format(detection.name), content)
 
     def _write_csv(self, detection: Detection) -> None:
-        def append(path: Path) -> None:
-            with open(path, 'a', newline='') as file:
-                rows = csv.writer(file, lineterminator='\n')
-                for target in detection.targets:
-                    values = (
-                        target.row,
-                        target.column,
-                        *target.box,
-                        target.area,
-                        target.peak,
-                        target.mean,
-                        target.snr,
-                    )
-                    track = '' if target.track is None else target.track
-                    rows.writerow([detection.name, *(round(value, 6) for value in values), track])
-
-        self._save(TARGETS, append)
+        text = StringIO()
+        rows = csv.writer(text, lineterminator='\n')
+        for target in detection.targets:
+            place = target.row, target.column, *target.box
+            values = *place, target.area, target.peak, target.mean, target.snr
+            track = '' if target.track is None else target.track
+            rows.writerow([detection.name, *(round(value, 6) for value in values), track])
+        append_whole(self.folder / TARGETS, text.getvalue().encode())
 
     def _add_to_coco(self, detection: Detection) -> None:
         height, width = detection.scores.shape
@@ -326,7 +345,7 @@ class ResultsWriter:
     def close(self) -> None:
         """Write the files that describe all frames together."""
         if 'coco' in self._formats:
-            self._save(COCO, lambda path: path.write_text(json.dumps(self._coco) + '\n'))
+            self._save_json(COCO, self._coco, indent=None)
 
 
 def run_lengths(labels: np.ndarray, label: int, box: tuple[int, int, int, int]) -> list[int]:

@@ -166,9 +166,11 @@ def _write_all(
                 video.write(detection.image, detection.targets, detection.name)
             done += 1
     finally:
-        writer.close()
-        if video is not None:
-            video.close()
+        try:
+            writer.close()
+        finally:
+            if video is not None:
+                video.close()
     return Prediction(
         writer.folder,
         done,
@@ -193,7 +195,9 @@ def _open_frames(
     if source is None:
         images = detector.open_split(split, dataset, data_root)
         files = [(name, images.image_path(name)) for name in images.names]
-        described = {'dataset': images.dataset, 'split': images.split, 'input': None}
+        described = {
+            'dataset': images.dataset, 'split': images.split, 'data_root': str(images.root.resolve()), 'input': None,
+        }  # fmt: skip
         return detector.mapper.source(files, keep_going=True), images.dataset, described
     given = source.images if isinstance(source, FrameSource) else source
     if is_camera(given):
@@ -205,7 +209,7 @@ def _open_frames(
     else:
         name = text = 'frames'
     frames = source if isinstance(source, FrameSource) else detector.mapper.source(source, keep_going=True)
-    return frames, name, {'dataset': None, 'split': None, 'input': text}
+    return frames, name, {'dataset': None, 'split': None, 'data_root': None, 'input': text}
 
 
 def _open_stream(

@@ -21,7 +21,7 @@ from drpca.inference.detector import Detector
 from drpca.inference.temporal import TemporalFilter
 from drpca.registry import MODELS
 from drpca.results.predict import predict
-from tests.support import ROOT
+from tests.support import ROOT, limited_files
 
 CONFIG = 'rpcanet_sirstv1'
 LIMIT = 15
@@ -60,7 +60,7 @@ def test_the_same_files_as_the_command(workplace: Path) -> None:
     assert len(files('two')) == 5 * 3 + 3
     run = json.loads(Path('two/synthetic/run.json').read_text())
     assert list(run) == [
-        'config', 'model', 'checkpoint', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile',
+        'config', 'model', 'checkpoint', 'checkpoint_sha256', 'dataset', 'split', 'data_root', 'input', 'size', 'tile',
         'precision', 'threshold', 'temporal', 'images', 'versions',
     ]  # fmt: skip
     assert list(run['versions']) == ['drpca', 'torch', 'numpy', 'opencv', 'python']
@@ -121,6 +121,74 @@ def test_run_json_says_at_which_size_a_classical_method_worked(workplace: Path) 
     ):
         done = predict(config, dataset='synthetic', size=size, out=f'{config}{size}')
         assert json.loads((done.folder / 'run.json').read_text())['size'] == expected
+
+
+def infer_again(*more: str) -> int:
+    options = ['--dataset', 'synthetic', '--size', '64', '--format', 'mat', 'csv']
+    return infer.main(['tophat', *options, *more])
+
+
+def test_targets_of_another_threshold_need_overwrite(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = Path('results/synthetic')
+    assert infer_again() == 0
+    assert infer_again('--overlay') == 0, 'the same run may be repeated'
+    before = files(folder)
+    for formats in (('csv',), ('json',), ('coco',), ('mat',), ('png', '--overlay')):
+        assert infer_again('--threshold', '0.3', '--format', *formats) == 2
+        err = capsys.readouterr().err
+        assert 'already holds targets of another threshold (0.5, not 0.3)' in err
+        assert '--overwrite' in err
+        assert files(folder) == before
+    assert infer_again('--threshold', '0.3', '--format', 'csv', '--overwrite') == 0
+    assert set(before) - set(files(folder)) == {name for name in before if name.startswith('overlay/')}
+    assert len(files(folder)['targets.csv']) > len(before['targets.csv'])
+    assert infer_again('--out', 'maps', '--format', 'mat') == 0
+    assert infer_again('--out', 'maps', '--threshold', '0.3') == 0, 'maps are the same at any threshold'
+
+
+def test_images_of_another_data_root_need_overwrite(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    generate_dataset('other', num_train=2, num_test=3, size=64, seed=1)
+    assert infer_again() == 0
+    before = files('results')
+    assert infer_again('--data-root', 'other') == 2
+    assert f'data in {workplace / "datasets" / "synthetic"}' in capsys.readouterr().err
+    assert files('results') == before
+    Path('link').symlink_to('datasets')
+    assert infer_again('--data-root', 'link') == 0, 'the same folder'
+    run = json.loads(Path('results/synthetic/run.json').read_text())
+    del run['data_root'], run['threshold']
+    Path('results/synthetic/run.json').write_text(json.dumps(run))
+    assert infer_again() == 0, 'what older versions wrote'
+    assert infer_again('--data-root', 'other', '--overwrite') == 0
+    assert files('results') != before
+
+
+@pytest.mark.parametrize('name', ['targets.csv', 'coco.json', 'mat/mine.mat'])
+def test_files_that_no_run_describes_are_left_alone(
+    workplace: Path, name: str, capsys: pytest.CaptureFixture
+) -> None:
+    path = Path('results/synthetic') / name
+    path.parent.mkdir(parents=True)
+    path.write_text('mine')
+    assert infer_again() == 2
+    assert 'files without run.json' in capsys.readouterr().err
+    assert path.read_text() == 'mine'
+
+
+def test_a_full_disk_leaves_whole_files(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    """A limit on the size of files stands in for the disk."""
+    assert infer_again() == 0
+    before = files('results')
+    size = max(len(content) for name, content in before.items() if name.endswith('.mat'))
+    with limited_files(size):
+        assert infer_again() == 1
+    err = capsys.readouterr().err
+    assert 'the disk is full' in err
+    assert err.count('error') == 1
+    assert {name: files('results')[name] for name in before if 'targets' not in name} == {
+        name: content for name, content in before.items() if 'targets' not in name
+    }
+    assert not list(Path().rglob('*.partial*'))
 
 
 def test_one_image_enters_few_files(workplace: Path) -> None:
