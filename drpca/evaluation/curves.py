@@ -159,7 +159,7 @@ def curve_counts(
 def _match_all(tree: ComponentTree, targets: Components, count: int, distance: float) -> np.ndarray:
     """(n targets, count) int: the node that each target takes at each threshold, −1 for none.
 
-    As :func:`drpca.evaluation.matching.match_centroid`: of the near components that no earlier target took,
+    As :func:`drpca.evaluation.functional.match_centroid`: of the near components that no earlier target took,
     the one first in scan order. A node of level l with a parent of level p is a component at thresholds p … l
     − 1.
     """

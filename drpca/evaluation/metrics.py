@@ -19,7 +19,6 @@ from mmengine.evaluator import BaseMetric
 
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
-from drpca.evaluation import matching as M
 from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.registry import METRICS
 
@@ -63,25 +62,25 @@ class ImageCase:
             self._predictions[key] = F.connected_components(self.pred_mask(protocol))
         return self._predictions[key]
 
-    def match(self, protocol: Protocol) -> M.Matching:
+    def match(self, protocol: Protocol) -> F.Matching:
         """Which targets are detected under a protocol."""
         if protocol.matching == 'overlap':
-            return M.match_overlap(self.targets, self.pred_mask(protocol))
+            return F.match_overlap(self.targets, self.pred_mask(protocol))
         if protocol.matching == 'box':
-            return M.match_box(self.targets, self.pred_mask(protocol), protocol.hit_radius)
+            return F.match_box(self.targets, self.pred_mask(protocol), protocol.hit_radius)
         if protocol.matching == 'centroid':
-            return M.match_centroid(self.targets, self.predictions(protocol), protocol.distance)
-        return M.match_optimal(self.targets, self.predictions(protocol), protocol.overlap, protocol.distance)
+            return F.match_centroid(self.targets, self.predictions(protocol), protocol.distance)
+        return F.match_optimal(self.targets, self.predictions(protocol), protocol.overlap, protocol.distance)
 
-    def false_alarm_pixels(self, protocol: Protocol, matching: M.Matching) -> int:
+    def false_alarm_pixels(self, protocol: Protocol, matching: F.Matching) -> int:
         """Pixels that a protocol counts as false alarms."""
         if protocol.false_alarms == 'outside_targets':
             return F.pixel_counts(self.pred_mask(protocol), self.gt_mask)[1]
         if protocol.false_alarms == 'outside_boxes':
-            return M.area_outside_boxes(self.targets, self.pred_mask(protocol), protocol.clear_radius)
+            return F.area_outside_boxes(self.targets, self.pred_mask(protocol), protocol.clear_radius)
         if protocol.false_alarms == 'unmatched':
-            return M.unmatched_area(self.predictions(protocol), matching)
-        return M.unmatched_area_by_value(self.predictions(protocol), matching)
+            return F.unmatched_area(self.predictions(protocol), matching)
+        return F.unmatched_area_by_value(self.predictions(protocol), matching)
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ class ProtocolCounts:
     hits: int
     false_pixels: int
     pixels: int
-    errors: M.ErrorCounts | None = None
+    errors: F.ErrorCounts | None = None
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def count_image(case: ImageCase, protocol: Protocol) -> ProtocolCounts:
     matching = case.match(protocol)
     errors = None
     if protocol.matching == 'opdc':
-        errors = M.error_counts(
+        errors = F.error_counts(
             case.targets, case.predictions(protocol), matching, protocol.overlap, protocol.distance
         )
     return ProtocolCounts(
@@ -152,7 +151,7 @@ def count_image(case: ImageCase, protocol: Protocol) -> ProtocolCounts:
     )
 
 
-def error_scores(counts: Iterable[M.ErrorCounts]) -> dict[str, float]:
+def error_scores(counts: Iterable[F.ErrorCounts]) -> dict[str, float]:
     """hIoU and its decomposition from the counts of images (Pang et al., arXiv 2509.16888).
 
     hIoU = seg_IoU × loc_IoU. The ``seg_`` parts are means over matched pairs and add up to 1, and so do the

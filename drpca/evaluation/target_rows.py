@@ -16,9 +16,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from drpca.evaluation.functional import divide, overlap_areas
+from drpca.evaluation.functional import Matching, centroid_distances, dilate, divide, overlap_areas
 from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
-from drpca.evaluation.matching import Matching, centroid_distances, dilate
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import Protocol
 

@@ -16,8 +16,7 @@ import numpy as np
 
 from drpca.baselines.top_hat import TopHat
 from drpca.datasets.synthetic_sequence import generate_sequence
-from drpca.evaluation.functional import Components, connected_components
-from drpca.evaluation.matching import match_centroid, unmatched_area
+from drpca.evaluation.functional import Components, connected_components, match_centroid, unmatched_area
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
 from drpca.inference.mappers import FrameMapper

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from drpca.errors import UserError
-from drpca.evaluation import Evaluator, functional, matching
+from drpca.evaluation import Evaluator, functional
 
 PRESETS = ['rpcanet', 'drpca', 'basicirstd', 'shooting', 'opdc']
 SHAPE = (32, 40)
@@ -107,19 +107,19 @@ def test_overlap_of_a_half_is_a_match_however_far_the_centroid():
     target, prediction = np.zeros((2, 20, 30), dtype=bool)
     target[5, :12] = prediction[5, :24] = True
     components = functional.connected_components(target), functional.connected_components(prediction)
-    assert matching.match_optimal(*components).hit.tolist() == [True]
-    assert matching.match_centroid(*components).hit.tolist() == [False]
+    assert functional.match_optimal(*components).hit.tolist() == [True]
+    assert functional.match_centroid(*components).hit.tolist() == [False]
     prediction[5, 24] = True
     components = functional.connected_components(target), functional.connected_components(prediction)
-    assert matching.match_optimal(*components).hit.tolist() == [False]
+    assert functional.match_optimal(*components).hit.tolist() == [False]
 
 
 def test_boxes_reach_one_and_four_pixels_by_default():
     target = functional.connected_components(blob(10, 10, radius=0) > 0)
-    assert matching.match_box(target, blob(11, 11, radius=0) > 0).hit.tolist() == [True]
-    assert matching.match_box(target, blob(12, 10, radius=0) > 0).hit.tolist() == [False]
-    assert matching.area_outside_boxes(target, blob(14, 6, radius=0) > 0) == 0
-    assert matching.area_outside_boxes(target, blob(15, 10, radius=0) > 0) == 1
+    assert functional.match_box(target, blob(11, 11, radius=0) > 0).hit.tolist() == [True]
+    assert functional.match_box(target, blob(12, 10, radius=0) > 0).hit.tolist() == [False]
+    assert functional.area_outside_boxes(target, blob(14, 6, radius=0) > 0) == 0
+    assert functional.area_outside_boxes(target, blob(15, 10, radius=0) > 0) == 1
 
 
 def test_threshold_is_strict():
@@ -132,14 +132,14 @@ def test_threshold_is_strict():
 def test_the_first_near_component_wins_over_the_nearest():
     targets = functional.connected_components(blob(10, 10, radius=0) > 0)
     predictions = functional.connected_components((blob(8, 10, radius=0) + blob(10, 11, radius=0)) > 0)
-    assert matching.match_centroid(targets, predictions).partner.tolist() == [0]
-    assert matching.match_optimal(targets, predictions).partner.tolist() == [1]
+    assert functional.match_centroid(targets, predictions).partner.tolist() == [0]
+    assert functional.match_optimal(targets, predictions).partner.tolist() == [1]
 
 
 def test_one_prediction_serves_one_target_only():
     targets = functional.connected_components((blob(10, 10, radius=0) + blob(10, 12, radius=0)) > 0)
     prediction = functional.connected_components(blob(10, 11, radius=0) > 0)
-    for rule in (matching.match_centroid, matching.match_optimal):
+    for rule in (functional.match_centroid, functional.match_optimal):
         assert rule(targets, prediction).hit.tolist() == [True, False]
 
 

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skimage import measure
 
-from drpca.evaluation import Evaluator, functional, matching
+from drpca.evaluation import Evaluator, functional
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import build_protocol
 
@@ -107,7 +107,7 @@ def test_translation_away_from_borders_does_not_matter(seed, rows, columns):
     scores, mask = random_pair(seed, side=48, margin=12)
     case = ImageCase(scores, mask)
     for preset in ('drpca', 'basicirstd', 'opdc'):
-        distances = matching.centroid_distances(case.targets, case.predictions(build_protocol(preset)))
+        distances = functional.centroid_distances(case.targets, case.predictions(build_protocol(preset)))
         assume(not np.any(np.abs(distances - 3) < 1e-9))  # there, rounding of the centroid decides
     assume(len(case.targets) < 3)  # the optimal assignment may have ties, which rounding decides as well
     moved = [np.roll(array, (rows, columns), axis=(0, 1)) for array in (scores, mask)]
@@ -170,10 +170,10 @@ def test_optimal_matching_is_the_best_of_all_assignments(seed, rows, columns):
     gt.flat[rng.choice(144, rows, replace=False)] = True
     pred.flat[rng.choice(144, columns, replace=False)] = True
     targets, predictions = map(functional.connected_components, (gt, pred))
-    near = matching.centroid_distances(targets, predictions)
-    got = matching.match_optimal(targets, predictions)
+    near = functional.centroid_distances(targets, predictions)
+    got = functional.match_optimal(targets, predictions)
     pairs = oracle.match_opdc(oracle.regions(gt), oracle.regions(pred))
-    overlap = matching.pair_iou(targets, predictions)
+    overlap = functional.pair_iou(targets, predictions)
     first = [pair for pair in pairs if overlap[pair] >= 0.5]
     left = np.setdiff1d(np.arange(len(targets)), [a for a, _ in first])
     free = np.setdiff1d(np.arange(len(predictions)), [b for _, b in first])
