@@ -19,12 +19,14 @@ import numpy as np
 from scipy import ndimage
 
 from drpca.datasets.io import parallel_map, read_image
-from drpca.datasets.layouts import Part, Tree, image_files
 from drpca.datasets.leaks import SIRST_FAMILY, Leak, pixel_hash
 from drpca.datasets.splits import (
+    Part,
+    Tree,
     available_splits,
     find_dataset,
     find_datasets,
+    image_files,
     split_members,
     unknown_folders,
 )

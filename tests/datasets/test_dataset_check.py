@@ -195,7 +195,7 @@ def test_command_errors(plain_root, capsys):
     assert capsys.readouterr().err.startswith("error: Unknown data set 'nothing'")
     assert main(['--data-root', str(plain_root / 'nothing')]) == 2
     assert main(['--data-root', str(plain_root), '--json', str(plain_root / 'no/such/folder.json')]) == 2
-    assert 'Cannot write the report' in capsys.readouterr().err
+    assert 'there is no folder' in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:
         main(['--no-such-option'])
     assert stop.value.code == 2

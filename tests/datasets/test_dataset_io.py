@@ -24,7 +24,7 @@ from drpca.datasets.io import (
     resize_mask,
     to_unit,
 )
-from drpca.datasets.layouts import read_tree
+from drpca.datasets.splits import read_tree
 from drpca.errors import UserError
 from tests.support import ROOT
 

@@ -3,8 +3,7 @@ import shutil
 import pytest
 
 from drpca.datasets import find_datasets, open_split
-from drpca.datasets.layouts import read_list
-from drpca.datasets.splits import available_splits, find_dataset
+from drpca.datasets.splits import available_splits, find_dataset, read_list
 from drpca.errors import UserError
 from drpca.names import KNOWN_DATASETS, canonical_name
 
