@@ -421,12 +421,7 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
                 raise unknown_name('config key', part, sorted(KNOWN_KEYS))
             if isinstance(node, Mapping) and (part in node or depth == 0):
                 node = node.get(part)
-            elif (
-                isinstance(node, Sequence)
-                and not isinstance(node, str)
-                and part.isdigit()
-                and int(part) < len(node)
-            ):
+            elif isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
                 node = node[int(part)]
             elif depth > 0 and (node is None or (isinstance(node, Mapping) and depth == len(parts) - 1)):
                 break  # a new keyword of something that is built: building it tells whether it exists
@@ -518,22 +513,21 @@ def building() -> Iterator[None]:
         ) from error
 
 
+_FAULTS = {
+    r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'":
+        '{} has no argument {!r}: correct the config or the option.',
+    r'(\w+)\.__init__\(\) missing \d+ required [\w-]+ arguments?: (.+)': '{} needs {}: give it in the config.',
+    'None is not a callable object':  # MMEngine's answer to an unknown optimizer
+        'The optimizer is not known: correct optim_wrapper.optimizer.type, for example Adam or AdamW.',
+    r"'?(\S+) is not in the (?:\w+::)?([\w ]+) registry":
+        '{} is not a registered {}: correct the name (type=…) in the config.',
+}  # fmt: skip
+
+
 def explain_build_error(error: Exception) -> UserError | None:
     """A wrong type or keyword in a config as one line; None if the error is something else."""
     text = ' '.join(str(error).split())
-    keyword = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", text)
-    if keyword:
-        return UserError(f'{keyword[1]} has no argument {keyword[2]!r}: correct the config or the option.')
-    lacking = re.search(r'(\w+)\.__init__\(\) missing \d+ required [\w-]+ arguments?: (.+)', text)
-    if lacking:
-        return UserError(f'{lacking[1]} needs {lacking[2]}: give it in the config.')
-    if 'None is not a callable object' in text:  # MMEngine's answer to an unknown optimizer
-        return UserError(
-            'The optimizer is not known: correct optim_wrapper.optimizer.type, for example Adam or AdamW.'
-        )
-    missing = re.search(r"'?(\S+) is not in the (?:\w+::)?([\w ]+) registry", text)
-    if missing:
-        return UserError(
-            f'{missing[1]} is not a registered {missing[2]}: correct the name (type=…) in the config.'
-        )
+    for pattern, line in _FAULTS.items():
+        if found := re.search(pattern, text):
+            return UserError(line.format(*found.groups()))
     return None

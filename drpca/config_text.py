@@ -16,6 +16,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.registry import Registry
 
+from drpca.config import LOADERS
 from drpca.errors import UserError
 from drpca.registry import MODELS, SCOPE, LazyRegistry
 
@@ -24,7 +25,6 @@ MAX_LENGTH = 2**20
 MAX_DEPTH = 40
 
 _SCOPES = (SCOPE, 'mmengine')
-_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
 
 def config_text(config: Config) -> str:
@@ -125,11 +125,11 @@ def _check(value: Any, depth: int = 0) -> None:
 
 def _check_parts(values: dict[str, Any]) -> None:
     """Raises ValueError if what callers look into is of another kind."""
-    for key in ('model', 'train_cfg', 'optim_wrapper', *_LOADERS):
+    for key in ('model', 'train_cfg', 'optim_wrapper', *LOADERS):
         part = values.get(key)
         if not (part is None or isinstance(part, dict)):
             raise ValueError(f'{key}: expected a dict, got a {type(part).__name__}')
-        if part and key in _LOADERS and not isinstance(part.get('dataset'), dict):
+        if part and key in LOADERS and not isinstance(part.get('dataset'), dict):
             raise ValueError(f'{key}.dataset: expected a dict')
     if not all(isinstance(hook, dict) and 'type' in hook for hook in values.get('custom_hooks') or []):
         raise ValueError('custom_hooks: expected dicts with a type')

@@ -107,12 +107,7 @@ def main(argv: list[str] | None = None) -> int:
             file=sys.stderr,
         )
     serve(
-        store,
-        samples,
-        host=args.host,
-        port=args.port,
-        loopback=is_loopback(args.host),
-        max_upload=args.max_upload_mb * 2**20,
-        show=not args.no_browser,
-    )
+        store, samples, host=args.host, port=args.port, loopback=is_loopback(args.host),
+        max_upload=args.max_upload_mb * 2**20, show=not args.no_browser,
+    )  # fmt: skip
     return 0

@@ -162,14 +162,6 @@ def serve(
     shown = f'[{host}]' if ':' in host else host
     app.on_startup(lambda: print(f'The page is at http://{shown}:{port} (Ctrl-C stops it)', flush=True))
     ui.run(
-        lambda: Page(store, samples, max_upload).build(),
-        host=host,
-        port=port,
-        title='drpca',
-        favicon=_ICON,
-        dark=None,
-        language='en-GB',
-        show=show,
-        reload=False,
-        show_welcome_message=False,
-    )
+        lambda: Page(store, samples, max_upload).build(), host=host, port=port, title='drpca', favicon=_ICON,
+        dark=None, language='en-GB', show=show, reload=False, show_welcome_message=False,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ import numpy as np
 
 from drpca.baselines.base import IterationRecord
 from drpca.baselines.proximal import nonnegative_soft_threshold, shrink_tail, soft_threshold
-from drpca.baselines.rpca import MAX_ITERATIONS, Parts, PatchRPCA, Records, admm
+from drpca.baselines.rpca import MAX_ITERATIONS, USUAL, Parts, PatchRPCA, Records, admm
 from drpca.baselines.svd import map_singular_values, singular_values
 from drpca.registry import BASELINES
 
@@ -29,27 +29,12 @@ class IPI(PatchRPCA):
     solver: str
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {**PatchRPCA.CHOICES, 'solver': ('apg', 'admm')}
     PRESETS = {
-        'paper': {
-            'input_size': None,
-            'solver': 'apg',
-            'patch_size': 50,
-            'step': 10,
-            'coverage': 'fitting',
-            'aggregation': 'median',
-            'svd': 'gram',
-            'device': 'cpu',
-        },
+        'paper': {**USUAL, 'solver': 'apg', 'patch_size': 50, 'coverage': 'fitting', 'aggregation': 'median'},
         'leaderboard': {
-            'input_size': (256, 256),
-            'solver': 'admm',
-            'patch_size': 30,
-            'step': 10,
-            'coverage': 'inside',
+            **USUAL, 'input_size': (256, 256), 'solver': 'admm', 'patch_size': 30, 'coverage': 'inside',
             'aggregation': 'mean_without_last',
-            'svd': 'gram',
-            'device': 'cpu',
         },
-    }
+    }  # fmt: skip
 
     def __init__(self, preset: str = 'leaderboard', **overrides: Any) -> None:
         super().__init__(preset, **overrides)

@@ -8,21 +8,11 @@ import numpy as np
 
 from drpca.baselines.base import IterationRecord
 from drpca.baselines.proximal import nonnegative_soft_threshold, shrink_tail
-from drpca.baselines.rpca import MAX_ITERATIONS, Parts, PatchRPCA, Records
+from drpca.baselines.rpca import MAX_ITERATIONS, USUAL, Parts, PatchRPCA, Records
 from drpca.baselines.svd import map_singular_values, singular_values
 from drpca.registry import BASELINES
 
-_PARAMETERS = {
-    'input_size': None,
-    'weight': 2.0,
-    'energy_ratio': 0.005,
-    'patch_size': 50,
-    'step': 10,
-    'coverage': 'flush',
-    'aggregation': 'mean',
-    'svd': 'gram',
-    'device': 'cpu',
-}
+_PARAMETERS = {**USUAL, 'weight': 2.0, 'energy_ratio': 0.005, 'patch_size': 50}
 
 
 @BASELINES.register_module()

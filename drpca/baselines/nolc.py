@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from drpca.baselines.proximal import lp_threshold
-from drpca.baselines.rpca import Parts, PatchRPCA, Records, admm
+from drpca.baselines.rpca import USUAL, Parts, PatchRPCA, Records, admm
 from drpca.errors import UserError
 from drpca.registry import BASELINES
 
@@ -27,28 +27,8 @@ class NOLC(PatchRPCA):
     weight: float
     scaling = 'unit'
     PRESETS = {
-        'paper': {
-            'input_size': None,
-            'power': 0.6,
-            'weight': 1 / 30,
-            'patch_size': 30,
-            'step': 10,
-            'coverage': 'flush',
-            'aggregation': 'mean',
-            'svd': 'gram',
-            'device': 'cpu',
-        },
-        'leaderboard': {
-            'input_size': None,
-            'power': 0.6,
-            'weight': 1 / 30,
-            'patch_size': 30,
-            'step': 10,
-            'coverage': 'inside',
-            'aggregation': 'mean',
-            'svd': 'gram',
-            'device': 'cpu',
-        },
+        'paper': {**USUAL, 'power': 0.6, 'weight': 1 / 30, 'patch_size': 30},
+        'leaderboard': {**USUAL, 'power': 0.6, 'weight': 1 / 30, 'patch_size': 30, 'coverage': 'inside'},
     }
 
     def __init__(self, preset: str = 'leaderboard', **overrides: Any) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from drpca.baselines.base import IterationRecord
 from drpca.baselines.proximal import shrink_columns, shrink_gamma
-from drpca.baselines.rpca import MAX_ITERATIONS, Parts, PatchRPCA, Records
+from drpca.baselines.rpca import MAX_ITERATIONS, USUAL, Parts, PatchRPCA, Records
 from drpca.baselines.svd import map_singular_values
 from drpca.registry import BASELINES
 
@@ -36,29 +36,11 @@ class NRAM(PatchRPCA):
     scaling = 'minmax'
     CHOICES = {**PatchRPCA.CHOICES, 'negative_threshold': ('scaled', 'unscaled')}
     PRESETS = {
-        'paper': {
-            'input_size': None,
-            'gamma': 0.002,
-            'negative_threshold': 'scaled',
-            'patch_size': 50,
-            'step': 10,
-            'coverage': 'flush',
-            'aggregation': 'mean',
-            'svd': 'gram',
-            'device': 'cpu',
-        },
+        'paper': {**USUAL, 'gamma': 0.002, 'negative_threshold': 'scaled', 'patch_size': 50},
         'leaderboard': {
-            'input_size': None,
-            'gamma': 0.002,
-            'negative_threshold': 'unscaled',
-            'patch_size': 50,
-            'step': 10,
-            'coverage': 'flush',
-            'aggregation': 'last',
-            'svd': 'gram',
-            'device': 'cpu',
+            **USUAL, 'gamma': 0.002, 'negative_threshold': 'unscaled', 'patch_size': 50, 'aggregation': 'last',
         },
-    }
+    }  # fmt: skip
 
     def solve(self, patches: np.ndarray, frame: np.ndarray, records: Records) -> Parts:
         root = float(np.sqrt(min(patches.shape)))

@@ -17,6 +17,12 @@ from drpca.registry import BASELINES
 MAX_ITERATIONS = 500
 
 
+_PAPER = {
+    'input_size': None, 'rank_from': 'unfolding', 'drop_slice': False, 'quantise': False, 'patch_size': 40, 'step': 40,
+    'coverage': 'flush', 'aggregation': 'mean',
+}  # fmt: skip
+
+
 @BASELINES.register_module()
 class PSTNN(PatchRPCA):
     """min ‖B‖_PSTNN + λ‖Ω∘T‖_1 s.t. D = B + T, T ≥ 0 over patch tensors (p, p, n).
@@ -46,27 +52,12 @@ class PSTNN(PatchRPCA):
         'rank_from': ('unfolding', 'reshape'),
     }
     PRESETS = {
-        'paper': {
-            'input_size': None,
-            'rank_from': 'unfolding',
-            'drop_slice': False,
-            'quantise': False,
-            'patch_size': 40,
-            'step': 40,
-            'coverage': 'flush',
-            'aggregation': 'mean',
-        },
+        'paper': _PAPER,
         'leaderboard': {
-            'input_size': (256, 256),
-            'rank_from': 'reshape',
-            'drop_slice': True,
-            'quantise': True,
-            'patch_size': 40,
-            'step': 40,
-            'coverage': 'flush',
+            **_PAPER, 'input_size': (256, 256), 'rank_from': 'reshape', 'drop_slice': True, 'quantise': True,
             'aggregation': 'last',
         },
-    }
+    }  # fmt: skip
 
     def detect(self, frame: np.ndarray) -> np.ndarray:
         target = super().detect(frame)

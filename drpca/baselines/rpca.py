@@ -20,6 +20,10 @@ from drpca.baselines.svd import SVD, map_singular_values
 from drpca.errors import UserError
 
 MAX_ITERATIONS = 1000
+USUAL = {
+    'input_size': None, 'step': 10, 'coverage': 'flush', 'aggregation': 'mean', 'svd': 'gram', 'device': 'cpu',
+}  # fmt: skip
+"""What most presets have in common."""
 Records = list[IterationRecord] | None
 
 

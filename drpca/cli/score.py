@@ -138,16 +138,10 @@ def main(argv: list[str] | None = None) -> int:
         shown.append(done)
 
     scores = score(
-        arguments.results,
-        protocols=arguments.protocol or DEFAULT_PROTOCOLS,
-        size=arguments.size,
-        dataset=arguments.dataset,
-        split=arguments.split,
-        data_root=arguments.data_root,
-        threshold_from=arguments.threshold_from,
-        allow_partial=arguments.allow_partial,
-        analyse=bool(arguments.report or arguments.targets_csv),
-        report=show,
-    )
+        arguments.results, protocols=arguments.protocol or DEFAULT_PROTOCOLS, size=arguments.size,
+        dataset=arguments.dataset, split=arguments.split, data_root=arguments.data_root,
+        threshold_from=arguments.threshold_from, allow_partial=arguments.allow_partial,
+        analyse=bool(arguments.report or arguments.targets_csv), report=show,
+    )  # fmt: skip
     write_files(arguments, scores)
     return 0

@@ -51,19 +51,7 @@ _DECODE_ERRORS = (
 )  # fmt: skip
 _JPEG = b'\xff\xd8'
 _PNG = b'\x89PNG\r\n\x1a\n'
-_PNG_PIXELS = {
-    b'IHDR',
-    b'PLTE',
-    b'IDAT',
-    b'IEND',
-    b'tRNS',
-    b'gAMA',
-    b'cHRM',
-    b'sRGB',
-    b'iCCP',
-    b'sBIT',
-    b'bKGD',
-}
+_PNG_PIXELS = {*b'IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB iCCP sBIT bKGD'.split()}
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))

@@ -182,13 +182,9 @@ class FusedConv2d(nn.Conv2d):
         weight = weight.contiguous(memory_format=torch.channels_last)
         if conv.in_channels >= _MIN_CHANNELS:
             weight = torch.ops.mkldnn._reorder_convolution_weight(
-                weight,
-                conv.padding,
-                conv.stride,
-                conv.dilation,
-                conv.groups,
+                weight, conv.padding, conv.stride, conv.dilation, conv.groups,
                 [1, conv.in_channels, _TYPICAL_SIZE, _TYPICAL_SIZE],
-            )
+            )  # fmt: skip
         self.packed_weight = weight
         self.packed_bias = None if conv.bias is None else conv.bias.detach().to(dtype)
 
@@ -200,17 +196,9 @@ class FusedConv2d(nn.Conv2d):
         elif x.shape[1] == 1:  # NHWC strides, which a single channel leaves undetermined
             x = x.as_strided(x.shape, (x.stride(0), 1, x.stride(2), x.stride(3)))
         return torch.ops.mkldnn._convolution_pointwise(
-            x.to(self.dtype),
-            self.packed_weight,
-            self.packed_bias,
-            self.padding,
-            self.stride,
-            self.dilation,
-            self.groups,
-            self.attribute,
-            self.scalars,
-            '',
-        )
+            x.to(self.dtype), self.packed_weight, self.packed_bias, self.padding, self.stride, self.dilation,
+            self.groups, self.attribute, self.scalars, '',
+        )  # fmt: skip
 
 
 def _attribute(activation: nn.Module | None) -> tuple[str, list[float]]:

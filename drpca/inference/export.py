@@ -78,19 +78,9 @@ def export(
     else:
         frames, ranges = list(images)[:count], list(images)[:calibration] if int8 else None
     return export_model(
-        model,
-        out,
-        format,
-        images=frames,
-        labels=labels,
-        inference_size=seen,
-        fixed_size=size,
-        trim=trim,
-        tolerance=tolerance,
-        calibration=ranges,
-        max_iou_loss=max_iou_loss,
-        overwrite=overwrite,
-    )
+        model, out, format, images=frames, labels=labels, inference_size=seen, fixed_size=size, trim=trim,
+        tolerance=tolerance, calibration=ranges, max_iou_loss=max_iou_loss, overwrite=overwrite,
+    )  # fmt: skip
 
 
 def _folder_images(folder: Path, count: int | None, size: int | None) -> list[np.ndarray]:

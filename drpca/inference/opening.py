@@ -138,9 +138,7 @@ class Detector:
         speed: dict[str, Any] = {
             'precision': precision, 'optimise': optimise, 'compile': compile, 'cuda_graph': cuda_graph,
         }  # fmt: skip
-        in_pytorch = {
-            'precision': precision != 'fp32', 'optimise': not optimise, 'compile': compile, 'cuda_graph': cuda_graph,
-        }  # fmt: skip
+        in_pytorch = {**speed, 'precision': precision != 'fp32', 'optimise': not optimise}
         self.mapper: FrameMapper
         if isinstance(model, nn.Module):
             if weights is not None or options:

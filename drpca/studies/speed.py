@@ -208,16 +208,9 @@ def benchmark(
         for size in sizes:
             for batch in batches:
                 results += measure(
-                    name,
-                    variants or default_variants(device),
-                    size=size,
-                    batch=batch,
-                    device=device,
-                    repetitions=repetitions,
-                    warm_up=warm_up,
-                    baseline=baseline,
-                    memory=memory,
-                )
+                    name, variants or default_variants(device), size=size, batch=batch, device=device,
+                    repetitions=repetitions, warm_up=warm_up, baseline=baseline, memory=memory,
+                )  # fmt: skip
     return results
 
 
