@@ -16,8 +16,7 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from drpca.errors import DiskFull, UserError
-from drpca.files import is_full
+from drpca.errors import DiskFull, UserError, is_full
 from drpca.registry import MODELS, network_names
 
 # Names under which other programs store the network inside a file or a module.

@@ -1,13 +1,18 @@
-"""The one exception that means 'the input is wrong, the program is fine'."""
+"""The exception that means 'the input is wrong, the program is fine', and one line for any other."""
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
+
+from drpca.version import __version__
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_FAULT = 70
 EXIT_INTERRUPTED = 130
+EXIT_PIPE = 141
 
 MANY = 20
 """Of more names than these, an error names the nearest alone."""
@@ -54,3 +59,57 @@ def unknown_name(kind: str, name: str, known: Sequence[str]) -> UserError:
             f'Unknown {kind} {name!r}.{hint} Nearest of {len(known)}: {", ".join(nearest(5, 0.0))}.'
         )
     return UserError(f'Unknown {kind} {name!r}.{hint} Known: {", ".join(sorted(known))}.')
+
+
+_NO_MEMORY = (
+    "can't allocate memory",
+    'not enough memory',
+    'out of memory',
+    'Unable to allocate',
+    'bad allocation',
+)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether this is what the system says when there is no space left."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def explain(error: Exception, doing: str) -> tuple[str, int]:
+    """One line for an error, and the exit code: 2 for bad input and what the system says about a file, 1 for a full
+    disk or memory, 70 for a fault of this project, whose traceback is written to a file.
+
+    Args:
+        error: What was raised.
+        doing: What was going on: the words of a command, or the name of a run.
+    """
+    if isinstance(error, UserError):
+        return str(error), error.exit_code
+    if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
+        return 'There is not enough memory for this: choose a smaller size, tile or batch.', EXIT_FAILED
+    if isinstance(error, OSError) and error.strerror:
+        where = f'{os.fsdecode(error.filename)}: ' if isinstance(error.filename, str | bytes) else ''
+        if is_full(error):
+            return f'{where}{error.strerror}; free some space and start again.', EXIT_FAILED
+        return f'{where}{error.strerror}; name another path, or check who may use it.', EXIT_USAGE
+    what = f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[0][:160]}'
+    where = _keep_traceback(error, doing)
+    doing = doing if len(doing) < 160 else f'{doing[:160]}…'
+    return f'A fault in drpca {__version__}, on {doing}: {what}; {where}.', EXIT_FAULT
+
+
+def _keep_traceback(error: Exception, doing: str) -> str:
+    """Writes a traceback to a file; says where it is."""
+    import platform
+    import tempfile
+    import traceback
+
+    lines = traceback.format_exception(error)
+    text = f'drpca {__version__}, Python {platform.python_version()}: {doing}\n\n{"".join(lines)}'
+    try:
+        handle, name = tempfile.mkstemp(prefix='drpca-fault-', suffix='.txt')
+        with os.fdopen(handle, 'w', encoding='utf-8', errors='backslashreplace') as file:
+            file.write(text)
+    except OSError as other:
+        return f'the traceback could not be written ({other.strerror})'
+    return f'the traceback is in {name}; please report it with that file'

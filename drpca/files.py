@@ -11,17 +11,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from drpca.errors import DiskFull, UserError
+from drpca.errors import DiskFull, UserError, is_full
 
 LOCK = '.lock'
 # The commands' own folders: made where they are named, with what is asked for below them.
 _DEFAULTS = ('results', 'checkpoints')
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether this is what the system says when there is no space left."""
-    return isinstance(error, OSError) and error.errno in _FULL
 
 
 def cannot_write(path: Path, error: Exception) -> UserError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from drpca.app.samples import Sample
 from drpca.app.uploads import read_upload
 from drpca.app.widgets import STYLE, Tile, Upload, heading, switch_dark, target_row, targets_table
 from drpca.datasets.io import IMAGE_SUFFIXES
-from drpca.errors import UserError
+from drpca.errors import UserError, explain
 from drpca.inference.detections import Detection
 from drpca.results.stage_pictures import stages_picture
 from drpca.visualization.panels import to_grey
@@ -227,8 +226,8 @@ class Page:
         except UserError as error:
             self._fail(str(error))
             return None
-        except Exception:
-            traceback.print_exc(file=sys.stderr)
+        except Exception as error:
+            print(f'error: {explain(error, function.__name__)[0]}', file=sys.stderr)
             self._fail(_INNER_ERROR)
             return None
         self.failure.set_visibility(False)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import drpca
 from drpca.cli.common import (
-    EXIT_FAILED,
     add_overwrite_option,
     claim_files,
     command_parser,
@@ -18,6 +17,7 @@ from drpca.cli.common import (
     positive,
     write_file,
 )
+from drpca.errors import EXIT_FAILED
 
 EXAMPLES = """\
   python tools/benchmark_training.py

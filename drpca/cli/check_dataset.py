@@ -10,14 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import drpca
-from drpca.cli.common import (
-    EXIT_FAILED,
-    add_overwrite_option,
-    claim_files,
-    command_parser,
-    guarded,
-    write_file,
-)
+from drpca.cli.common import add_overwrite_option, claim_files, command_parser, guarded, write_file
+from drpca.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
     from drpca.datasets.check import Report

@@ -1,96 +1,20 @@
-"""What all commands share: errors as one line, exit codes, common options."""
+"""What commands share: kinds of values, common options, files to write."""
 
 from __future__ import annotations
 
 import argparse
-import functools
 import inspect
-import io
-import os
-import platform
 import re
-import shlex
 import sys
-import tempfile
-import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import DictAction
 
-import drpca
-from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, UserError
-from drpca.files import is_full, make_folder, refuse_present, save_text
+from drpca.cli.guard import guarded as guarded
+from drpca.files import make_folder, refuse_present, save_text
 from drpca.options import MAX_SIDE, NATIVE
-
-
-def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
-    """Show whatever ends a command as one line on stderr.
-
-    A :class:`UserError`, and what the system says about a file: exit code 2. A full disk or memory: 1. Ctrl-C: 130.
-    Anything else is a fault of this project: 70, and the traceback goes to a file.
-    """
-
-    @functools.wraps(main)
-    def run(argv: list[str] | None = None) -> int:
-        for stream in (sys.stdout, sys.stderr):
-            if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
-                stream.reconfigure(errors='backslashreplace')
-        try:
-            return main(argv)
-        except KeyboardInterrupt:
-            print('stopped', file=sys.stderr)
-            return EXIT_INTERRUPTED
-        except Exception as error:
-            line, code = explained(error) or reported(error, main.__module__, argv)
-            print(f'error: {line}', file=sys.stderr)
-            return code
-
-    return run
-
-
-_NO_MEMORY = (
-    "can't allocate memory",
-    'not enough memory',
-    'out of memory',
-    'Unable to allocate',
-    'bad allocation',
-)
-
-
-def explained(error: Exception) -> tuple[str, int] | None:
-    """Line and exit code for what is no fault of the program; None for anything else."""
-    if isinstance(error, UserError):
-        return str(error), error.exit_code
-    if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):
-        return 'There is not enough memory for this: choose a smaller size, tile or batch.', EXIT_FAILED
-    if isinstance(error, OSError) and error.strerror:
-        where = f'{os.fsdecode(error.filename)}: ' if isinstance(error.filename, str | bytes) else ''
-        if is_full(error):
-            return f'{where}{error.strerror}; free some space and start again.', EXIT_FAILED
-        return f'{where}{error.strerror}; name another path, or check who may use it.', EXIT_USAGE
-    return None
-
-
-def reported(error: Exception, command: str, argv: list[str] | None) -> tuple[str, int]:
-    """Line and exit code for a fault of the program, whose traceback is written to a file."""
-    words = shlex.join([command.rpartition('.')[2], *(sys.argv[1:] if argv is None else argv)])
-    text = f'drpca {drpca.__version__}, Python {platform.python_version()}: {words}\n\n'
-    text += ''.join(traceback.format_exception(error))
-    try:
-        handle, name = tempfile.mkstemp(prefix='drpca-fault-', suffix='.txt')
-        with os.fdopen(handle, 'w', encoding='utf-8', errors='backslashreplace') as file:
-            file.write(text)
-        where = f'the traceback is in {name}; please report it with that file'
-    except OSError as other:
-        where = f'the traceback could not be written ({other.strerror})'
-    first = (str(error).strip().splitlines() or [''])[0][:160]
-    return (
-        f'A fault in drpca {drpca.__version__}, on {words if len(words) < 160 else f"{words[:160]}…"}: '
-        f'{type(error).__name__}: {first}; {where}.',
-        EXIT_FAULT,
-    )
 
 
 def command_parser(name: str, description: str, examples: str, done: str = '') -> argparse.ArgumentParser:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import drpca
-from drpca.cli.common import EXIT_FAILED, OptionsAction, command_parser, guarded, size_argument
-from drpca.errors import UserError
+from drpca.cli.common import OptionsAction, command_parser, guarded, size_argument
+from drpca.errors import EXIT_FAILED, UserError
 from drpca.inference.live import QUEUE, WHEN_FULL
 from drpca.options import AUTO, BACKENDS, MAP_FORMATS, PRECISIONS, RECIPE, TILE, VIDEO_OUT
 

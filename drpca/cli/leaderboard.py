@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drpca.cli.common import (
-    EXIT_FAILED,
-    EXIT_INTERRUPTED,
     OptionsAction,
     add_overwrite_option,
     claim_files,
@@ -24,7 +22,7 @@ from drpca.cli.common import (
     size_argument,
     write_file,
 )
-from drpca.errors import UserError, unknown_name
+from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
 from drpca.files import refuse_present
 

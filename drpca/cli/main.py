@@ -8,7 +8,8 @@ from importlib import import_module
 from pathlib import Path
 
 import drpca
-from drpca.errors import EXIT_INTERRUPTED, EXIT_USAGE
+from drpca.cli.guard import guarded
+from drpca.errors import EXIT_USAGE
 
 COMMANDS = {
     'train': ('drpca.cli.train', 'train networks'),
@@ -52,16 +53,13 @@ def run_script(file: str) -> None:
     )
 
 
+@guarded
 def main(argv: list[str] | None = None) -> int:
     """Hand over to a command; returns its exit code."""
     arguments = sys.argv[1:] if argv is None else argv
     name = arguments[0] if arguments else None
     if name in COMMANDS:
-        try:
-            return int(import_module(COMMANDS[name][0]).main(arguments[1:]))
-        except KeyboardInterrupt:  # while the command is imported; it takes care of itself afterwards
-            print('stopped', file=sys.stderr)
-            return EXIT_INTERRUPTED
+        return int(import_module(COMMANDS[name][0]).main(arguments[1:]))
     if name == '--version':
         print(f'drpca {drpca.__version__}')
         return 0

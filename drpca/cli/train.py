@@ -7,19 +7,9 @@ import json
 import sys
 from typing import Any
 
-from drpca.cli.common import (
-    EXIT_FAILED,
-    EXIT_FAULT,
-    EXIT_INTERRUPTED,
-    OptionsAction,
-    command_parser,
-    explained,
-    guarded,
-    keywords,
-    reported,
-    seed_argument,
-)
-from drpca.errors import EXIT_USAGE, UserError
+from drpca.cli.common import OptionsAction, command_parser, guarded, keywords, seed_argument
+from drpca.cli.guard import command_line
+from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, UserError, explain
 
 EXAMPLES = """\
   python run_configs.py                                  DRPCA-Net on every data set under the data root
@@ -156,8 +146,10 @@ def main(argv: list[str] | None = None) -> int:
             if run.folder.last.exists() and not isinstance(error, TrainingDiverged):
                 print(f'Go on with: {_resume_command(argv)}', file=sys.stderr)
             codes.append(EXIT_FAILED)
+        except BrokenPipeError:
+            raise
         except Exception as error:  # a fault of the program in one run does not stop the others
-            line, code = explained(error) or reported(error, __name__, argv)
+            line, code = explain(error, command_line(__name__, argv))
             print(f'error: {title}: {line}', file=sys.stderr)
             codes.append(code)
     main_process = is_main_process()

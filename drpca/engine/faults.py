@@ -12,8 +12,7 @@ from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import default_collate
 
-from drpca.errors import UserError
-from drpca.files import is_full
+from drpca.errors import UserError, is_full
 
 DIVERGED_ADVICE = (
     'The last checkpoint is from before. Go on from it with --resume and clipped gradients (--clip-grad 1) or a lower '

@@ -7,7 +7,6 @@ import json
 import math
 import multiprocessing
 import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ import torch
 
 from drpca.checkpoint import file_hash
 from drpca.datasets import Split, open_split
-from drpca.errors import UserError
+from drpca.errors import UserError, explain
 from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
 from drpca.files import make_folder
@@ -212,11 +211,8 @@ def score(task: Task) -> tuple[dict[str, dict[str, float]], str]:
             task.make_maps()
         folder = ResultsFolder(task.maps)
         return score_folder(folder, task.protocols, task.dataset, task.split, task.data_root).figures, ''
-    except UserError as error:
-        return {}, str(error)
-    except Exception as error:
-        traceback.print_exc()  # ours to mend, so it shows whole; the other methods go on
-        return {}, f'{type(error).__name__}: {error}'
+    except Exception as error:  # the other methods go on
+        return {}, explain(error, task.maps.name)[0]
 
 
 def _score_all(

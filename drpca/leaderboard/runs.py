@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from drpca.config_text import read_config
 from drpca.engine.faults import TrainingFailed
 from drpca.engine.loop import Interrupted
 from drpca.engine.runs import Run, build_config, train_run
-from drpca.errors import UserError
+from drpca.errors import UserError, explain
 from drpca.leaderboard.rows import ScoredRun
 from drpca.run_folder import BEST, PUBLISHED
 
@@ -46,13 +45,12 @@ def _complete(run: Run, may_train: bool, progress: bool) -> ScoredRun:
                 print(f'{state} {run.name} seed {run.seed} -> {folder.path}', flush=True)
             train_run(run, resume=state == 'resume')
         return _describe(run)
-    except (UserError, TrainingFailed) as error:
+    except TrainingFailed as error:
         return ScoredRun(run.seed, 'failed', str(error))
     except Interrupted:
         raise
-    except Exception as error:
-        traceback.print_exc()  # ours to mend, so it shows whole; the other runs go on
-        return ScoredRun(run.seed, 'failed', f'{type(error).__name__}: {error}')
+    except Exception as error:  # the other runs go on
+        return ScoredRun(run.seed, 'failed', explain(error, f'{run.name} seed {run.seed}')[0])
 
 
 def _describe(run: Run) -> ScoredRun:

@@ -88,3 +88,17 @@ def test_names_that_are_no_text_can_be_printed() -> None:
         [sys.executable, '-c', code], capture_output=True, text=True, env=environment, check=False
     )
     assert (done.returncode, done.stdout) == (0, '\\udcff\n')
+
+
+@pytest.mark.parametrize(
+    'arguments', [['--help'], ['config'], ['config', 'lrrnet_synthetic'], ['config', 'nothere']]
+)
+def test_a_reader_that_leaves_ends_a_command_quietly(arguments: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, '-m', 'drpca', *arguments]
+    both = arguments[-1] == 'nothere'  # what it has to say goes to stderr
+    result = subprocess.run(command, stdout=writing, stderr=writing if both else subprocess.PIPE, timeout=100)
+    os.close(writing)
+    assert result.returncode == 141
+    assert not result.stderr

@@ -183,13 +183,17 @@ def test_a_method_that_breaks_does_not_stop_the_others(
 
     def broken(detector: Any, **options: Any) -> Any:
         if detector.method == 'MaxMedian':
-            raise RuntimeError('out of memory')
+            raise RuntimeError('no such thing')
         return real(detector, **options)
 
     monkeypatch.setattr(build, 'predict', broken)
+    monkeypatch.setattr('tempfile.tempdir', str(workplace))
     args = ['maxmedian', 'tophat', '--dataset', 'synthetic', '--no-latency', '--json', 'table.json']
     assert leaderboard.main(args) == 1
-    assert 'failed: maxmedian on synthetic: RuntimeError: out of memory' in capsys.readouterr().err
+    (line,) = capsys.readouterr().err.splitlines()[-1:]
+    assert line.startswith('failed: maxmedian on synthetic: A fault in drpca')
+    assert 'RuntimeError: no such thing' in line
+    assert 'Traceback' in next(workplace.glob('drpca-fault-*')).read_text()
     assert [row['figures'] == {} for row in rows_of()] == [True, False]
 
 

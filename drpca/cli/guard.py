@@ -1,0 +1,51 @@
+"""How a command ends: with an exit code and, where something went wrong, one line."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import shlex
+import sys
+from collections.abc import Callable
+
+from drpca.errors import EXIT_INTERRUPTED, EXIT_PIPE, explain
+
+
+def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
+    """Show whatever ends a command as one line on stderr, with the exit code of :func:`drpca.errors.explain`.
+
+    Ctrl-C: 130. Nothing is said where nobody reads on (``… | head``): 141, as for other programs.
+    """
+
+    @functools.wraps(main)
+    def run(argv: list[str] | None = None) -> int:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
+                stream.reconfigure(errors='backslashreplace')
+        try:
+            try:
+                return main(argv)
+            except (KeyboardInterrupt, BrokenPipeError):
+                raise
+            except Exception as error:
+                line, code = explain(error, command_line(main.__module__, argv))
+                print(f'error: {line}', file=sys.stderr)
+                return code
+            finally:
+                print(end='', flush=True)
+        except KeyboardInterrupt:
+            print('stopped', file=sys.stderr)
+            return EXIT_INTERRUPTED
+        except BrokenPipeError:
+            null = os.open(os.devnull, os.O_WRONLY)
+            for stream in (sys.stdout, sys.stderr):  # for what they still hold when the process ends
+                os.dup2(null, stream.fileno())
+            return EXIT_PIPE
+
+    return run
+
+
+def command_line(module: str, argv: list[str] | None) -> str:
+    """The words of a command, as a shell takes them."""
+    return shlex.join([module.rpartition('.')[2], *(sys.argv[1:] if argv is None else argv)])
