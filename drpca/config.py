@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
+import os
 import re
 import sys
 import warnings
@@ -106,7 +107,7 @@ def default_models(purpose: str) -> list[str]:
     return list(Config.fromfile(config_folder() / '_base_' / 'default_models.py')[purpose])
 
 
-def find_config(name: str) -> Path:
+def find_config(name: str | os.PathLike[str]) -> Path:
     """A config by path or by name (``rpcanet_sirstv1``); :func:`load_config` reads what comes back.
 
     Raises:
@@ -120,7 +121,7 @@ def find_config(name: str) -> Path:
     is_name = path.suffix != '.py' or len(path.parts) == 1
     if known and (is_name or path.resolve() == known or path == known.relative_to(config_folder().parent)):
         return known
-    raise UserError(f'{unknown_name("config", name, list(configs))} drpca config lists all.')
+    raise UserError(f'{unknown_name("config", str(name), list(configs))} drpca config lists all.')
 
 
 def config_for(model: str, dataset: str) -> Path:

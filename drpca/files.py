@@ -52,14 +52,14 @@ def claim(folder: str | os.PathLike[str], names: Iterable[str], overwrite: bool)
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Makes a folder, but not those above it: a mistyped path must not grow a tree.
 
-    The commands' own folders, ``results`` and ``checkpoints``, are made as well.
+    The commands' own folders, ``results`` and ``checkpoints``, are made as well, with all folders in them.
 
     Raises:
         UserError: The folder above it is missing, or it cannot be made.
     """
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    if len(missing) > 1 and str(missing[-1]) not in _DEFAULTS:
+    if len(missing) > 1 and path.parts[0] not in _DEFAULTS:
         raise UserError(
             f'Cannot make {path}: there is no folder {missing[1]}; make it first, or name another.'
         )

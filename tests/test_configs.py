@@ -81,9 +81,8 @@ def test_a_config_without_a_file_answers_by_name_and_path(
 ) -> None:
     path = config_folder() / 'acm' / 'acm_irstd_1k.py'
     monkeypatch.chdir(config_folder().parent)
-    for name in ('acm_irstd_1k', 'acm_irstd_1k.py', 'configs/acm/acm_irstd_1k.py', str(path), 'configs/../' + str(
-        path.relative_to(Path.cwd())
-    )):  # fmt: skip
+    for name in ('acm_irstd_1k', 'acm_irstd_1k.py', 'configs/acm/acm_irstd_1k.py', path, Path('acm_irstd_1k'),
+                 'configs/../' + str(path.relative_to(Path.cwd()))):  # fmt: skip
         assert find_config(name) == path
     assert not path.exists()
     monkeypatch.chdir(tmp_path)

@@ -106,7 +106,8 @@ def test_only_the_last_folder_is_made(tmp_path: Path, monkeypatch: pytest.Monkey
         save_text(tmp_path / 'nope' / 'new' / 'a.txt', 'text')
     assert not (tmp_path / 'nope').exists()
     monkeypatch.chdir(tmp_path)
-    assert make_folder('results/mine').is_dir(), "the commands' own folder"
+    for name in ('results/robustness/mine', 'results/decomposition/mine'):
+        assert make_folder(name).is_dir(), "the commands' own folder, whether it is there or not"
     with pytest.raises(UserError, match='File exists'):
         make_folder('new/a.txt')
 

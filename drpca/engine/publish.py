@@ -63,7 +63,7 @@ def publish(
     Raises:
         UserError: No such run, weights that do not fit the config, too large a file, or one that cannot be written.
     """
-    path = find_config(str(config))
+    path = find_config(config)
     summary, checkpoint = best_run(work_dir, path.stem + '_final' * final, seed)
     content = _weight_bytes(path, checkpoint)
     if len(content) > limit_mb * 1e6:

@@ -233,7 +233,7 @@ def plan_runs(
     if configs and models:
         raise UserError('Give configs or --model, not both.')
     for given in configs:
-        config = given if isinstance(given, Config) else find_config(str(given))
+        config = given if isinstance(given, Config) else find_config(given)
         stem = Path(config.filename or 'config').stem if isinstance(config, Config) else config.stem
         chosen += [(config, d, f'{stem}_on_{_label(d)}') for d in datasets] or [(config, None, stem)]
     if not configs:

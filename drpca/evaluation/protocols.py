@@ -202,7 +202,7 @@ def build_protocol(spec: str | dict[str, Any] | Protocol) -> Protocol:
     kind = str(changes.pop('type', None))
     factory = PROTOCOLS.module_dict.get(kind)
     if factory is None:
-        raise unknown_name('protocol', kind, list(PROTOCOLS.module_dict))
+        raise unknown_name('protocol', kind, known_protocols())
     fields = [field.name for field in dataclasses.fields(Protocol)]
     for key in changes:
         if key not in fields:

@@ -63,7 +63,7 @@ def export(
     """
     if calibration < 1:
         raise UserError(f'--calibration must be at least 1, got {calibration}.')
-    loaded = load_config(find_config(str(config)), data_root=data_root)
+    loaded = load_config(find_config(config), data_root=data_root)
     if is_baseline(loaded):
         raise UserError(f'{config} is a classical method; only networks can be exported.')
     model = build_model(loaded, Path(checkpoint))
