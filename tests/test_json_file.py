@@ -12,18 +12,12 @@ import pytest
 from drpca.errors import UserError
 from drpca.evaluation.protocols import build_protocols
 from drpca.json_file import read_json, read_json_lines
-from drpca.leaderboard.rows import Figures, Row, Table, from_json, to_json
+from drpca.leaderboard.rows import Figures, Row, Table, to_json
 from drpca.run_folder import RunFolder
 
 ROW = Row(
     'TopHat', 'classical', 'tophat', 'classical', 'mini', 'test', '…', figures={'drpca': Figures(256, {'IoU': 0.5})}
 )  # fmt: skip
-
-
-def test_a_table_comes_back_as_it_was() -> None:
-    protocols = build_protocols(['drpca'])
-    content = json.loads(json.dumps(to_json([ROW], protocols, {'command': '…'})))
-    assert from_json(content, 'f.json') == ([ROW], protocols)
 
 
 @pytest.mark.parametrize(

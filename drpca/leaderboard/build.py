@@ -247,12 +247,6 @@ def _unscored_runs(contender: Contender) -> list[ScoredRun]:
     return [ScoredRun(checkpoint=str(contender.weights), checkpoint_sha256=file_hash(contender.weights))]
 
 
-def _with_seconds(cost: Cost, runs: Sequence[ScoredRun]) -> Cost:
-    """The cost with the mean training time of the runs that are done."""
-    seconds = [run.seconds for run in runs if run.state == 'done' and run.seconds is not None]
-    return replace(cost, training_seconds=round(sum(seconds) / len(seconds), 1) if seconds else None)
-
-
 def aggregate(runs: Sequence[ScoredRun], protocols: Sequence[Protocol]) -> dict[str, Figures]:
     """Mean and sample standard deviation over the runs that are done, by preset."""
     done = [run.figures for run in runs if run.state == 'done']
@@ -279,6 +273,7 @@ def _row(contender: Contender, runs: Sequence[ScoredRun], options: LeaderboardOp
     except UserError as error:
         runs = [replace(run, state='failed', message=str(error), figures={}) for run in runs]
     done = [run for run in runs if run.state == 'done']
+    seconds = [run.seconds for run in done if run.seconds is not None]
     return Row(
         method=method,
         model=contender.model,
@@ -292,7 +287,7 @@ def _row(contender: Contender, runs: Sequence[ScoredRun], options: LeaderboardOp
         weights=None if contender.weights is None else contender.weights.name,
         seeds=tuple(run.seed for run in done if run.seed is not None),
         selection=next((run.selection for run in done if run.selection), None),
-        cost=_with_seconds(cost, runs),
+        cost=replace(cost, training_seconds=round(sum(seconds) / len(seconds), 1) if seconds else None),
         figures=aggregate(runs, options.presets),
         runs=tuple(runs),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import sys
 import time
@@ -62,7 +61,7 @@ def measure_latency(
                 times[key].append(1e3 * (time.perf_counter() - started))
     threads = torch.get_num_threads()
     return [
-        _with_latency(row, float(np.median(times[_timed(row)])), threads) if row.figures else row
+        row.with_latency(float(np.median(times[_timed(row)])), threads) if row.figures else row
         for row in rows
     ]
 
@@ -72,14 +71,8 @@ def _timed(row: Row) -> tuple[Any, ...]:
     return row.config, str(row.input_size), json.dumps(row.options, sort_keys=True, default=str)
 
 
-def _with_latency(row: Row, milliseconds: float | None, threads: int | None) -> Row:
-    return dataclasses.replace(
-        row, cost=dataclasses.replace(row.cost, latency_ms=milliseconds, threads=threads)
-    )
-
-
 def keep_latency(rows: Sequence[Row], earlier: Sequence[Row]) -> list[Row]:
     """The rows with the latencies of an earlier table, where it has them."""
     known = {_timed(row): row.cost for row in earlier}
     costs = [known.get(_timed(row), Cost()) for row in rows]
-    return [_with_latency(row, cost.latency_ms, cost.threads) for row, cost in zip(rows, costs)]
+    return [row.with_latency(cost.latency_ms, cost.threads) for row, cost in zip(rows, costs)]

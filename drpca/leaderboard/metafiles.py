@@ -18,7 +18,6 @@ folder's README.md are made from the metafile.
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import re
 from collections.abc import Sequence
@@ -66,19 +65,10 @@ def published_figures(root: Path | None = None) -> list[Published]:
         for entry in read_card(path)['Results']['Published']:
             protocol = entry.get('Protocol')
             own = None if protocol is None else build_protocol(protocol).size
+            size = _size(entry['Size']) if 'Size' in entry else own
             figures = {key: float(entry[key]) for key in KEYS if key in entry}
-            found.append(
-                Published(
-                    path.parent.name,
-                    '',
-                    entry['Source'],
-                    entry['Dataset'],
-                    entry.get('Split', 'test'),
-                    protocol,
-                    _size(entry['Size']) if 'Size' in entry else own,
-                    figures,
-                )
-            )
+            data = entry['Dataset'], entry.get('Split', 'test')
+            found.append(Published(path.parent.name, '', entry['Source'], *data, protocol, size, figures))
     return found + _published_classical()
 
 
@@ -182,8 +172,7 @@ def _with_latency_of(earlier: Row | None, row: Row) -> Row:
     """The row; what was measured of its latency before stays if it was not measured again."""
     if earlier is None or row.cost.latency_ms is not None:
         return row
-    latency, threads = earlier.cost.latency_ms, earlier.cost.threads
-    return dataclasses.replace(row, cost=dataclasses.replace(row.cost, latency_ms=latency, threads=threads))
+    return row.with_latency(earlier.cost.latency_ms, earlier.cost.threads)
 
 
 def update_metafile(path: Path, rows: Sequence[Row]) -> bool:

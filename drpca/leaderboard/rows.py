@@ -11,14 +11,14 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
-from drpca.json_file import checked, read_json
+from drpca.json_file import read_json
 from drpca.reports.tables import shown
 
 Kind = Literal['trained', 'weights', 'classical']
@@ -141,6 +141,10 @@ class Row:
     cost: Cost = Cost()
     figures: dict[str, Figures] = field(default_factory=dict)
     runs: tuple[ScoredRun, ...] = ()
+
+    def with_latency(self, milliseconds: float | None, threads: int | None) -> Row:
+        """The same with a latency, measured now or earlier."""
+        return replace(self, cost=replace(self.cost, latency_ms=milliseconds, threads=threads))
 
     @property
     def source(self) -> str:
@@ -303,30 +307,16 @@ class Table:
     rows: list[Row]
 
 
-def from_json(content: Any, path: object) -> tuple[list[Row], list[Protocol]]:
-    """Rows and presets of a file that :func:`to_json` made.
-
-    Args:
-        content: What the file holds.
-        path: For the message.
-
-    Raises:
-        UserError: It holds something else.
-    """
-    table = checked(content, Table, path, 'name a table that tools/leaderboard.py wrote with --json')
-    return table.rows, list(table.protocols.values())
-
-
 def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
-    """Rows and presets of a ``--json`` file.
+    """Rows and presets of a ``--json`` file, as :func:`to_json` made it.
 
     Raises:
         UserError: There is none, or it is something else.
     """
-    rows, protocols = from_json(read_json(path, dict[str, Any], 'name a file that --json wrote'), path)
-    if not rows:
+    table = read_json(path, Table, 'name a table that tools/leaderboard.py wrote with --json')
+    if not table.rows:
         raise UserError(f'{path} holds no rows; name a file that --json wrote.')
-    return rows, protocols
+    return table.rows, list(table.protocols.values())
 
 
 def load_tables(paths: Sequence[Path]) -> tuple[list[Row], list[Protocol]]:

@@ -52,17 +52,8 @@ MAP_PARTS = ('mat', 'img')
 RUN, TARGETS, COCO = 'run.json', 'targets.csv', 'coco.json'
 MAT_KEY = 'T'
 IDENTITY = (
-    'config',
-    'model',
-    'checkpoint_sha256',
-    'dataset',
-    'split',
-    'input',
-    'size',
-    'tile',
-    'precision',
-    'temporal',
-)
+    'config', 'model', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile', 'precision', 'temporal',
+)  # fmt: skip
 """Two runs with the same values here write the same maps."""
 LATER = ('data_root',)
 """What came to ``run.json`` later: of a folder without it the other values decide."""

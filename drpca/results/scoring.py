@@ -310,36 +310,22 @@ def iterate_cases(folder: ResultsFolder, split: Split, allow_partial: bool = Fal
         UserError: As :func:`common_names` and :meth:`ResultsFolder.read`; a mask is unreadable; or the maps
             are of mixed sizes, neither all of their images' own sizes nor all of one size.
     """
-    sizes = _SizeCheck(folder)
+    own: Case | None = None  # a map of its image's size; beside it, the first of a size of its own
+    common: Case | None = None
     for name in common_names(folder, split, allow_partial):
         case = Case(name, folder.read(name), split.read_mask(name))
-        sizes.add(case, split.image_path(name))
-        yield case
-
-
-class _SizeCheck:
-    """Refuses folders in which some maps have their image's size and others a size of their own."""
-
-    def __init__(self, folder: ResultsFolder) -> None:
-        self._folder = folder
-        self._own: Case | None = None
-        self._common: Case | None = None
-
-    def add(self, case: Case, image_path: Path) -> None:
         shape = case.scores.shape
         try:
-            is_own = shape == case.gt_mask.shape or shape == image_shape(image_path)
+            is_own = shape == case.gt_mask.shape or shape == image_shape(split.image_path(name))
         except UserError:  # map and mask are whole and can be scored
-            return
-        if is_own:
-            self._own = case
-        elif self._common is None:
-            self._common = case
-        for reference in (self._common, self._common and self._own):
-            if reference is not None and reference.scores.shape != shape:
+            yield case
+            continue
+        own, common = (case, common) if is_own else (own, common or case)
+        for other in (common, common and own):
+            if other is not None and other.scores.shape != shape:
                 raise UserError(
-                    f'{self._folder.path}: mixed sizes, {self._folder.map_path(case.name).name} is '
-                    f'{F.shape_text(shape)} and {self._folder.map_path(reference.name).name} '
-                    f'{F.shape_text(reference.scores.shape)}; expected all maps at the size of their images or '
-                    'all at one size. Make the folder again with inference.py.'
+                    f'{folder.path}: mixed sizes, {folder.map_path(name).name} is {F.shape_text(shape)} and '
+                    f'{folder.map_path(other.name).name} {F.shape_text(other.scores.shape)}; expected all maps at '
+                    'the size of their images or all at one size. Make the folder again with inference.py.'
                 )
+        yield case

@@ -162,7 +162,7 @@ def test_relative_to_pairs_equal_seeds() -> None:
         L.relative_rows([base], 'nobody', 'drpca')
 
 
-def test_json_round_trip() -> None:
+def test_json_round_trip(tmp_path: Path) -> None:
     lone = dataclasses.replace(run(None, 0.3), figures={p.name: figures(0.3, Pd=math.nan) for p in PROTOCOLS})
     rows = [
         row(
@@ -172,15 +172,17 @@ def test_json_round_trip() -> None:
         ),
         row([lone], 'classical'),
     ]
-    text = json.dumps(L.to_json(rows, PROTOCOLS, {'command': 'x'}), allow_nan=False)
-    again, protocols = L.from_json(json.loads(text), 'f.json')
+    file = tmp_path / 'f.json'
+    file.write_text(json.dumps(L.to_json(rows, PROTOCOLS, {'command': 'x'}), allow_nan=False))
+    again, protocols = L.load_table(file)
     assert protocols == PROTOCOLS
     assert again[0] == dataclasses.replace(rows[0], options={'a.b': 1})
     assert again[1].figures == rows[1].figures
     assert 'Pd' not in again[1].runs[0].figures['drpca']
     for wrong in ({}, [], {'rows': [{'x': 1}], 'protocols': {}}, {'rows': 3, 'protocols': {}}):
+        file.write_text(json.dumps(wrong))
         with pytest.raises(UserError, match=r'f\.json'):
-            L.from_json(wrong, 'f.json')
+            L.load_table(file)
 
 
 @pytest.fixture
