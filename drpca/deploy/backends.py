@@ -18,12 +18,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,13 +97,24 @@ class InputRules:
 
 
 class Backend(ABC):
-    """A loaded file."""
+    """A loaded file. Any number of threads may use it; a copy, also one in another process, reads the file again.
+
+    Args:
+        path: The file.
+        settings: What else it was opened with.
+    """
 
     rules: InputRules
 
+    def __init__(self, path: Path, *settings: Any) -> None:
+        self.opened_with = path.absolute(), *settings
+
+    def __reduce__(self) -> tuple[Callable[..., Backend], tuple[Any, ...]]:
+        return _open, (type(self), *self.opened_with)
+
     @abstractmethod
     def run(self, images: np.ndarray) -> np.ndarray:
-        """Padded (B, 1, H, W) float32 → logits of that shape."""
+        """Padded (B, 1, H, W) float32 → logits of that shape, which later calls leave alone."""
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32.
@@ -130,6 +143,7 @@ class OnnxBackend(Backend):
     def __init__(self, path: Path, threads: int | None = None) -> None:
         import onnxruntime
 
+        super().__init__(path, threads)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or torch.get_num_threads()
@@ -156,6 +170,7 @@ class OpenVinoBackend(Backend):
     def __init__(self, path: Path, threads: int | None = None, precision: str = 'f32') -> None:
         import openvino
 
+        super().__init__(path, threads, precision)
         core = openvino.Core()
         model = core.read_model(path)
         if path.suffix == '.onnx':
@@ -168,9 +183,13 @@ class OpenVinoBackend(Backend):
             'INFERENCE_NUM_THREADS': threads or torch.get_num_threads(),
         }
         self.model = core.compile_model(model, 'CPU', settings)
+        self._requests = threading.local()
 
     def run(self, images: np.ndarray) -> np.ndarray:
-        return self.model(images)[0]
+        # Calling the model itself would use one request, and one result, for all threads.
+        if not hasattr(self._requests, 'own'):
+            self._requests.own = self.model.create_infer_request()
+        return self._requests.own.infer(images, share_inputs=True)[0]
 
 
 class OnnxRules:
@@ -192,6 +211,7 @@ class TorchExportBackend(Backend):
     """A ``torch.export`` program."""
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
+        super().__init__(path, threads)
         extra = {RULES_KEY: ''}
         logger = logging.getLogger('torch')
         level = logger.level
@@ -256,13 +276,18 @@ def open_backend(
     if not usable:
         needed = sorted({package for key in able for package in BACKENDS[key][2]})
         raise UserError(f"{path} needs one of {', '.join(needed)}: pip install 'drpca[export]'.")
+    backends = [_open(BACKENDS[key][0], path, threads) for key in usable]
+    return backends[0] if len(backends) == 1 else min(backends, key=_seconds)
+
+
+def _open(kind: Callable[..., Backend], path: Path, *settings: Any) -> Backend:
     try:
-        backends = [BACKENDS[key][0](path, threads) for key in usable]
+        return kind(path, *settings)
     except UserError:
         raise
     except Exception as error:  # each runtime raises its own types for a damaged file
-        raise UserError(f'Cannot load {path} with {usable}: {str(error).splitlines()[0][:200]}') from None
-    return backends[0] if len(backends) == 1 else min(backends, key=_seconds)
+        reason = (str(error).splitlines() or [''])[0][:200]
+        raise UserError(f'Cannot load {path} with {kind.__name__}: {reason}') from None
 
 
 def _seconds(backend: Backend) -> float:

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,12 +52,16 @@ def optimise_model(
             (:class:`drpca.deploy.cuda_graph.GraphedFunction`).
 
     Raises:
-        UserError: Unknown precision, or a CUDA graph on another device.
+        UserError: Unknown precision, a CUDA graph on another device, or weights that are no numbers, which oneDNN's
+            ReLU would turn into zeros.
     """
     if precision not in PRECISIONS:
         raise unknown_name('precision', precision, list(PRECISIONS))
     if cuda_graph and device.type != 'cuda':
         raise UserError(f'CUDA graphs need an NVIDIA GPU, but the device is {device}: leave out cuda_graph.')
+    for name, value in model.state_dict().items():
+        if not value.isfinite().all():
+            raise UserError(f'{name} of the network holds NaN or infinity: load weights that are whole.')
     if device.type == 'cpu':
         limit_threads()
     dtype = PRECISIONS[precision]
@@ -69,15 +75,28 @@ def optimise_model(
         replace_blocks(model.network, 'for_inference')
         model.memory_format = torch.channels_last
     model.to(device, memory_format=model.memory_format)
-    if compile and hasattr(model.network, 'detect'):
-        model.network.detect = torch.compile(model.network.detect, dynamic=True)
-    elif compile:
-        model.network.compile(dynamic=True)
+    if compile:
+        method = 'detect' if hasattr(model.network, 'detect') else 'forward'
+        setattr(model.network, method, CompiledFunction(getattr(model.network, method)))
     elif optimise and device.type == 'cpu' and can_fuse(dtype):
         fuse_convolutions(model.network, dtype)
     if cuda_graph:
         model.detect = GraphedFunction(model.detect)  # type: ignore[method-assign]
     return model
+
+
+class CompiledFunction:
+    """A method of a network, through ``torch.compile``. A copy compiles anew."""
+
+    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+        self.function = function
+        self._compiled = torch.compile(function, dynamic=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CompiledFunction, (self.function,)
+
+    def __call__(self, image: Tensor) -> Any:
+        return self._compiled(image)
 
 
 def fold_batch_norm(network: nn.Module) -> None:
@@ -176,17 +195,30 @@ class FusedConv2d(nn.Conv2d):
         self.dtype = dtype
         self.splits = dtype is torch.bfloat16 and conv.in_channels == 1
         self.attribute, self.scalars = _attribute(activation)
-        weight = conv.weight.detach().to(dtype)
+        self._pack()
+
+    def _pack(self) -> None:
+        weight = self.weight.detach().to(self.dtype)
         if self.splits:
-            weight = torch.cat([weight, weight, (conv.weight - weight).to(dtype)], dim=1)
+            rest = (self.weight.detach() - weight).to(self.dtype)
+            weight = torch.cat([weight, weight, rest], dim=1)
         weight = weight.contiguous(memory_format=torch.channels_last)
-        if conv.in_channels >= _MIN_CHANNELS:
+        if self.in_channels >= _MIN_CHANNELS:
             weight = torch.ops.mkldnn._reorder_convolution_weight(
-                weight, conv.padding, conv.stride, conv.dilation, conv.groups,
-                [1, conv.in_channels, _TYPICAL_SIZE, _TYPICAL_SIZE],
+                weight, self.padding, self.stride, self.dilation, self.groups,
+                [1, self.in_channels, _TYPICAL_SIZE, _TYPICAL_SIZE],
             )  # fmt: skip
         self.packed_weight = weight
-        self.packed_bias = None if conv.bias is None else conv.bias.detach().to(dtype)
+        self.packed_bias = None if self.bias is None else self.bias.detach().to(self.dtype)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the packed weights, which only this process can read."""
+        state = super().__getstate__()
+        return {key: value for key, value in state.items() if not key.startswith('packed_')}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._pack()
 
     def forward(self, x: Tensor) -> Tensor:
         if self.splits:

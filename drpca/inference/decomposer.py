@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import get_ident
 from typing import Any, Protocol
 
 import numpy as np
@@ -177,7 +178,10 @@ def recorded_scalars(network: nn.Module) -> Iterator[dict[int, dict[str, float]]
 
 
 def _keep(found: dict[str, float], name: str) -> Any:
+    thread = get_ident()
+
     def hook(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        found[name] = float(output)  # (1, 1, 1, 1): one image, one value
+        if get_ident() == thread:  # others may run the same network
+            found[name] = float(output)  # (1, 1, 1, 1): one image, one value
 
     return hook

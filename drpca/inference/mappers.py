@@ -111,7 +111,7 @@ class FrameMapper(ABC):
             if is_large:
                 assert self.tile is not None
                 scores = map_in_tiles(image, self.score_batch, self.tile, self.overlap, self.batch_size)
-                yield MappedFrame(name, image, scores)
+                yield _checked(name, image, scores)
                 continue
             batch.append((name, image))
             if len(batch) == self.batch_size:
@@ -134,7 +134,21 @@ class FrameMapper(ABC):
 
     def _map_batch(self, batch: list[Frame]) -> Iterator[MappedFrame]:
         for (name, image), scores in zip(batch, self.score_batch([image for _, image in batch])):
-            yield MappedFrame(name, image, scores)
+            yield _checked(name, image, scores)
+
+
+def _checked(name: str, image: np.ndarray, scores: np.ndarray) -> MappedFrame:
+    """A map, which says something of every pixel.
+
+    Raises:
+        UserError: NaN in it, which no threshold would find.
+    """
+    if wrong := np.count_nonzero(np.isnan(scores)):
+        raise UserError(
+            f'{name}: expected scores from 0 to 1, got {wrong} NaN of {scores.size}: the weights are damaged, or a '
+            'parameter or the precision does not suit this frame; compute in fp32.'
+        )
+    return MappedFrame(name, image, scores)
 
 
 class NetworkMapper(FrameMapper):
@@ -210,7 +224,7 @@ class BaselineMapper(FrameMapper):
     def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
         for name, frame in frames:
             resized = self.baseline.prepare(frame)
-            yield MappedFrame(name, unit(resized), self.baseline.scores(resized))
+            yield _checked(name, unit(resized), self.baseline.scores(resized))
 
 
 def is_baseline(config: Config) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -174,15 +176,45 @@ def test_last_stage_ends_with_the_target() -> None:
 # CUDA graphs
 
 
-def test_recordings_are_kept_per_shape(monkeypatch: pytest.MonkeyPatch) -> None:
-    recorded: list[torch.Size] = []
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[torch.Size]:
+    """The shapes that were recorded; replays compute on the CPU."""
+    shapes: list[torch.Size] = []
 
     def record(function, image: torch.Tensor) -> Recording:
-        recorded.append(image.shape)
+        shapes.append(image.shape)
         static, output = image.clone(), torch.empty_like(image)
         return Recording(static, output, lambda: output.copy_(function(static)))
 
     monkeypatch.setattr(cuda_graph, 'record', record)
+    return shapes
+
+
+def test_threads_take_turns_with_a_recording(recorded: list[torch.Size]) -> None:
+    def slowly(image: torch.Tensor) -> torch.Tensor:
+        time.sleep(0.001)
+        return 2 * image
+
+    double = GraphedFunction(slowly)
+    images = [torch.rand(1, 1, 4, 4) for _ in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        for image, got in zip(images, pool.map(double, images)):
+            assert torch.equal(got, 2 * image)
+    assert len(recorded) == 1
+
+
+def test_a_copy_records_anew(recorded: list[torch.Size]) -> None:
+    model = model_with_statistics('RPCANet')
+    plain = model.detect
+    model.detect = GraphedFunction(plain)
+    for _ in range(2):
+        assert torch.equal(model.detect(image()), plain(image()))
+        model = copy.deepcopy(model)
+        assert model.detect.function.__self__ is model
+    assert len(recorded) == 2
+
+
+def test_recordings_are_kept_per_shape(recorded: list[torch.Size]) -> None:
     double = GraphedFunction(lambda image: 2 * image, max_shapes=2)
     first, second = torch.rand(1, 1, 4, 4), torch.rand(1, 1, 4, 4)
     results = double(first), double(second)
