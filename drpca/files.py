@@ -83,9 +83,7 @@ def save(path: str | Path, write: Callable[[Path], object], overwrite: bool = Fa
     """
     path = Path(path)
     refuse_present([path], overwrite)
-    make_folder(path.parent)
-    _remove_drafts([path.parent])
-    draft = draft_of(path, path.suffix)
+    draft = open_draft(path)
     try:
         write(draft)
         with open(draft, 'rb') as file:
@@ -97,6 +95,22 @@ def save(path: str | Path, write: Callable[[Path], object], overwrite: bool = Fa
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     return path
+
+
+def open_draft(path: Path) -> Path:
+    """An empty file of the same suffix beside a file that is about to be written, for what writes it little by little.
+
+    Raises:
+        UserError: It cannot be made there.
+    """
+    make_folder(path.parent)
+    draft = draft_of(path, path.suffix)
+    try:
+        _remove_drafts([path.parent])
+        draft.touch()
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    return draft
 
 
 def replace_quickly(path: Path, content: bytes) -> None:

@@ -26,6 +26,7 @@ from PIL import Image
 from scipy import ndimage
 
 from drpca.errors import UserError
+from drpca.files import cannot_write, is_full
 
 FOLDER = 'synthetic'
 _PARAMETERS_FILE = 'synthetic.json'
@@ -275,23 +276,30 @@ def generate_dataset(
     partial = root.with_name(f'.{FOLDER}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        partial.mkdir(parents=True)
+        _write_frames(partial, wanted)
+        if root.exists():
+            shutil.rmtree(root)
+        return partial.rename(root)
     except OSError as error:
+        if is_full(error):
+            raise cannot_write(root, error) from None
         raise UserError(f'Cannot write to {root.parent} ({error}): choose another --data-root.') from error
-    for number, (part, count) in enumerate((('trainval', num_train), ('test', num_test))):
-        folders = [partial / part / kind for kind in ('images', 'masks')]
-        for folder in folders:
-            folder.mkdir(parents=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_frames(folder: Path, wanted: SyntheticParameters) -> None:
+    for number, (part, count) in enumerate((('trainval', wanted.num_train), ('test', wanted.num_test))):
+        folders = [folder / part / kind for kind in ('images', 'masks')]
+        for kind in folders:
+            kind.mkdir(parents=True)
         for index in range(count):
-            frame = generate_frame(np.random.default_rng([seed, number, index]), size)
-            for folder, array in zip(folders, frame):
+            frame = generate_frame(np.random.default_rng([wanted.seed, number, index]), wanted.size)
+            for kind, array in zip(folders, frame):
                 Image.fromarray(array.astype(np.uint8) * (255 if array.dtype == bool else 1)).save(
-                    folder / f'{part}_{index:06d}.png'
+                    kind / f'{part}_{index:06d}.png'
                 )
-    (partial / _PARAMETERS_FILE).write_text(json.dumps(asdict(wanted), indent=2) + '\n', encoding='utf-8')
-    if root.exists():
-        shutil.rmtree(root)
-    return partial.rename(root)
+    (folder / _PARAMETERS_FILE).write_text(json.dumps(asdict(wanted), indent=2) + '\n', encoding='utf-8')
 
 
 def _read_parameters(root: Path) -> dict[str, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
+import errno
 import inspect
 import math
 import os
@@ -19,6 +20,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from drpca.deploy.backends import PADDING, RULES_KEY, InputRules, open_backend
 from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
 from drpca.deploy.quantise import quantise_onnx
 from drpca.errors import UserError, unknown_name
-from drpca.files import make_folder, refuse_present
+from drpca.files import cannot_write, is_full, make_folder, refuse_present
 from drpca.models.detector import DetectionModel
 from drpca.options import EXPORT_FORMATS
 
@@ -196,6 +198,8 @@ def write_model(
             warnings.simplefilter('ignore')
             _WRITERS[format](exportable(model, trim), path, rules, calibration)
     except Exception as error:  # each exporter raises its own types
+        if is_full(error):
+            raise cannot_write(Path(path.name), error) from None
         reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         advice = '' if rules.fixed_size else '; with one fixed size, --size N, it may work'
         raise UserError(f'{rules.network} does not export as {format}{advice}: {reason}') from error
@@ -262,7 +266,12 @@ def _write_openvino(
         _write_onnx(function, file, rules, calibration)
         model = openvino.Core().read_model(file)
         model.set_rt_info(rules.as_text(), RULES_KEY)
-        openvino.save_model(model, path, compress_to_fp16=False)
+        try:
+            openvino.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            if 'iostream' in str(error):  # all that it says of a full disk
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from None
+            raise
 
 
 def _write_program(
@@ -276,7 +285,9 @@ def _write_program(
             else:
                 free[axis] = rules.multiple * torch.export.Dim(name, min=1, max=16384 // rules.multiple)
     program = torch.export.export(function, (_example(rules),), dynamic_shapes=({**free},))
-    torch.export.save(program, path, extra_files={RULES_KEY: rules.as_text()})
+    content = BytesIO()  # since torch's own writer of files ends the process when the disk is full
+    torch.export.save(program, content, extra_files={RULES_KEY: rules.as_text()})
+    path.write_bytes(content.getbuffer())
 
 
 _WRITERS: dict[str, Callable[[TargetLogits, Path, InputRules, Sequence[np.ndarray] | None], None]] = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import cv2
 import numpy as np
 
 from drpca.errors import UserError
-from drpca.files import make_folder
+from drpca.files import cannot_write, open_draft, refuse_present
 from drpca.inference.detections import Target
 from drpca.visualization.panels import DETECTED, caption, enlarge, to_grey
 
@@ -43,11 +45,10 @@ class AnnotatedVideo:
         self.rate = rate
         if self.path.suffix.lower() not in CODECS:
             raise UserError(f'Cannot write {self.path}: expected one of {", ".join(CODECS)} as suffix.')
-        if self.path.exists() and not overwrite:
-            raise UserError(
-                f'{self.path} is there already: choose another name, or replace it with --overwrite.'
-            )
+        refuse_present([self.path], overwrite)
         self._writer: cv2.VideoWriter | None = None
+        self._draft = self.path
+        self._frames = 0
         self._shape: tuple[int, int] = (0, 0)
 
     def write(self, image: np.ndarray, targets: list[Target], text: str) -> None:
@@ -73,30 +74,50 @@ class AnnotatedVideo:
                 f'{text} is {image.shape[0]} × {image.shape[1]}; give --size N.'
             )
         self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._frames += 1
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
-        try:
-            make_folder(self.path.parent)
-            self.path.open('wb').close()
-        except OSError as error:
-            raise UserError(f'Cannot write {self.path}: {error.strerror}.') from None
+        self._draft = open_draft(self.path)
         codecs = CODECS[self.path.suffix.lower()]
         for codec in codecs:
             code = cv2.VideoWriter.fourcc(*codec)
-            writer = cv2.VideoWriter(str(self.path), code, self.rate, (width, height))
+            writer = cv2.VideoWriter(str(self._draft), code, self.rate, (width, height))
             if writer.isOpened():
                 return writer
-        self.path.unlink(missing_ok=True)
+        self._draft.unlink(missing_ok=True)
         raise UserError(
             f'This OpenCV cannot write {self.path.suffix} videos ({", ".join(codecs)}): choose another of '
             f'{", ".join(CODECS)}.'
         )
 
     def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            self._writer.release()
-            self._writer = None
+        """Finish the file and put it in its place, where one that is replaced has been until now.
+
+        Raises:
+            UserError: Frames are missing, which the encoder does not say: the disk is full.
+        """
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        try:
+            if _count(self._draft) != self._frames:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.replace(self._draft, self.path)
+        except OSError as error:
+            self._draft.unlink(missing_ok=True)
+            raise cannot_write(self.path, error) from None
+
+
+def _count(path: Path) -> int:
+    """Frames of a video that can be read; what it announces is no proof, being written into its beginning."""
+    ours = cv2.CAP_FFMPEG in cv2.videoio_registry.getBackends()  # others print what they think of a cut file
+    video = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG if ours else cv2.CAP_ANY)
+    count = 0
+    while video.grab():
+        count += 1
+    video.release()
+    return count
 
 
 ANNOTATED_SIDE = 384

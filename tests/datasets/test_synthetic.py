@@ -8,6 +8,7 @@ from drpca.cli.make_synthetic import main
 from drpca.datasets import open_split
 from drpca.datasets.synthetic import SCENES, generate_dataset, generate_frame, texture
 from drpca.errors import UserError
+from tests.support import limited_files
 
 
 @pytest.fixture(scope='module')
@@ -113,6 +114,18 @@ def test_nothing_is_overwritten_silently(tmp_path, capsys):
     (tmp_path / 'synthetic/synthetic.json').unlink()
     with pytest.raises(UserError, match='was not made by this generator'):
         generate_dataset(tmp_path, 2, 1, 32, overwrite=True)
+
+
+def test_a_full_disk(tmp_path, capsys):
+    options = ['--data-root', str(tmp_path), '--num-train', '2', '--num-test', '1', '--size', '64']
+    assert main(options) == 0
+    made = contents(tmp_path)
+    with limited_files(1000):
+        assert main([*options, '--seed', '1', '--overwrite']) == 1
+    err = capsys.readouterr().err.strip()
+    assert 'the disk is full' in err
+    assert len(err.splitlines()) == 1
+    assert contents(tmp_path) == made
 
 
 def test_bad_parameters(tmp_path):

@@ -20,9 +20,11 @@ from drpca.cli import infer
 from drpca.deploy import export_model as module
 from drpca.deploy.backends import InputRules, open_backend
 from drpca.deploy.export_model import export_model, exportable, input_rules
-from drpca.errors import UserError
+from drpca.errors import DiskFull, UserError
 from drpca.models.detector import DetectionModel, unused_parameter_names
+from drpca.options import EXPORT_FORMATS
 from drpca.registry import MODELS
+from tests.support import limited_files
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (45, 61))]
@@ -53,6 +55,19 @@ def test_onnx_file_in_the_detector(tmp_path: Path, name: str) -> None:
         assert np.abs(got.scores - expected.scores).max() < 1e-4
     with pytest.raises(UserError, match='is there already'):
         export_model(network, path, images=IMAGES)
+
+
+@pytest.mark.parametrize(('format', 'limit'), [('onnx', 8_000), ('openvino', 60_000), ('torch', 8_000)])
+def test_a_full_disk(tmp_path: Path, format: str, limit: int) -> None:
+    """A limit on the size of files stands in for the disk; the ONNX file inside OpenVINO's way is below its."""
+    for package in module.PACKAGES[format]:
+        pytest.importorskip(package)
+    path = tmp_path / f'network{EXPORT_FORMATS[format]}'
+    path.write_text('old')
+    with limited_files(limit), pytest.raises(DiskFull, match=rf'Cannot write {path.name}: the disk is full'):
+        export_model(model(), path, format, images=IMAGES, overwrite=True)
+    assert path.read_text() == 'old'
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_openvino_file(tmp_path: Path) -> None:

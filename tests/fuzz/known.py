@@ -5,8 +5,6 @@ from __future__ import annotations
 from tests.fuzz.runner import Fault
 
 KNOWN = {
-    # OpenCV's writer says nothing when the disk is full; --video-out is then cut.
-    'silent: infer: a file is cut where the disk was full',
     # libjpeg's own line about a picture that can be read all the same.
     'noise: infer: Corrupt JPEG',
     # Own .pt2 files that are trusted and damaged: torch logs its own traceback before our line.

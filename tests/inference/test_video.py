@@ -23,6 +23,7 @@ from drpca.inference.live import LiveStream
 from drpca.inference.video import video_frames
 from drpca.inference.video_writer import CODECS, AnnotatedVideo, annotate
 from drpca.studies.sequences import TopHatMapper
+from tests.support import limited_files
 
 FRAME = np.zeros((16, 16), np.uint8)
 
@@ -389,6 +390,20 @@ def test_bad_options_by_command(
     err = capsys.readouterr().err
     assert message in err
     assert err.count('\n') == 1
+
+
+@pytest.mark.parametrize('suffix', CODECS)
+def test_a_full_disk_is_noticed(workplace: Path, suffix: str, capfd: pytest.CaptureFixture) -> None:
+    """A limit on the size of files stands in for the disk; the encoder says nothing of it."""
+    found = workplace / f'found{suffix}'
+    found.write_text('old')
+    write_video(workplace / 'flight.avi', noisy=True)
+    with limited_files(20_000):
+        assert run('--video-out', found.name, '--overwrite', '--threshold', '0.99') == 1
+    err = capfd.readouterr().err.strip()
+    assert err == f'error: Cannot write {found.name}: the disk is full; free some space and start again.'
+    assert found.read_text() == 'old'
+    assert not list(workplace.glob('.*partial*'))
 
 
 @pytest.mark.parametrize('live', [[], ['--live', 'block']])

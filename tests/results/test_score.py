@@ -20,6 +20,7 @@ from drpca.results.folder import ResultsFolder
 from drpca.results.mat_file import read_mat
 from drpca.results.scoring import Case, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
+from tests.support import limited_files
 
 ROOT = Path(__file__).parents[2]
 
@@ -319,3 +320,13 @@ def test_the_script_runs_from_anywhere(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith('error: No results folder x')
+
+
+def test_a_full_disk(workplace, capsys):
+    """A limit on the size of files stands in for the disk."""
+    for option in ('--json', '--csv', '--markdown', '--latex', '--report'):
+        with limited_files(20):
+            assert main([option, 'out.html']) == 1
+        err = capsys.readouterr().err.strip()
+        assert err == 'error: Cannot write out.html: the disk is full; free some space and start again.'
+        assert not list(workplace.glob('*out*'))
