@@ -14,7 +14,7 @@ from drpca.json_file import read_json, read_json_lines
 
 LAST, BEST, FINAL, LOG, SUMMARY = 'last.pth', 'best.pth', 'final.pth', 'log.jsonl', 'summary.json'
 
-PUBLISHED = 'test_best_published_convention'
+BEST_ON_TEST = 'test_best_published_convention'
 """What other code calls best on the test split; in the log it is written down and selects nothing."""
 
 

@@ -20,7 +20,7 @@ MAX_CLASSICAL_PIXELS = 640 * 640
 
 
 @dataclass(frozen=True)
-class Analysis:
+class AnalysedFrame:
     """What a detector made of a frame.
 
     Attributes:
@@ -61,7 +61,9 @@ class Analysis:
         return Detection(self.name, self.image, self.scores, self.scores > threshold)
 
 
-def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None) -> Analysis:
+def analyse(
+    detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None
+) -> AnalysedFrame:
     """Run a detector on a frame.
 
     Args:
@@ -87,7 +89,7 @@ def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarra
             stages = make_decomposer(detector.mapper).decompose(frame).stages
         except UserError as error:
             note = str(error)
-    return Analysis(
+    return AnalysedFrame(
         name=name,
         detector=detector.name,
         model=detector.method,

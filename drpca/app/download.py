@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from drpca.app.analysis import Analysis
+from drpca.app.analysis import AnalysedFrame
 from drpca.app.pictures import png
 from drpca.results.folder import PARTS, ResultsWriter
 from drpca.results.stage_pictures import stages_picture
 from drpca.version import versions
 
-FORMATS = ('png', 'mat', 'json', 'csv')
+DOWNLOADED = ('png', 'mat', 'json', 'csv')
 
 
-def results_zip(analysis: Analysis, threshold: float) -> bytes:
+def results_zip(analysis: AnalysedFrame, threshold: float) -> bytes:
     """A results folder as ``inference.py`` writes it, with the mask and the picture of the stages, zipped.
 
     ======================= ==========================================================
@@ -48,7 +48,7 @@ def results_zip(analysis: Analysis, threshold: float) -> bytes:
     }
     buffer = BytesIO()
     with tempfile.TemporaryDirectory() as folder:
-        writer = ResultsWriter(folder, run, formats=FORMATS, overlay=True, threshold=threshold)
+        writer = ResultsWriter(folder, run, formats=DOWNLOADED, overlay=True, threshold=threshold)
         writer.write(detection)
         writer.close()
         with zipfile.ZipFile(buffer, 'w', zipfile.ZIP_DEFLATED) as archive:

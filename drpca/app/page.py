@@ -11,7 +11,7 @@ import numpy as np
 from nicegui import events, run, ui
 
 from drpca.app import pictures
-from drpca.app.analysis import Analysis, analyse
+from drpca.app.analysis import AnalysedFrame, analyse
 from drpca.app.choices import NATIVE, RECIPE, SIZES, DetectorStore, size_text
 from drpca.app.download import results_zip
 from drpca.app.samples import Sample
@@ -53,7 +53,7 @@ class Page:
         self.store = store
         self.samples = samples
         self.max_upload = max_upload
-        self.analysis: Analysis | None = None
+        self.analysis: AnalysedFrame | None = None
         self._frame: tuple[str, np.ndarray, np.ndarray | None] = _frame_of(samples[0])
         self._analysis_turn = 0
         self._drawing_turn = 0
@@ -212,7 +212,7 @@ class Page:
 
     def _run(
         self, label: str, size: str, frame: tuple[str, np.ndarray, np.ndarray | None], turn: int
-    ) -> tuple[Analysis, str] | None:
+    ) -> tuple[AnalysedFrame, str] | None:
         with self.store.lock:
             if turn != self._analysis_turn:
                 return None
@@ -313,13 +313,13 @@ class Page:
                 ui.download(content, f'{name}.zip', 'application/zip')
 
 
-def _drawn(analysis: Analysis, threshold: float) -> tuple[Detection, str, str]:
+def _drawn(analysis: AnalysedFrame, threshold: float) -> tuple[Detection, str, str]:
     detection = analysis.detect(threshold)
     mask = pictures.data_url(detection.mask.astype(np.uint8) * 255)
     return detection, pictures.boxes_svg(detection, analysis.gt_mask), mask
 
 
-def _summary(analysis: Analysis) -> str:
+def _summary(analysis: AnalysedFrame) -> str:
     height, width = analysis.frame_size
     return f'{analysis.detector} on {analysis.name}: {height} × {width} pixels, {analysis.seconds:.2f} s'
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from drpca.datasets.io import FORMATS, IMAGE_SUFFIXES, read_image
+from drpca.datasets.io import IMAGE_SUFFIXES, PICTURE_FORMATS, read_image
 from drpca.errors import UserError
 from drpca.inference.frames import MIN_SIDE
 
@@ -46,7 +46,7 @@ def read_upload(file_name: str, content: bytes, max_bytes: int) -> tuple[str, np
         )
     too_many = f'pixels; images of up to {MAX_PIXELS:,} pixels (4096 × 4096) are taken. Cut or shrink it.'
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as header:
+        with Image.open(BytesIO(content), formats=PICTURE_FORMATS) as header:
             width, height = header.size
             kind = str(header.format)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):

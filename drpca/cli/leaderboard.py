@@ -47,7 +47,7 @@ _EXAMPLES = """\
       published weights beside the classical methods; trains nothing
   python tools/leaderboard.py --from table.json --json table.json --markdown table.md
       measure the latency again, on a quiet machine; everything else stays
-  python tools/leaderboard.py rpcanet tophat --dataset SIRSTv1 --grid grid.png --images Misc_1 Misc_10
+  python tools/leaderboard.py rpcanet tophat --dataset SIRSTv1 --grid grid.png --images Misc_70 Misc_96
       and a picture that compares their score maps
 
 the --json file

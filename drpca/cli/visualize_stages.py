@@ -18,7 +18,7 @@ Writes OUT/NAME.png and OUT/stages.json. Pictures in results/<dataset>/{STAGES_F
 cal_from_mask.py --report if they are of the checkpoint that made the maps."""
 
 _EXAMPLES = """\
-  python tools/visualize_stages.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl --names Misc_1 Misc_10
+  python tools/visualize_stages.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl --names Misc_70 Misc_96
       two images of the config's test split
   python tools/visualize_stages.py drpcanet_nudt_sirst --checkpoint best.pth --limit 6
       six images, evenly spread over the test split

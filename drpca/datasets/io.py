@@ -37,7 +37,7 @@ GreyRule = Literal['opencv', 'luma']
 S = TypeVar('S')
 T = TypeVar('T')
 
-FORMATS = ('PNG', 'TIFF', 'BMP', 'JPEG')
+PICTURE_FORMATS = ('PNG', 'TIFF', 'BMP', 'JPEG')
 """What Pillow may take a file for; of its other readers one starts Ghostscript."""
 MAX_PIXELS = 178_956_970
 """Where Pillow sees an attack; 13,377 × 13,377."""
@@ -93,13 +93,13 @@ def read_regular(path: Path, what: str, largest: int = MAX_BYTES) -> bytes:
 
 
 def _open(path: Path, content: bytes) -> Image.Image:
-    """A picture of which the header was read, of one of ``FORMATS`` and a bearable size.
+    """A picture of which the header was read, of one of ``PICTURE_FORMATS`` and a bearable size.
 
     Raises:
         UserError: It is none.
     """
     try:
-        picture = Image.open(BytesIO(content), formats=FORMATS)
+        picture = Image.open(BytesIO(content), formats=PICTURE_FORMATS)
     except Image.UnidentifiedImageError:
         raise UserError(
             f'Cannot read image {path}: not an image file (expected {", ".join(IMAGE_SUFFIXES)}).'
@@ -249,12 +249,12 @@ def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
     content = _checked(path)
     try:
         if grey == 'luma':
-            picture = Image.open(BytesIO(content), formats=FORMATS)
+            picture = Image.open(BytesIO(content), formats=PICTURE_FORMATS)
             if picture.mode in ('P', 'RGB', 'RGBA', 'LA'):
                 return np.asarray(picture.convert('L'))
         if content.startswith(_JPEG):
             # The same library with the same grey values as in OpenCV, but without its messages.
-            picture = Image.open(BytesIO(content), formats=FORMATS)
+            picture = Image.open(BytesIO(content), formats=PICTURE_FORMATS)
             picture.draft('L', picture.size)
             if picture.mode == 'L':
                 return np.array(picture)

@@ -42,7 +42,7 @@ from drpca.inference.mappers import (
     network_mapper,
 )  # fmt: skip
 from drpca.models.detector import DetectionModel
-from drpca.names import simplify
+from drpca.names import canonical_name, joined_names, simplify
 from drpca.options import AUTO, NATIVE, RECIPE, TILE
 from drpca.registry import MODELS
 from drpca.run_folder import newest_weights
@@ -307,7 +307,8 @@ def resolve(
     Args:
         model: Name of a registered network, name or file of a config, or an exported file.
         weights: Weight file or exported file; None: the newest of the config, else those of the project.
-        dataset: In place of the config's. The network is normalised as its weights were trained, all the same.
+        dataset: In place of the config's. The network is normalised as its weights were trained, all the same: by
+            mean and deviation of the set it was trained on, or, of joined ones, of this one.
         data_root: Likewise.
         options: Dotted keys of the config → values.
 
@@ -331,7 +332,10 @@ def resolve(
             return described_network(name), checkpoint
         config = load_config(path, None, data_root, options)
         if dataset is not None:
-            set_dataset(config, dataset, normalise=False)
+            trained = (
+                config if checkpoint is None or checkpoint.suffix in SUFFIXES else _config_in(checkpoint)
+            )
+            set_dataset(config, dataset, normalise=_is_trained_on(trained, dataset))
         if not is_baseline(config):
             return config, checkpoint or newest_best(path.stem)
         if checkpoint is not None:
@@ -342,18 +346,30 @@ def resolve(
         if options:
             raise UserError(f'{checkpoint} is compiled: its options were settled when it was exported.')
         return None, checkpoint
-    meta = read_checkpoint(checkpoint).get('meta')
-    text = meta.get('cfg') if isinstance(meta, dict) else None
-    if text is None:
+    config = _config_in(checkpoint)
+    if config is None:
         raise UserError(
             f'{checkpoint} does not say which config it belongs to: give CONFIG, for example rpcanet_sirstv1.'
         )
-    config = read_config(text, checkpoint)
     check_model(config, checkpoint)
     if dataset is not None:
-        set_dataset(config, dataset, normalise=False)
+        set_dataset(config, dataset, normalise=_is_trained_on(config, dataset))
     config.merge_from_dict(dict(options or {}))
     return config, checkpoint
+
+
+def _config_in(checkpoint: Path) -> Config | None:
+    """The config of the training that a checkpoint is of, where it holds one."""
+    meta = read_checkpoint(checkpoint).get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    return None if text is None else read_config(text, checkpoint)
+
+
+def _is_trained_on(config: Config | None, dataset: str) -> bool:
+    """Whether a training was on a data set, or on others joined with it: its images were normalised as its own."""
+    source = ((config or {}).get('train_dataloader') or {}).get('dataset') or {}
+    names = joined_names(source.get('dataset') or '')
+    return simplify(canonical_name(dataset)) in (simplify(canonical_name(name)) for name in names)
 
 
 def _is_network(name: str) -> bool:

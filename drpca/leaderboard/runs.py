@@ -15,7 +15,7 @@ from drpca.engine.loop import Interrupted
 from drpca.engine.runs import Run, build_config, train_run
 from drpca.errors import UserError, explain
 from drpca.leaderboard.rows import ScoredRun
-from drpca.run_folder import BEST, PUBLISHED
+from drpca.run_folder import BEST, BEST_ON_TEST
 
 
 def complete_runs(runs: Sequence[Run], may_train: bool, progress: bool = False) -> list[ScoredRun]:
@@ -69,7 +69,7 @@ def _describe(run: Run) -> ScoredRun:
         selection=summary.get('selection', 'val'),
         epochs=summary.get('epochs'),
         seconds=round(sum(line['seconds'] for line in log), 1) if log else summary.get('seconds'),
-        best_on_test=next((line[PUBLISHED] for line in reversed(log) if PUBLISHED in line), None),
+        best_on_test=next((line[BEST_ON_TEST] for line in reversed(log) if BEST_ON_TEST in line), None),
     )
 
 

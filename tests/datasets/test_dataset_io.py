@@ -323,7 +323,7 @@ def test_every_reader_of_pictures_is_in_one_place():
             r'Image\.open\(.*\)|cv2\.imread\w*\(|cv2\.imdecode\(', path.read_text(encoding='utf-8')
         )
         if path.name not in ('io.py', 'corruptions.py'):
-            assert all('formats=FORMATS' in line for line in found), path
+            assert all('formats=PICTURE_FORMATS' in line for line in found), path
 
 
 def test_of_a_damaged_tiff_no_library_speaks(tmp_path, capfd):

@@ -113,9 +113,10 @@ def test_the_network_sees_images_as_of_their_own_sets(root: Path, written: str |
         torch.testing.assert_close(image, wanted[name], rtol=1e-5, atol=1e-5)
 
 
-def test_a_network_goes_back_to_one_set(root: Path, tmp_path: Path) -> None:
-    """Inference with joined weights on one set takes its mean and standard deviation."""
-    trained = load_config(find_config('acm_sirstv1'), JOINED, root)
+@pytest.mark.parametrize('dataset', [JOINED, 'NUDT-SIRST'])
+def test_a_network_goes_back_to_one_set(root: Path, tmp_path: Path, dataset: str) -> None:
+    """Inference on one set of those trained on takes its mean and standard deviation."""
+    trained = load_config(find_config('acm_sirstv1'), dataset, root)
     file = tmp_path / 'joined.pth'
     torch.save({'meta': {'cfg': config_text(trained)}, 'state_dict': {}}, file)
     for config, _ in (

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
 from drpca.errors import unknown_name
 from drpca.registry import HOOKS
-from drpca.run_folder import LOG, PUBLISHED
+from drpca.run_folder import BEST_ON_TEST, LOG
 
 
 @HOOKS.register_module()
@@ -128,7 +128,7 @@ class TrainingLogHook(Hook):
         }
         if self._test_metrics:
             record |= {f'test/{key}': float(value) for key, value in self._test_metrics.items()}
-            record[PUBLISHED] = self._best_on_test
+            record[BEST_ON_TEST] = self._best_on_test
         if torch.cuda.is_available():
             record['memory_MB'] = torch.cuda.max_memory_allocated() >> 20
         self._sums, self._count = {}, 0
