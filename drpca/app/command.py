@@ -29,7 +29,6 @@ CHECKPOINTS = 'checkpoints'
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``python -m drpca.app``."""
     parser = command_parser('python -m drpca.app', DESCRIPTION, EXAMPLES, done='stopped')
     add = parser.add_argument
     add('--host', default='127.0.0.1', metavar='H', help='address to answer on (default: %(default)s)')

@@ -35,7 +35,6 @@ _EXAMPLES = """\
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/analyse_decomposition.py``."""
     parser = command_parser('analyse_decomposition.py', _DESCRIPTION, _EXAMPLES, done='measured')
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser)

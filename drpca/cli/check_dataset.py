@@ -40,7 +40,6 @@ _MOST_LINES = 10
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/check_dataset.py``."""
     parser = command_parser('check_dataset.py', _DESCRIPTION, _EXAMPLES)
     add = parser.add_argument
     add(

@@ -26,7 +26,6 @@ _EXAMPLES = """\
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/cross_dataset.py``."""
     parser = command_parser('cross_dataset.py', _DESCRIPTION, _EXAMPLES, done='scored; leaks are warnings')
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser, several=True)

@@ -177,8 +177,6 @@ def open_filter(args: argparse.Namespace) -> TemporalFilter | None:
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns 0, 1 when some frames could not be read, 2 on bad input."""
     args = build_parser().parse_args(argv)
-    if args.batch_size is not None and args.batch_size < 1:
-        raise UserError(f'--batch-size must be at least 1, got {args.batch_size}.')
     temporal = open_filter(args)
     detector = drpca.Detector(
         args.config, args.checkpoint, size=args.size or RECIPE, threshold=args.threshold, tile=args.tile,

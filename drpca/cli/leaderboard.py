@@ -66,7 +66,6 @@ exit status
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/leaderboard.py``."""
     parser = command_parser('leaderboard.py', _DESCRIPTION, _EXAMPLES)
     add = parser.add_argument_group('what is compared').add_argument
     add(

@@ -20,7 +20,6 @@ _EXAMPLES = """\
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/make_synthetic.py``."""
     default = SyntheticParameters()
     parser = command_parser('make_synthetic.py', _DESCRIPTION, _EXAMPLES, done='made, or there already')
     add = parser.add_argument

@@ -22,7 +22,6 @@ _EXAMPLES = """\
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/publish.py``."""
     parser = command_parser('publish.py', _DESCRIPTION, _EXAMPLES, done='done')
     add = parser.add_argument
     add('config', metavar='CONFIG', help='the config that was trained')

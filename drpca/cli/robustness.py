@@ -36,7 +36,6 @@ _EXAMPLES = """\
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/robustness.py``."""
     parser = command_parser('robustness.py', _DESCRIPTION, _EXAMPLES, done='scored')
     D.add_detector_options(parser, several=True)
     D.add_data_options(parser)

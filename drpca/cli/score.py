@@ -52,7 +52,6 @@ exit status:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``cal_from_mask.py``."""
     parser = command_parser('cal_from_mask.py', DESCRIPTION, EXAMPLES)
     add = parser.add_argument
     add(

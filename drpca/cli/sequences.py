@@ -19,7 +19,6 @@ _EXAMPLES = """\
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/sequences.py``."""
     parser = command_parser('sequences.py', _DESCRIPTION, _EXAMPLES, done='done')
     add = parser.add_argument
     add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4], metavar='N', help='default: 0 to 4')

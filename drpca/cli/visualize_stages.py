@@ -27,7 +27,6 @@ _EXAMPLES = """\
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The command line of ``tools/visualize_stages.py``."""
     parser = command_parser('visualize_stages.py', _DESCRIPTION, _EXAMPLES, done='drawn')
     D.add_detector_options(parser, several=False)
     D.add_data_options(parser)

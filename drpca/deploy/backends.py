@@ -174,7 +174,7 @@ class OpenVinoBackend(Backend):
         core = openvino.Core()
         model = core.read_model(path)
         if path.suffix == '.onnx':
-            self.rules = OnnxRules.read(path)
+            self.rules = _onnx_rules(path)
         else:
             stored = model.get_rt_info(RULES_KEY).value if model.has_rt_info(RULES_KEY) else None
             self.rules = InputRules.from_text(stored, path)
@@ -192,19 +192,14 @@ class OpenVinoBackend(Backend):
         return self._requests.own.infer(images, share_inputs=True)[0]
 
 
-class OnnxRules:
+def _onnx_rules(path: Path) -> InputRules:
     """Input rules of an ONNX file."""
+    if find_spec('onnx') is None:
+        raise UserError("OpenVINO runs ONNX files with the package onnx: pip install 'drpca[export]'.")
+    import onnx
 
-    @staticmethod
-    def read(path: Path) -> InputRules:
-        if find_spec('onnx') is None:
-            raise UserError("OpenVINO runs ONNX files with the package onnx: pip install 'drpca[export]'.")
-        import onnx
-
-        stored = {
-            entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props
-        }
-        return InputRules.from_text(stored.get(RULES_KEY), path)
+    stored = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
+    return InputRules.from_text(stored.get(RULES_KEY), path)
 
 
 class TorchExportBackend(Backend):

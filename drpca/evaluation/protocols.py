@@ -169,15 +169,10 @@ _preset(
     source='RPCANet (Wu et al., WACV 2024) and RPCANet+',
 )
 _preset(
-    name='shooting',
-    matching='box',
-    false_alarms='outside_boxes',
-    source='DTUM (Li et al., IEEE TNNLS 2023)',
+    name='shooting', matching='box', false_alarms='outside_boxes', source='DTUM (Li et al., IEEE TNNLS 2023)'
 )
 _preset(
-    name='opdc',
-    matching='opdc',
-    source='Pang et al., NeurIPS 2025 Datasets & Benchmarks (arXiv 2509.16888)',
+    name='opdc', matching='opdc', source='Pang et al., NeurIPS 2025 Datasets & Benchmarks (arXiv 2509.16888)'
 )
 
 

@@ -129,6 +129,8 @@ class Detector:
             raise UserError(f"Expected a size in pixels, 'native' or 'recipe', got {size!r}.")
         if isinstance(tile, str) and tile != AUTO:
             raise UserError(f"Expected a tile in pixels, None or 'auto', got {tile!r}.")
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f'--batch-size must be at least 1, got {batch_size}.')
         if threads is not None:
             torch.set_num_threads(threads)
         self.threshold, self.precision = threshold, precision

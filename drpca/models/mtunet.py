@@ -16,15 +16,7 @@ from torch.nn import functional as F
 from drpca.errors import UserError
 from drpca.registry import MODELS
 
-from .comparator_layers import (
-    Comparator,
-    FCNHead,
-    ResidualBlock,
-    check_image,
-    same_conv,
-    stack,
-    upsample,
-)
+from .comparator_layers import Comparator, FCNHead, ResidualBlock, check_image, same_conv, stack, upsample
 from .layers import initialise
 
 POSITIONS = (64, 64)  # token grid of the 1024 × 1024 images the network was published for

@@ -145,28 +145,19 @@ class Measurement:
 
     def summary(self) -> list[dict[str, float]]:
         """Means over the images: the image itself first, then each stage, NaN left out."""
-        lines = [
-            {
-                'effective_rank': defined_mean(self.image_effective_rank),
-                'relative_rank': defined_mean(self.image_relative_rank),
-                **{f'energy_{r}': defined_mean(self.image_energy[:, i]) for i, r in enumerate(self.ranks)},
-            }
-        ]
+
+        def means(
+            rank: np.ndarray, relative: np.ndarray, energy: np.ndarray, **rest: np.ndarray
+        ) -> dict[str, float]:
+            energies = {f'energy_{r}': energy[:, index] for index, r in enumerate(self.ranks)}
+            columns = {'effective_rank': rank, 'relative_rank': relative, **energies, **rest}
+            return {name: defined_mean(values) for name, values in columns.items()}
+
+        sparse = {'l0': self.l0, 'l1': self.l1, 'gini': self.gini, **self.scalars}
+        lines = [means(self.image_effective_rank, self.image_relative_rank, self.image_energy)]
         for stage in range(self.stages):
-            lines.append(
-                {
-                    'effective_rank': defined_mean(self.effective_rank[:, stage]),
-                    'relative_rank': defined_mean(self.relative_rank[:, stage]),
-                    **{
-                        f'energy_{r}': defined_mean(self.energy[:, stage, i])
-                        for i, r in enumerate(self.ranks)
-                    },
-                    'l0': defined_mean(self.l0[:, stage]),
-                    'l1': defined_mean(self.l1[:, stage]),
-                    'gini': defined_mean(self.gini[:, stage]),
-                    **{name: defined_mean(values[:, stage]) for name, values in self.scalars.items()},
-                }
-            )
+            low_rank = (values[:, stage] for values in (self.effective_rank, self.relative_rank, self.energy))
+            lines.append(means(*low_rank, **{name: values[:, stage] for name, values in sparse.items()}))
         return lines
 
     def to_mat(self) -> dict[str, Any]:

@@ -27,14 +27,11 @@ def low_rank_figure(measured: Measurement) -> Figure:
     curves.semilogy(
         GRID, np.maximum(measured.image_curves.mean(axis=0), floor), 'k--', label='image', linewidth=1
     )
-    curves.set_title('singular values of B')
-    curves.set_xlabel('relative index')
-    curves.set_ylabel('σ / largest σ')
+    curves.set(title='singular values of B', xlabel='relative index', ylabel='σ / largest σ')
     curves.legend(fontsize=6, frameon=False)
     _percentiles(rank, stages, measured.effective_rank, COLOURS[0], 'B')
     rank.axhline(measured.image_effective_rank.mean(), color='k', linestyle='--', linewidth=1, label='image')
-    rank.set_title('effective rank')
-    rank.set_ylim(bottom=0)
+    rank.set(title='effective rank', ylim=(0, None))
     for index, r in enumerate(measured.ranks):
         colour = COLOURS[index % len(COLOURS)]
         beside = 0.12 * (index - (len(measured.ranks) - 1) / 2)
@@ -55,14 +52,11 @@ def sparsity_figure(measured: Measurement) -> Figure:
     of = {'deviation': '|T − median T|', 'positive': 'max(T, 0)', 'raw': '|T|'}[measured.view]
     stages = np.arange(1, measured.stages + 1)
     titles = (f'share above {measured.threshold:g} max', 'mean absolute value', 'Gini index')
-    for axis, title, values in zip(axes, titles, (measured.l0, measured.l1, measured.gini)):
+    figures = (measured.l0, measured.l1, measured.gini)
+    for axis, title, values, high in zip(axes, titles, figures, (None, None, 1)):
         _percentiles(axis, stages, values, COLOURS[0])
-        axis.set_title(title)
-        axis.set_ylabel(f'of {of}')
+        axis.set(title=title, ylabel=f'of {of}', ylim=(0, high))
         _stage_axis(axis, stages)
-    axes[0].set_ylim(bottom=0)
-    axes[1].set_ylim(bottom=0)
-    axes[2].set_ylim(0, 1)
     return figure
 
 
@@ -82,9 +76,7 @@ def scalars_figure(measured: Measurement) -> Figure:
 
 
 def _stage_axis(axis: Axes, stages: np.ndarray) -> None:
-    axis.set_xlabel('stage')
-    axis.set_xticks(stages)
-    axis.set_xlim(0.5, len(stages) + 0.5)
+    axis.set(xlabel='stage', xticks=stages, xlim=(0.5, len(stages) + 0.5))
 
 
 def _percentiles(axis: Axes, x: np.ndarray, values: np.ndarray, colour: str, label: str = '') -> None:

@@ -152,9 +152,7 @@ def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: st
             ]
             x, y = zip(*sorted(points))
             axis.plot(x, y, label=detector, **line_style(number))
-        axis.set_title(KINDS[kind].title)
-        axis.set_xlabel(KINDS[kind].unit)
-        axis.set_ylabel(f'{key} {unit}')
+        axis.set(title=KINDS[kind].title, xlabel=KINDS[kind].unit, ylabel=f'{key} {unit}')
         axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
     figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
     return figure

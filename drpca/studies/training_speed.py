@@ -277,21 +277,6 @@ def difference(network: str, ours: Way, data: Data) -> float:
     return largest
 
 
-def to_markdown(results: Sequence[WaySpeed], device: torch.device) -> str:
-    """A table, one row per result."""
-    memory = 'peak MB' if device.type == 'cuda' else 'MB kept for the backward pass'
-    lines = [
-        f'| network | way | images/s | × published | {memory} | validation ms/image | SIRST V1, 400 epochs |',
-        '|---|---|---|---|---|---|---|',
-    ]
-    lines += [
-        f'| {r.network} | {r.way} | {r.images_per_s:.1f} | {r.ratio:.2f} | {r.memory_mb:.0f} | {r.validation_ms:.1f} | '
-        f'{r.minutes:.1f} min |'
-        for r in results
-    ]
-    return '\n'.join(lines) + '\n'
-
-
 @dataclass(frozen=True)
 class TrainingSpeed:
     """What :func:`benchmark_training` found.
@@ -319,9 +304,19 @@ class TrainingSpeed:
         return max(self.differences.values()) <= TOLERANCE
 
     def as_markdown(self) -> str:
-        """A heading and the table."""
-        heading = f'{self.where}, torch {torch.__version__}, {self.batch} × {self.size}²'
-        return f'{heading}\n\n{to_markdown(self.results, self.device)}'
+        """A heading and the table, one row per result."""
+        memory = 'peak MB' if self.device.type == 'cuda' else 'MB kept for the backward pass'
+        lines = [
+            f'{self.where}, torch {torch.__version__}, {self.batch} × {self.size}²\n',
+            f'| network | way | images/s | × published | {memory} | validation ms/image | SIRST V1, 400 epochs |',
+            '|---|---|---|---|---|---|---|',
+        ]
+        lines += [
+            f'| {r.network} | {r.way} | {r.images_per_s:.1f} | {r.ratio:.2f} | {r.memory_mb:.0f} | '
+            f'{r.validation_ms:.1f} | {r.minutes:.1f} min |'
+            for r in self.results
+        ]
+        return '\n'.join(lines) + '\n'
 
     def as_json(self) -> dict[str, Any]:
         """All figures."""

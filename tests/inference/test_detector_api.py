@@ -195,13 +195,18 @@ def test_bad_models(arguments: tuple, message: str) -> None:
         drpca.Detector(*arguments)
 
 
-def test_bad_options() -> None:
-    with pytest.raises(UserError, match='threshold'):
-        drpca.Detector(Threshold(), threshold=1.5)
-    with pytest.raises(UserError, match='Unknown precision'):
-        drpca.Detector(Threshold(), precision='fp8')
-    with pytest.raises(UserError, match='Cannot use device'):
-        drpca.Detector(Threshold(), device='quantum')
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ({'threshold': 1.5}, 'threshold'),
+        ({'precision': 'fp8'}, 'Unknown precision'),
+        ({'device': 'quantum'}, 'Cannot use device'),
+        ({'batch_size': 0}, '--batch-size must be at least 1, got 0'),  # -1 would hold all frames in memory
+    ],
+)
+def test_bad_options(option: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        drpca.Detector(Threshold(), **option)
 
 
 @pytest.mark.parametrize('shape', [(100, 100), (64, 200), (201, 97), (64, 65), (40, 150)])
