@@ -498,14 +498,8 @@ def building() -> Iterator[None]:
     except UserError:
         raise
     except (
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        AssertionError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
+        LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, RuntimeError,
+    ) as error:  # fmt: skip
         cause = ' '.join(str(error).split())[:300] or 'no reason given'
         if 'memory' in cause:
             raise

@@ -51,14 +51,8 @@ def read_config(text: Any, path: str | Path) -> Config:
         values.pop('custom_imports', None)
         return Config(values)
     except (
-        ValueError,
-        SyntaxError,
-        TypeError,
-        KeyError,
-        AttributeError,
-        RecursionError,
-        MemoryError,
-    ) as error:
+        ValueError, SyntaxError, TypeError, KeyError, AttributeError, RecursionError, MemoryError,
+    ) as error:  # fmt: skip
         reason = ' '.join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f'The config inside {path} is not read ({reason}): only plain data is; give CONFIG, and weights that you '

@@ -60,7 +60,7 @@ class Limits:
                 KeyError,
                 TypeError,
                 ValueError,
-            ) as error:  # the library's parser meets bytes that are no message
+            ) as error:  # the library's parser meets what is no message
                 print(f'closed a socket after a malformed message ({type(error).__name__})', file=sys.stderr)
             return
         if scope['type'] != 'http':

@@ -231,9 +231,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         resume: Go on from ``last.pth`` in the work directory, where there is one.
 
     Returns:
-        Summary: ``selection`` (``'val'`` or ``'final'``), ``best`` (validation figure) and ``best_epoch`` (None
-        without validation), ``epochs``, ``seconds`` (of all epochs, without validation), ``parameters``, ``test``
-        (figures by name; None without a test split), ``checkpoint``.
+        Summary: the attributes of :class:`drpca.engine.runs.TrainingResult` but ``folder``.
 
     Raises:
         UserError: Bad config, data or checkpoint; a work directory that is taken, or in use by another process.

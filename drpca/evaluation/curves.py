@@ -145,15 +145,10 @@ def curve_counts(
     partners = _match_all(tree, targets, count, distance)
     matched = np.where(partners >= 0, np.append(tree.area, 0)[partners], 0).sum(axis=0)
     return CurveCounts(
-        thresholds,
-        predicted,
-        count_from_level(levels[targets.mask], count),
-        np.count_nonzero(partners >= 0, axis=0),
-        predicted - matched,
-        int(targets.areas.sum()),
-        len(targets),
+        thresholds, predicted, count_from_level(levels[targets.mask], count),
+        np.count_nonzero(partners >= 0, axis=0), predicted - matched, int(targets.areas.sum()), len(targets),
         levels.size,
-    )
+    )  # fmt: skip
 
 
 def _match_all(tree: ComponentTree, targets: Components, count: int, distance: float) -> np.ndarray:

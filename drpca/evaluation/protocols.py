@@ -152,22 +152,13 @@ def _preset(**defaults: Any) -> None:
 
 _preset(name='basicirstd', source='BasicIRSTD (github.com/XinyiYing/BasicIRSTD)')
 _preset(
-    name='drpca',
-    binarisation='max',
-    size=256,
-    false_alarms='unmatched_by_value',
+    name='drpca', binarisation='max', size=256, false_alarms='unmatched_by_value',
     source='DRPCA-Net and LRRNet, offline scoring, after DNANet (Li et al., IEEE TIP 2023)',
-)
+)  # fmt: skip
 _preset(
-    name='rpcanet',
-    binarisation='max',
-    size=256,
-    matching='overlap',
-    false_alarms='outside_targets',
-    over='background',
-    empty_images='skip',
-    source='RPCANet (Wu et al., WACV 2024) and RPCANet+',
-)
+    name='rpcanet', binarisation='max', size=256, matching='overlap', false_alarms='outside_targets',
+    over='background', empty_images='skip', source='RPCANet (Wu et al., WACV 2024) and RPCANet+',
+)  # fmt: skip
 _preset(
     name='shooting', matching='box', false_alarms='outside_boxes', source='DTUM (Li et al., IEEE TNNLS 2023)'
 )

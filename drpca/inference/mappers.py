@@ -160,12 +160,8 @@ class NetworkMapper(FrameMapper):
             size. None: each frame's own size, padded where the network needs it.
         device: ``'cuda'``, ``'cpu'``, …; None takes a GPU where there is one.
         batch_size: None: 16 on a GPU, 1 on a CPU, whose caches hold no more.
-        tile: See :class:`FrameMapper`.
-        overlap: Likewise.
-        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``.
-        optimise: Run an equivalent, faster form of the network (:mod:`drpca.deploy.optimise`).
-        compile: Run it through ``torch.compile``: slow to start, needs a C++ compiler on a CPU.
-        cuda_graph: Replay a CUDA graph per size of frame; needs an NVIDIA GPU.
+        tile: See :class:`FrameMapper`, as of ``overlap``.
+        precision: See :class:`drpca.Detector`, as of the next three; :mod:`drpca.deploy.optimise` does them.
     """
 
     def __init__(

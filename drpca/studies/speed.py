@@ -234,11 +234,7 @@ def measure(
         variants: Some of ``VARIANTS``; the baseline is added.
         size: Side of the image.
         batch: Images per call.
-        device: ``'cpu'``, ``'cuda'``, …
-        repetitions: Rounds.
-        warm_up: Calls of each variant before the first round.
-        baseline: The variant that speed-ups refer to.
-        memory: Measure the memory; on a CPU that starts a process per variant.
+        device: See :func:`benchmark`, as of those not named here.
         options: Keywords of the network.
 
     Raises:

@@ -54,13 +54,9 @@ class TrainingLogHook(Hook):
             self.interval = 1
         if is_main_process():
             self._bar = tqdm(
-                total=runner.max_iters,
-                initial=runner.iter,
-                desc='train',
-                unit='it',
-                dynamic_ncols=True,
+                total=runner.max_iters, initial=runner.iter, desc='train', unit='it', dynamic_ncols=True,
                 disable=None,
-            )
+            )  # fmt: skip
 
     def before_train_epoch(self, runner: Any) -> None:
         resumed, self._resumed = self._resumed or {'sums': {}, 'count': 0, 'seconds': 0.0}, None
