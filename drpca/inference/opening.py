@@ -53,6 +53,9 @@ _ELSEWHERE = 'NUDT-SIRST'
 class Detector:
     """Finds small targets in infrared frames. The only way to one: the commands, tools and the page use it too.
 
+    Any number of threads may share one. It can be pickled, copied and sent to another process; an exported file is
+    then read again.
+
     >>> detector = drpca.Detector('rpcanet_sirstv1', 'RPCANet_SIRST.pkl')
     >>> detections = detector('frames/')
     >>> for detection in detector.stream('flight.mp4'): ...
