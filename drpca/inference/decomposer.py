@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -61,19 +61,26 @@ class FrameDecomposition:
     stages: list[StageRecord]
 
 
-class Decomposer(Protocol):
-    """What the tools that look inside need of a detector."""
+class Decomposer:
+    """What the tools that look inside need of a detector.
+
+    Args:
+        mapper: The detector.
+    """
+
+    def __init__(self, mapper: Any) -> None:
+        self.mapper = mapper
 
     def decompose(self, frame: np.ndarray) -> FrameDecomposition:
         """(H, W) uint8, uint16 or float in [0, 1] → its decomposition."""
-        ...
+        raise NotImplementedError
 
     def scores(self, frame: np.ndarray) -> np.ndarray:
         """(H, W) uint8, uint16 or float in [0, 1] → (H', W') float32 in [0, 1]."""
-        ...
+        return next(iter(self.mapper.score_maps([('frame', frame)])))[1]
 
 
-class NetworkDecomposer:
+class NetworkDecomposer(Decomposer):
     """Decompositions of a network that has ``decompose(image)``.
 
     Args:
@@ -84,7 +91,7 @@ class NetworkDecomposer:
     """
 
     def __init__(self, mapper: NetworkMapper) -> None:
-        self.mapper = mapper
+        super().__init__(mapper)
         if not mapper.has_stages:
             able = [name for name in network_names() if hasattr(MODELS.get(name), 'decompose')]
             raise UserError(
@@ -105,32 +112,19 @@ class NetworkDecomposer:
             stages.append(StageRecord(reconstruction, background, target, noise, scalars.get(number, {})))
         return FrameDecomposition(image, stages)
 
-    def scores(self, frame: np.ndarray) -> np.ndarray:
-        return _scores(self.mapper, frame)
-
 
 def _array(value: Tensor) -> np.ndarray:
     return value[0, 0].float().cpu().numpy()
 
 
-class BaselineDecomposer:
+class BaselineDecomposer(Decomposer):
     """Decompositions of a classical method, one record each: B and T of its last iteration."""
-
-    def __init__(self, mapper: BaselineMapper) -> None:
-        self.mapper = mapper
 
     def decompose(self, frame: np.ndarray) -> FrameDecomposition:
         frame = self.mapper.baseline.prepare(frame)
         parts = self.mapper.baseline.decompose(frame)
         stage = StageRecord(parts.reconstruction, parts.background, parts.target, parts.noise)
         return FrameDecomposition(unit(frame), [stage])
-
-    def scores(self, frame: np.ndarray) -> np.ndarray:
-        return _scores(self.mapper, frame)
-
-
-def _scores(mapper: ScoreMapper, frame: np.ndarray) -> np.ndarray:
-    return next(iter(mapper.score_maps([('frame', frame)])))[1]
 
 
 def make_decomposer(mapper: ScoreMapper) -> Decomposer:

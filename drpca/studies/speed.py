@@ -163,7 +163,6 @@ def _growth_apart(*arguments: Any) -> float:
         return pool.submit(_growth, *arguments).result()
 
 
-@torch.inference_mode()
 def benchmark(
     networks: Sequence[str] | None = None,
     *,
@@ -214,6 +213,7 @@ def benchmark(
     return results
 
 
+@torch.inference_mode()
 def measure(
     name: str,
     variants: Sequence[str],

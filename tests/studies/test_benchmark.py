@@ -144,3 +144,11 @@ def test_numbers_are_checked_by_the_parser(capsys: pytest.CaptureFixture) -> Non
 def test_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
     assert command.main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_nothing_is_kept_for_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[bool] = []
+    counted = 'drpca.studies.speed.count_parameters'
+    monkeypatch.setattr(counted, lambda network: seen.append(torch.is_inference_mode_enabled()) or (1, 1))
+    measure('RPCANet', [], size=32, repetitions=1, memory=False, options={'num_stages': 1})
+    assert seen == [True]
