@@ -20,3 +20,13 @@ torch.set_num_threads(1)
 def _no_data_root(monkeypatch):
     """Tests name their data; a developer's own setting must not reach them."""
     monkeypatch.delenv('DRPCA_DATA', raising=False)
+
+
+@pytest.fixture(scope='session')
+def data_root(tmp_path_factory):
+    """The folder of a made data set: 16 images to train on (13 without those for validation) and 4 to test."""
+    from drpca.datasets.synthetic import generate_dataset
+
+    root = tmp_path_factory.mktemp('data')
+    generate_dataset(root, num_train=16, num_test=4, size=64)
+    return root

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
+import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
+import torch
+from mmengine.optim import build_optim_wrapper
+from torch import Tensor, nn
 
 from drpca.registry import MODELS, network_names
 
@@ -56,3 +66,105 @@ def limited_files(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, action)
+
+
+def save_weights(path: Any = 'w.pth', seed: int = 0, network: str = 'RPCANetPlus', **options: Any) -> None:
+    """A file with the weights of a new network, of one stage unless told otherwise."""
+    torch.manual_seed(seed)
+    torch.save(MODELS.build({'type': network, 'num_stages': 1, **options}).state_dict(), path)
+
+
+def error_line(capsys: pytest.CaptureFixture) -> str:
+    """The one line on stderr, besides notes."""
+    err = capsys.readouterr().err
+    (line,) = [line for line in err.splitlines() if not line.startswith('note: ')]
+    assert line.startswith('error: '), err
+    return line
+
+
+def python(code: str, *arguments: str, cwd: Path = ROOT, **more: str) -> subprocess.CompletedProcess[str]:
+    """Code that finds this project, run in a process of its own; ``more``: of its environment."""
+    return subprocess.run(
+        [sys.executable, '-c', code, *arguments], cwd=cwd, env={**os.environ, 'PYTHONPATH': str(ROOT), **more},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+
+
+def load_tool(name: str) -> ModuleType:
+    """A file of ``tools/`` as a module."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / 'tools' / f'{name}.py')
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Trains and kills itself in the fifth step, as the system or a power cut would.
+KILLED_IN_A_STEP = """
+import os, signal
+from drpca.models.detector import DetectionModel
+train_step, steps = DetectionModel.train_step, []
+def step(self, *args, **kwargs):
+    steps.append(1)
+    if len(steps) == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return train_step(self, *args, **kwargs)
+DetectionModel.train_step = step
+"""
+
+
+def train_until_killed(options: dict[str, Any], program: str = KILLED_IN_A_STEP) -> None:
+    """``drpca.train(**options)`` behind a program that kills it."""
+    done = python(f'{program}\nimport drpca\ndrpca.train(**{options!r})', OMP_NUM_THREADS='1')
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+
+
+def train_one_step(config: Any, images: dict[str, Any]) -> None:
+    """A step on a batch logs every loss and leaves finite, changed weights, each with a gradient."""
+    torch.manual_seed(0)
+    model = MODELS.build(config.model).train()
+    wrapper = build_optim_wrapper(model, dict(config.optim_wrapper))
+    wrapper.zero_grad = lambda: None  # keeps the gradients to look at
+    trainable = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    before = {name: value.detach().clone() for name, value in trainable.items()}
+    logs = model.train_step(images, wrapper)
+    losses = {name for name in logs if not name.startswith('weight_')}
+    assert losses == {'loss', *(f'loss_{name}' for name in config.model.losses)}
+    assert all(value.isfinite() for value in logs.values())
+    assert [name for name, value in trainable.items() if value.grad is None] == []
+    assert any(not torch.equal(value, before[name]) for name, value in trainable.items())
+    assert all(value.isfinite().all() for value in model.state_dict().values())
+
+
+class Mark:
+    """Unpickling makes a folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.path),)
+
+
+def write_video(path: Path, codec: str = 'MJPG', noisy: bool = False) -> Path:
+    """Twelve frames of 64 × 48 with a moving target; noise takes more bytes, which leaves room to cut."""
+    rng = np.random.default_rng(0)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (64, 48))
+    if not writer.isOpened():
+        pytest.skip(f'this OpenCV writes no {codec} video')
+    for index in range(12):
+        picture = rng.integers(0, 255, (48, 64), dtype=np.uint8) if noisy else np.full((48, 64), 40, np.uint8)
+        picture[20:23, 10 + 2 * index : 13 + 2 * index] = 220
+        writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
+    writer.release()
+    return path
+
+
+def smallest_image(network: nn.Module, batch: int) -> Tensor:
+    """Random images of the smallest size the network declares, at least 32."""
+    multiple = getattr(network, 'size_multiple', 1)
+    side = -(-max(getattr(network, 'min_size', 1), 32) // multiple) * multiple
+    return torch.rand(
+        batch, getattr(network, 'in_channels', 1), side, side, generator=torch.Generator().manual_seed(1)
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from drpca.config import (
 )
 from drpca.errors import UserError
 from drpca.registry import BASELINES, MODELS, TRANSFORMS
+from tests.support import python
 
 CONFIGS = list_configs()
 ABLATIONS = {name: path for name, path in CONFIGS.items() if path.parent.name == 'ablations'}
@@ -110,15 +110,12 @@ def test_joined_data_sets_are_normalised_each_as_its_own() -> None:
     assert source.dataset == 'NUDT-SIRST+IRSTD-1k+mine'
     means = {name: 255 * pair['mean'] for name, pair in source.normalisation.items()}
     assert means == pytest.approx({'network': 107.8091, 'NUDT-SIRST': 107.8091, 'IRSTD-1k': 87.4662})
-    listed = load_config(
-        find_config('acm_sirstv1'), options={'val_dataloader.dataset.dataset': ['SIRSTv1', 'IRSTD-1k']}
-    )
+    options = {'val_dataloader.dataset.dataset': ['SIRSTv1', 'IRSTD-1k']}
+    listed = load_config(find_config('acm_sirstv1'), options=options)
     assert 255 * listed.val_dataloader.dataset.normalisation['IRSTD-1k'].mean == pytest.approx(87.4662)
     assert listed.train_dataloader.dataset.normalisation == listed.val_dataloader.dataset.normalisation
-    assert (
-        'normalisation'
-        not in load_config(find_config('lrrnet_sirstv1'), ['SIRSTv1', 'IRSTD-1k']).train_dataloader.dataset
-    )
+    unnormalised = load_config(find_config('lrrnet_sirstv1'), ['SIRSTv1', 'IRSTD-1k'])
+    assert 'normalisation' not in unnormalised.train_dataloader.dataset
 
 
 def test_own_mean_is_kept(tmp_path: Path) -> None:
@@ -143,9 +140,8 @@ def test_common_recipe_is_common(model: str) -> None:
     assert (soft_iou.type, soft_iou.per_image) == ('SoftIoULoss', False)
     detector = MODELS.build(config.model)
     assert detector.in_channels == 1
-    assert list(soft_iou.get('on', ['target'])) == [
-        name for name in detector.network.outputs if name.startswith(('target', 'aux'))
-    ]
+    judged = [name for name in detector.network.outputs if name.startswith(('target', 'aux'))]
+    assert list(soft_iou.get('on', ['target'])) == judged
 
 
 def test_authors_recipes_of_comparators() -> None:
@@ -190,14 +186,10 @@ def test_recommended_recipe(model: str, dataset: str) -> None:
     assert best.optim_wrapper.optimizer.type == 'AdamW'
     assert [schedule.type for schedule in best.param_scheduler] == ['LinearLR', 'CosineAnnealingLR']
     assert [hook.type for hook in best.custom_hooks][-2:] == ['DecompositionGridHook', 'EMAHook']
-    switched = {'signed_subtraction': True}
-    added = {key: value for key, value in best.model.network.items() if key not in published.model.network}
-    changed = {
-        key: best.model.network[key]
-        for key, value in published.model.network.items()
-        if best.model.network[key] != value
-    }
-    assert (added | changed).items() <= switched.items()
+    old, new = published.model.network, best.model.network
+    assert old.keys() <= new.keys()
+    changed = {key: value for key, value in new.items() if key not in old or value != old[key]}
+    assert changed in ({}, {'signed_subtraction': True})
 
 
 @pytest.mark.parametrize(
@@ -222,7 +214,7 @@ def test_unknown_names_list_the_known_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    'key', ['optimizer_wrapper.lr', 'train_cfgs', 'train_cfg.max_epochs.more', 'optim_wraper']
+    'key', ['optimizer_wrapper.lr', 'train_cfgs', 'train_cfg.max_epochs.x', 'optim_wraper']
 )
 def test_an_option_that_nothing_reads_is_refused(key: str) -> None:
     with pytest.raises(UserError, match='Unknown config key'):
@@ -230,9 +222,8 @@ def test_an_option_that_nothing_reads_is_refused(key: str) -> None:
 
 
 def test_options_reach_schedules_and_lists() -> None:
-    config = load_config(
-        find_config('rpcanet_sirstv1'), options={'train_cfg.max_epochs': 7, 'param_scheduler.0.power': 2.0}
-    )
+    options = {'train_cfg.max_epochs': 7, 'param_scheduler.0.power': 2.0}
+    config = load_config(find_config('rpcanet_sirstv1'), options=options)
     assert (config.param_scheduler[0].end, config.param_scheduler[0].power) == (7, 2.0)
 
 
@@ -254,10 +245,7 @@ def write(folder: Path, **files: str) -> Path:
 @pytest.mark.parametrize(
     ('text', 'error'),
     [
-        (
-            "_base_ = 'HOME'\noptim_wraper = dict()",
-            "Unknown config key 'optim_wraper'.*mean 'optim_wrapper'.*mine.py",
-        ),
+        ("_base_ = 'HOME'\noptim_wraper = dict()", "key 'optim_wraper'.*mean 'optim_wrapper'.*mine.py"),
         ("_base_ = 'HOME'\nsize = 128", 'size in .*mine.py only helps to write the config'),
         ("model = dict(type='IPI')\nbatch_size = 4", "Unknown config key 'batch_size'"),
         ("model = dict(type='IPI')\ntrain_dataloader = dict(size=4)", 'train_dataloader: expected dict'),
@@ -301,7 +289,7 @@ def test_custom_imports_add_up_and_find_their_neighbours(
     [
         (
             "dict(imports=['not_there'])",
-            r'Cannot import not_there \(custom_imports of .*mine.py\): ModuleNotFoundError',
+            r'Cannot import not_there \(custom_imports of .*mine.py\): ModuleNotF',
         ),
         ("dict(imports=['falls_over'])", 'Cannot import falls_over .*: ValueError: no'),
         ("dict(imports=['conftest'])", 'conftest.py has the name of .*, which is imported already'),
@@ -313,17 +301,12 @@ def test_a_custom_import_that_fails_is_one_line(
 ) -> None:
     monkeypatch.setattr(sys, 'path', list(sys.path))
     monkeypatch.setitem(sys.modules, 'conftest', re)
-    file = write(
-        tmp_path,
-        conftest='',
-        falls_over="raise ValueError('no')",
-        mine=f"model = dict(type='IPI')\ncustom_imports = {imports}",
-    )
+    mine = f"model = dict(type='IPI')\ncustom_imports = {imports}"
     with pytest.raises(UserError, match=error):
-        load_config(file)
+        load_config(write(tmp_path, conftest='', falls_over="raise ValueError('no')", mine=mine))
 
 
 def test_reading_a_config_imports_no_torch() -> None:
     code = 'import sys, drpca.config as c; c.load_config(c.find_config("acm_irstd_1k")); '
     code += 'assert "torch" not in sys.modules'
-    subprocess.run([sys.executable, '-c', code], check=True)
+    assert python(code).returncode == 0

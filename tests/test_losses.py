@@ -157,12 +157,10 @@ class TestSLSIoU:
         assert losses.location_loss(moved, MASK).item() > 0.1
 
 
-@pytest.mark.parametrize(
-    'name', ['SoftIoULoss', 'DiceLoss', 'BCELoss', 'MaskMSELoss', 'FocalLoss', 'FocalIoULoss']
-)
+@pytest.mark.parametrize('kind', ['SoftIoU', 'Dice', 'BCE', 'MaskMSE', 'Focal', 'FocalIoU'])
 @pytest.mark.parametrize('gt_mask', [MASK, EMPTY], ids=['targets', 'empty'])
-def test_a_perfect_prediction_costs_nothing_and_gradients_point_to_it(name: str, gt_mask: Tensor) -> None:
-    perfect = 40 * (2 * gt_mask - 1)
+def test_a_perfect_prediction_costs_nothing_and_gradients_point_to_it(kind: str, gt_mask: Tensor) -> None:
+    name, perfect = f'{kind}Loss', 40 * (2 * gt_mask - 1)
     # FocalIoU never lets a score come closer to 0 or 1 than 0.0005.
     assert value(name, perfect, gt_mask) == pytest.approx(0, abs=2e-3 if name == 'FocalIoULoss' else 1e-9)
     logits = torch.zeros_like(gt_mask, requires_grad=True)
@@ -268,10 +266,8 @@ class TestLowRank:
             penalty = build('LowRankLoss', weight=weight)
             for _ in range(200):
                 optimiser.zero_grad()
-                loss = (background - image).square().mean() + penalty(
-                    {'background': background}, image, EMPTY
-                )
-                loss.backward()
+                loss = (background - image).square().mean()
+                (loss + penalty({'background': background}, image, EMPTY)).backward()
                 optimiser.step()
             values = np.linalg.svd(background.detach()[0, 0].numpy(), compute_uv=False)
             assert values[0] > 5, 'the background is still there'

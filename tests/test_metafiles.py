@@ -96,9 +96,8 @@ def test_readme_tables_are_those_of_the_metafile(model: str) -> None:
 
 
 def measured() -> list[Any]:
-    rows = [
-        row for model in MODEL_NAMES for row in metafile(model)['Results']['Measured'] if 'Checkpoint' in row
-    ]
+    rows = (row for model in MODEL_NAMES for row in metafile(model)['Results']['Measured'])
+    rows = (row for row in rows if 'Checkpoint' in row)
     return [pytest.param(row, id=f'{row["Config"]}-{row.get("Input", "own")}') for row in rows]
 
 

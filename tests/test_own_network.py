@@ -129,10 +129,8 @@ def test_from_files_to_figures(own_config: Path, tmp_path: Path, capsys: pytest.
     generate_dataset(root, num_train=1, num_test=2, size=40)
     data = ['--dataset', 'synthetic', '--data-root', str(root)]
     frames = str(next((root / 'synthetic').glob('**/*.png')))
-    assert (
-        infer.main([config, '--checkpoint', weights, '--input', frames, '--out', 'maps', '--size', 'native'])
-        == 0
-    )
+    given = ['--checkpoint', weights, '--input', frames]
+    assert infer.main([config, *given, '--out', 'maps', '--size', 'native']) == 0
     (map_,) = (tmp_path / 'maps').glob('*/img/*.png')
     assert Image.open(map_).size == (40, 40)
 
@@ -149,24 +147,15 @@ def test_from_files_to_figures(own_config: Path, tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
-        (
-            ("type='OwnLoss'", "type='OwnCriterion'"),
-            'losses.own: OwnCriterion is not called as loss(outputs, image',
-        ),
+        (("type='OwnLoss'", "type='OwnCriterion'"), 'losses.own: OwnCriterion is not called as loss(outputs, '),
         (("type='OwnLoss'", "type='OwnLoss', weight=0.1"), "OwnLoss has no argument 'weight'"),
-        (
-            ('count=6', 'count=6, bare=True'),
-            'Squares[0] gave tuple: expected a dict with image, float32 (1, H, W)',
-        ),
+        (('count=6', 'count=6, bare=True'), 'gave tuple: expected a dict with image, float32 (1, H, W)'),
         (('count=6', ''), 'Squares needs'),
         (('count=6', "count=6, data_root='data'"), "Squares has no argument 'data_root'"),
         (("monitor='correct'", "monitor='IoU'"), "'IoU'"),
-        (
-            ('model = ', "custom_hooks = [dict(type='TrainingLogHook', log_test_every=1)]; model = "),
-            '(log_test_every)',
-        ),
+        (('model = ', "custom_hooks = [dict(type='TrainingLogHook', log_test_every=1)]; model = "), '(log_test_every)'),
     ],
-)
+)  # fmt: skip
 def test_what_is_missing_is_said_in_one_line(
     own_config: Path, change: tuple[str, str], message: str, capsys: pytest.CaptureFixture
 ) -> None:

@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 import drpca
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 
 def test_import_alone_is_quick() -> None:
     code = "import drpca, sys; print(*{'torch', 'cv2', 'numpy', 'mmengine'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert not done.stdout.strip()
+    assert python(code).stdout == '\n'
 
 
 def test_the_public_names_are_listed_and_described() -> None:

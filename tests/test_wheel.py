@@ -24,14 +24,15 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ('drpca', 'configs'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
     (source / 'checkpoints').mkdir()
-    for name in (
+    names = (
         'pyproject.toml',
         'setup.py',
         'README.md',
         'LICENSE',
         'requirements.txt',
         f'checkpoints/{WEIGHTS}',
-    ):
+    )
+    for name in names:
         shutil.copy(ROOT / name, source / name)
     (source / 'checkpoints' / 'mine-best.pth').touch()
     command = ['pip', 'wheel', str(source), '--no-deps', '--no-build-isolation', '-q', '-w', str(wheels)]

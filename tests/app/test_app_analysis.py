@@ -75,9 +75,8 @@ def test_classical_methods(store, found):
     assert 'TopHat is a filter' in found.note
     with pytest.raises(UserError, match='641'):
         analyse(store.get(FILTER), 'one', np.zeros((641, 640), np.uint8))
-    resized = analyse(
-        store.get('TopHat, classical filter, leaderboard preset'), 'one', np.eye(641, dtype=np.uint8)
-    )
+    leaderboard = store.get('TopHat, classical filter, leaderboard preset')
+    resized = analyse(leaderboard, 'one', np.eye(641, dtype=np.uint8))
     assert resized.scores.shape == (256, 256)
     with pytest.raises(UserError, match='at least 8'):
         analyse(store.get(FILTER), 'one', np.zeros((4, 4), np.uint8))
@@ -86,12 +85,8 @@ def test_classical_methods(store, found):
 def test_threshold_moves_without_the_detector(found):
     low, high = found.detect(0.0), found.detect(0.9)
     assert len(high.targets) == 1
-    assert (round(high.targets[0].row), round(high.targets[0].column)) in {
-        (10, 20),
-        (10, 21),
-        (11, 20),
-        (11, 21),
-    }
+    assert round(high.targets[0].row) in (10, 11)
+    assert round(high.targets[0].column) in (20, 21)
     assert low.mask.sum() > high.mask.sum()
     assert low.scores is high.scores is found.scores
 

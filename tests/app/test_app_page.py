@@ -272,6 +272,11 @@ def request(server, method, path, body=None, headers=None):
         connection.close()
 
 
+def upload_path(server):
+    (path,) = set(re.findall(r'/_nicegui/client/[\w-]+/upload/\d+', request(server, 'GET', '/')[1]))
+    return path
+
+
 def form(content, name='one.png'):
     body = (
         f'--x\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n'
@@ -289,8 +294,7 @@ def test_page_over_http(server):
 
 
 def test_answers_hold_no_folder_of_the_server(server):
-    _, page, _ = request(server, 'GET', '/')
-    (upload,) = set(re.findall(r'/_nicegui/client/[\w-]+/upload/\d+', page))
+    upload = upload_path(server)
     answers = [
         request(server, 'GET', '/'),
         request(server, 'GET', '/no/such/page'),
@@ -309,8 +313,7 @@ def test_answers_hold_no_folder_of_the_server(server):
 
 
 def test_uploads_over_the_limit_are_refused_unread(server):
-    _, page, _ = request(server, 'GET', '/')
-    path = re.search(r'/_nicegui/client/[\w-]+/upload/\d+', page)[0]
+    path = upload_path(server)
     headers = {'Content-Type': 'multipart/form-data; boundary=x', 'Content-Length': str(2 * 2**20)}
     started = time.monotonic()
     status, text, _ = request(server, 'POST', path, b'', headers)
@@ -321,8 +324,7 @@ def test_uploads_over_the_limit_are_refused_unread(server):
 
 
 def test_forms_without_a_file_are_refused(server):
-    _, page, _ = request(server, 'GET', '/')
-    path = re.search(r'/_nicegui/client/[\w-]+/upload/\d+', page)[0]
+    path = upload_path(server)
     text = b'--x\r\nContent-Disposition: form-data; name="f"\r\n\r\ntext\r\n--x--\r\n'
     for body in (text, b'--x--\r\n', b''):
         headers = {'Content-Type': 'multipart/form-data; boundary=x'}

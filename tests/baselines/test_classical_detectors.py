@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from drpca.datasets.io import read_image
 from drpca.errors import UserError
 from drpca.inference.mappers import BaselineMapper
 from drpca.registry import BASELINES
-from tests.support import ROOT
+from tests.support import ROOT, load_tool
 
 METHODS = (
     'TopHat', 'MaxMedian', 'MPCM', 'HBMLCM', 'NWMTH', 'FKRW', 'TLLCM', 'IPI', 'PSTNN', 'NRAM', 'NOLC', 'NIPPS',
@@ -25,15 +24,6 @@ PATCH = {'IPI': 30, 'PSTNN': 40, 'NRAM': 50, 'NOLC': 30, 'NIPPS': 50}
 
 def build(name: str, preset: str = 'leaderboard', **overrides) -> Baseline:
     return BASELINES.build({'type': name, 'preset': preset, **overrides})
-
-
-def benchmark_tool():
-    spec = importlib.util.spec_from_file_location(
-        'benchmark_baselines', ROOT / 'tools' / 'benchmark_baselines.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def scene(height: int = 131, width: int = 143, dtype: type = np.uint8) -> np.ndarray:
@@ -69,16 +59,9 @@ def test_kinds_of_grey_values(name: str) -> None:
     image = scene()
     image[0, 0], image[33, 44] = 0, 255
     expected = baseline.scores(image)
-    others = [
-        image / 255,
-        (image / 255).astype(np.float32),
-        np.asfortranarray(image),
-        image.repeat(2, axis=1)[:, ::2],
-    ]
-    others.append(
-        image.astype(np.uint16) * 20 + 700
-    )  # stretched to its own range, here that of the 8-bit image
-    for other in others:
+    deep = image.astype(np.uint16) * 20 + 700  # stretched to its own range, here that of the 8-bit image
+    same = np.asfortranarray(image), image.repeat(2, axis=1)[:, ::2]
+    for other in (image / 255, (image / 255).astype(np.float32), *same, deep):
         np.testing.assert_allclose(baseline.scores(other), expected, atol=0.02)
 
 
@@ -185,9 +168,8 @@ def test_bad_parameters_are_refused(name: str, overrides: dict) -> None:
 @pytest.mark.parametrize('name', METHODS)
 def test_agrees_with_the_straightforward_version(name: str) -> None:
     """Written apart, from the formulas, on SciPy: shares nothing with the fast one but the parameters."""
-    tool = benchmark_tool()
     image = scene()
-    fast, plain = build(name).scores(image), tool.plain_scores(name, image)
+    fast, plain = build(name).scores(image), load_tool('benchmark_baselines').plain_scores(name, image)
     assert fast.max() == 1
     np.testing.assert_allclose(fast, plain, atol=1e-5)
 

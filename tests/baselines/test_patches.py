@@ -38,17 +38,9 @@ def test_columns_run_down_then_right() -> None:
 
 @pytest.mark.parametrize(
     ('length', 'coverage', 'expected'),
-    [
-        (25, 'flush', [0, 10, 15]),
-        (25, 'fitting', [0, 10]),
-        (25, 'inside', [0, 10]),
-        (30, 'flush', [0, 10, 20]),
-        (30, 'fitting', [0, 10, 20]),
-        (30, 'inside', [0, 10]),
-        (10, 'flush', [0]),
-        (10, 'inside', [0]),
-    ],
-)
+    [(25, 'flush', [0, 10, 15]), (25, 'fitting', [0, 10]), (25, 'inside', [0, 10]), (30, 'flush', [0, 10, 20]),
+     (30, 'fitting', [0, 10, 20]), (30, 'inside', [0, 10]), (10, 'flush', [0]), (10, 'inside', [0])],
+)  # fmt: skip
 def test_positions(length: int, coverage: str, expected: list[int]) -> None:
     assert positions(length, 10, 10, coverage) == expected
 

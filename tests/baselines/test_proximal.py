@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from scipy import optimize
@@ -24,25 +26,16 @@ def minimiser(cost, low: float, high: float) -> float:
     grid = np.linspace(low, high, 4001)
     best = grid[np.argmin([cost(x) for x in grid])]
     step = grid[1] - grid[0]
-    found = optimize.minimize_scalar(
-        cost,
-        bounds=(max(low, best - step), min(high, best + step)),
-        method='bounded',
-        options={'xatol': 1e-10},
-    )
+    bounds = (max(low, best - step), min(high, best + step))
+    found = optimize.minimize_scalar(cost, bounds=bounds, method='bounded', options={'xatol': 1e-10})
     return min((low, best, found.x), key=cost)
 
 
 @pytest.mark.parametrize('threshold', [0.3, 1.0])
-def test_soft_threshold(threshold: float) -> None:
-    expected = [minimiser(lambda x, a=a: threshold * abs(x) + (x - a) ** 2 / 2, -4, 4) for a in POINTS]
-    np.testing.assert_allclose(soft_threshold(POINTS, threshold), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize('threshold', [0.3, 1.0])
-def test_nonnegative_soft_threshold(threshold: float) -> None:
-    expected = [minimiser(lambda x, a=a: threshold * x + (x - a) ** 2 / 2, 0, 4) for a in POINTS]
-    np.testing.assert_allclose(nonnegative_soft_threshold(POINTS, threshold), expected, atol=1e-5)
+@pytest.mark.parametrize(('shrink', 'low'), [(soft_threshold, -4), (nonnegative_soft_threshold, 0)])
+def test_soft_thresholds(shrink: Callable[..., np.ndarray], low: float, threshold: float) -> None:
+    expected = [minimiser(lambda x, a=a: threshold * abs(x) + (x - a) ** 2 / 2, low, 4) for a in POINTS]
+    np.testing.assert_allclose(shrink(POINTS, threshold), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize('p', [0.3, 0.6, 0.9])

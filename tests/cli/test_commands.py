@@ -8,13 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from scipy.io import loadmat
 
 from drpca.cli import infer, score, train
 from drpca.datasets.synthetic import generate_dataset
-from drpca.registry import MODELS
-from tests.support import shared_path
+from tests.support import error_line, save_weights
 
 CONFIG = 'rpcanet_plus_synthetic'
 ONE_STAGE = ['--cfg-options', 'model.network.num_stages=1']
@@ -25,17 +23,8 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a small data set, weights, and nothing else."""
     monkeypatch.chdir(tmp_path)
     generate_dataset('datasets', num_train=8, num_test=3, size=64)
-    torch.manual_seed(0)
-    torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
+    save_weights()
     return tmp_path
-
-
-def error_of(capsys: pytest.CaptureFixture) -> str:
-    """The one line on stderr."""
-    err = capsys.readouterr().err.strip()
-    assert 'Traceback' not in err
-    assert len(err.splitlines()) == 1, err
-    return err
 
 
 def infer_synthetic(*more: str) -> int:
@@ -62,8 +51,7 @@ def test_results_folder(workplace: Path) -> None:
 def test_scores_of_the_results(workplace: Path) -> None:
     assert infer_synthetic() == 0
     assert score.main(['--json', 'scores.json']) == 0
-    figures = json.loads((workplace / 'scores.json').read_text())
-    assert figures
+    assert json.loads((workplace / 'scores.json').read_text())
 
 
 def test_native_size_and_single_image(workplace: Path) -> None:
@@ -91,11 +79,10 @@ def test_another_checkpoint_needs_overwrite(workplace: Path, capsys: pytest.Capt
     assert infer_synthetic() == 0
     assert infer_synthetic() == 0, 'the same run may be repeated'
     before = next(Path('results/synthetic/mat').iterdir()).read_bytes()
-    torch.manual_seed(1)
-    torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
+    save_weights(seed=1)
     capsys.readouterr()
     assert infer_synthetic() == 2
-    assert '--overwrite' in error_of(capsys)
+    assert '--overwrite' in error_line(capsys)
     assert next(Path('results/synthetic/mat').iterdir()).read_bytes() == before
     assert infer_synthetic('--overwrite') == 0
 
@@ -124,7 +111,7 @@ def test_inference_with_bad_input(
     workplace: Path, capsys: pytest.CaptureFixture, arguments: list[str], expected: str
 ) -> None:
     assert infer.main(arguments) == 2
-    assert expected in error_of(capsys)
+    assert expected in error_line(capsys)
 
 
 @pytest.mark.parametrize(
@@ -145,12 +132,12 @@ def test_training_with_bad_input(
     workplace: Path, capsys: pytest.CaptureFixture, arguments: list[str], expected: str
 ) -> None:
     assert train.main(arguments) == 2
-    assert expected in error_of(capsys)
+    assert expected in error_line(capsys)
 
 
 def test_training_with_an_empty_data_root(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert train.main(['--data-root', str(tmp_path)]) == 2
-    assert 'make_synthetic' in error_of(capsys)
+    assert 'make_synthetic' in error_line(capsys)
 
 
 @pytest.mark.parametrize('damage', ['truncated image', 'no mask', 'no image', 'sizes differ'])
@@ -170,7 +157,7 @@ def test_training_on_damaged_data(workplace: Path, capsys: pytest.CaptureFixture
     if damage == 'sizes differ':  # at a set size both are resized to it
         arguments += ['train_dataloader.dataset.size=None', 'val_dataloader.dataset.size=None']
     assert train.main(arguments) == 2
-    assert image.stem in error_of(capsys)
+    assert image.stem in error_line(capsys)
 
 
 def test_training_without_arguments_plans_drpcanet_on_every_data_set(
@@ -180,36 +167,3 @@ def test_training_without_arguments_plans_drpcanet_on_every_data_set(
     out = capsys.readouterr().out
     assert 'drpcanet_synthetic seed 0' in out
     assert not Path('checkpoints').exists()
-
-
-@pytest.mark.slow
-def test_published_weights_give_the_published_figures(tmp_path: Path) -> None:
-    """The anchor: RPCANet's published weights on the SIRST V1 test split."""
-    data, weights = shared_path('datasets'), shared_path('checkpoints', 'RPCANet_SIRST.pkl')
-    out = tmp_path / 'results'
-    arguments = ['rpcanet_sirstv1', '--checkpoint', str(weights), '--data-root', str(data), '--out', str(out)]
-    assert infer.main(arguments) == 0
-    json_file = tmp_path / 'scores.json'
-    scoring = [
-        '--results',
-        str(out / 'SIRSTv1'),
-        '--data-root',
-        str(data),
-        '--size',
-        '256',
-        '--json',
-        str(json_file),
-    ]
-    assert score.main([*scoring, '--protocol', 'rpcanet', 'drpca', 'basicirstd']) == 0
-    text = json_file.read_text()
-    figures = json.loads(text)
-    while 'rpcanet' not in figures:
-        figures = next(iter(figures.values()))
-    assert figures['rpcanet']['IoU'] == pytest.approx(0.7038, abs=2e-4)
-    assert figures['rpcanet']['F1'] == pytest.approx(0.8261, abs=2e-4)
-    assert figures['rpcanet']['Pd'] == pytest.approx(0.9541, abs=2e-4)
-    assert figures['rpcanet']['Fa'] == pytest.approx(7.44e-5, rel=0.01)
-    assert figures['rpcanet']['AUC'] == pytest.approx(0.97700, abs=1e-4)
-    assert figures['drpca']['Pd'] == pytest.approx(0.9450, abs=2e-4)
-    assert figures['drpca']['Fa'] == pytest.approx(9.05e-6, rel=0.01)
-    assert figures['basicirstd']['IoU'] == pytest.approx(0.70417, abs=2e-4)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +11,7 @@ import pytest
 import drpca
 from drpca.cli.common import guarded
 from drpca.errors import UserError
+from tests.support import python
 
 
 @pytest.mark.parametrize(
@@ -23,18 +21,10 @@ from drpca.errors import UserError
         (KeyboardInterrupt(), 130, 'stopped'),
         (MemoryError(), 1, 'error: There is not enough memory'),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, 'error: There is not enough memory'),
-        (
-            OSError(errno.ENOSPC, 'No space left on device', 'out/a'),
-            1,
-            'error: out/a: No space left on device; free',
-        ),
-        (
-            IsADirectoryError(errno.EISDIR, 'Is a directory', 'out'),
-            2,
-            'error: out: Is a directory; name another path',
-        ),
+        (OSError(errno.ENOSPC, 'No space left on device', 'out/a'), 1, 'error: out/a: No space left on device; free'),
+        (IsADirectoryError(errno.EISDIR, 'Is a directory', 'out'), 2, 'error: out: Is a directory; name another path'),
     ],
-)
+)  # fmt: skip
 def test_no_fault_of_ours(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture) -> None:
     @guarded
     def main(argv: list[str] | None = None) -> int:
@@ -83,10 +73,7 @@ def test_a_traceback_without_a_place_to_write_is_no_second_fault(
 
 def test_names_that_are_no_text_can_be_printed() -> None:
     code = r"from drpca.cli.common import guarded; guarded(lambda argv: print('\udcff') or 0)([])"
-    environment = {**os.environ, 'PYTHONIOENCODING': 'utf-8'}
-    done = subprocess.run(
-        [sys.executable, '-c', code], capture_output=True, text=True, env=environment, check=False
-    )
+    done = python(code, PYTHONIOENCODING='utf-8')
     assert (done.returncode, done.stdout) == (0, '\\udcff\n')
 
 

@@ -18,7 +18,7 @@ from drpca.deploy.optimise import PRECISIONS
 from drpca.inference.video_writer import CODECS
 from drpca.studies.decomposition import VIEWS
 from drpca.studies.variants import VARIANTS
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo'}
 """Scripts for those who work on the project: no commands, each whole in itself."""
@@ -56,11 +56,13 @@ def test_help_takes_less_than_a_second(name: str) -> None:
         "print(*{'torch', 'scipy.optimize', 'matplotlib', 'mmengine.runner'} & set(sys.modules), file=sys.stderr)"
     )
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(
-        [sys.executable, '-c', code, *name.split(), '--help'], capture_output=True, text=True, check=True
-    )
+    done = python(code, *name.split(), '--help')
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert ('examples:' if name else 'usage: ') in done.stdout
+    script = '-m drpca.app' if name == 'app' else script_of(name) if name else ''
+    assert (f'examples:\n  python {script}' if name else 'usage: ') in done.stdout
+    assert ('exit status' in done.stdout) == (
+        name not in ('', 'train', 'export', 'benchmark', 'benchmark-training')
+    )
     assert not done.stderr.strip()
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 

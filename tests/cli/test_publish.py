@@ -19,6 +19,7 @@ from drpca.engine import publish as workflow
 from drpca.errors import UserError
 from drpca.inference.opening import newest_best
 from drpca.registry import MODELS
+from tests.support import error_line
 
 CONFIG = 'rpcanet_plus_synthetic'
 
@@ -66,12 +67,7 @@ def test_best_on_validation_becomes_a_bare_state_dict(
     drpca.load_weights(MODELS.build({'type': 'RPCANetPlus'}), file)
 
     entry = next(known for known in read_card(metafile)['Weights'] if known['Config'] == CONFIG)
-    assert (entry['File'], entry['SHA256'], entry['Seed'], entry['Validation IoU']) == (
-        file.name,
-        digest,
-        1,
-        0.6,
-    )
+    assert [entry[key] for key in ('File', 'SHA256', 'Seed', 'Validation IoU')] == [file.name, digest, 1, 0.6]
     after = metafile.read_text()
     assert after.startswith(before[: before.index('Results:')].split('Weights:')[0])
     assert after.endswith(before[before.index('Results:') :])
@@ -82,9 +78,7 @@ def test_best_on_validation_becomes_a_bare_state_dict(
     assert [known['Seed'] for known in entries] == [0]
 
 
-def test_a_changed_file_is_refused(
-    runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_changed_file_is_refused(runs: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project(tmp_path, monkeypatch)
     publish.main([CONFIG])
     file = newest_best(CONFIG, 'nowhere')
@@ -112,12 +106,9 @@ def test_own_runs_come_before_the_files_of_the_project(runs: dict) -> None:
         (['rpcanet_plus_synthetic', '--final'], 'No finished run'),
     ],
 )
-def test_bad_input(
-    runs: dict, tmp_path: Path, capsys: pytest.CaptureFixture, options: list[str], expected: str
-) -> None:
+def test_bad_input(runs: dict, capsys: pytest.CaptureFixture, options: list[str], expected: str) -> None:
     assert publish.main([*options, '--out', 'out', '--no-metafile']) == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert expected in line
+    assert expected in error_line(capsys)
     assert not Path('out').exists()
 
 

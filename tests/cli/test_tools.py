@@ -4,36 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from scipy.io import loadmat
 
 from drpca.cli import analyse_decomposition, cross_dataset, infer, robustness, score, visualize_stages
 from drpca.datasets.synthetic import generate_dataset
-from drpca.registry import MODELS
+from tests.support import error_line, save_weights
 
 CONFIG = 'rpcanet_plus_synthetic'
 TINY = ['--size', '32', '--cfg-options', 'model.network.num_stages=1']
-TOOLS = {
-    'robustness': robustness,
-    'visualize_stages': visualize_stages,
-    'analyse_decomposition': analyse_decomposition,
-    'cross_dataset': cross_dataset,
-}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tiny images gain nothing from a second one and lose much where other programs run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope='module')
@@ -44,8 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     twin = generate_dataset(folder / 'other', num_train=2, num_test=3, size=32, seed=5)
     Path(twin).rename(folder / 'datasets' / 'mine')
     for seed, name in enumerate(('w.pth', 'v.pth')):
-        torch.manual_seed(seed)
-        torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), folder / name)
+        save_weights(folder / name, seed)
     return folder
 
 
@@ -55,14 +38,6 @@ def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     for name in ('datasets', 'w.pth', 'v.pth'):
         Path(name).symlink_to(made / name)
     return tmp_path
-
-
-def error_of(capsys: pytest.CaptureFixture) -> str:
-    err = capsys.readouterr().err.strip()
-    assert 'Traceback' not in err
-    lines = [line for line in err.splitlines() if not line.startswith('note: ')]
-    assert len(lines) == 1, err
-    return lines[0]
 
 
 ROBUST = [CONFIG, '--checkpoint', 'w.pth', 'v.pth', '--corruption', 'gaussian=10,40', 'blur=1', *TINY]
@@ -85,11 +60,9 @@ def test_robustness(workplace: Path, capsys: pytest.CaptureFixture) -> None:
 
 
 def test_robustness_of_clean_frames_is_the_score_of_the_results(workplace: Path) -> None:
-    assert (
-        robustness.main([CONFIG, '--checkpoint', 'w.pth', '--corruption', 'blur=1', '--curves', 'IoU', *TINY])
-        == 0
-    )
-    assert infer.main([CONFIG, '--checkpoint', 'w.pth', '--out', 'maps', *TINY]) == 0
+    mine = [CONFIG, '--checkpoint', 'w.pth', *TINY]
+    assert robustness.main([*mine, '--corruption', 'blur=1', '--curves', 'IoU']) == 0
+    assert infer.main([*mine, '--out', 'maps']) == 0
     assert score.main(['--results', 'maps/synthetic', '--protocol', 'basicirstd', '--json', 's.json']) == 0
     expected = json.loads(Path('s.json').read_text())['basicirstd']
     clean = json.loads(Path('results/robustness/synthetic/robustness.json').read_text())['results'][0]
@@ -111,19 +84,18 @@ def test_robustness_is_reproducible_whatever_the_order(workplace: Path) -> None:
 
 
 def test_nothing_is_overwritten_silently(workplace: Path, capsys: pytest.CaptureFixture) -> None:
-    cross = [CONFIG, '--checkpoint', 'w.pth', '--dataset', 'synthetic', '--out', 'c', *TINY]
-    look = [CONFIG, '--checkpoint', 'w.pth', '--limit', '1', '--out', 's', *TINY]
-    measure = [CONFIG, '--checkpoint', 'w.pth', '--limit', '1', '--out', 'd', *TINY]
+    mine = [CONFIG, '--checkpoint', 'w.pth', *TINY]
+    cross, look = [*mine, '--dataset', 'synthetic', '--out', 'c'], [*mine, '--limit', '1', '--out', 's']
     for tool, arguments in (
         (robustness, [*ROBUST, '--limit', '1', '--corruption', 'blur=1', '--curves', 'IoU']),
         (cross_dataset, cross),
         (visualize_stages, look),
-        (analyse_decomposition, measure),
+        (analyse_decomposition, [*mine, '--limit', '1', '--out', 'd']),
     ):
         assert tool.main(arguments) == 0
         capsys.readouterr()
         assert tool.main(arguments) == 2
-        assert '--overwrite' in error_of(capsys)
+        assert '--overwrite' in error_line(capsys)
     assert visualize_stages.main([*look, '--overwrite']) == 0
     assert cross_dataset.main([*cross, '--overwrite']) == 0
 
@@ -223,37 +195,27 @@ def test_cross_dataset_says_when_the_training_images_are_not_at_hand(
 @pytest.mark.parametrize(
     ('tool', 'arguments', 'expected'),
     [
-        ('robustness', [CONFIG], 'give --checkpoint'),
-        ('robustness', [CONFIG, '--checkpoint', 'none.pth'], 'No checkpoint at none.pth'),
-        ('robustness', [CONFIG, '--checkpoint', 'w.pth', '--corruption', 'fog'], 'Unknown corruption'),
-        ('robustness', [CONFIG, '--checkpoint', 'w.pth', '--curves', 'IuO', *TINY], "Did you mean 'IoU'"),
-        ('robustness', [CONFIG, '--checkpoint', 'w.pth', '--protocol', 'basic'], 'Unknown protocol'),
-        ('robustness', [CONFIG, CONFIG, '--checkpoint', 'w.pth', 'v.pth', 'w.pth'], 'one for each'),
-        ('robustness', [CONFIG, '--checkpoint', 'w.pth', 'w.pth', *TINY], 'named twice'),
-        ('visualize_stages', [CONFIG, '--checkpoint', 'w.pth', '--names', 'nil', *TINY], "no image 'nil'"),
-        ('visualize_stages', [CONFIG, '--checkpoint', 'w.pth', '--input', 'nil.png', *TINY], 'nil.png'),
-        ('visualize_stages', [CONFIG, '--checkpoint', 'w.pth', '--device', 'quantum', *TINY], 'quantum'),
-        ('analyse_decomposition', [CONFIG, '--checkpoint', 'w.pth', '--threshold', '2', *TINY], 'expected [0, 1)'),
-        ('analyse_decomposition', ['rpcanett', '--checkpoint', 'w.pth'], 'Unknown config'),
-        ('cross_dataset', [CONFIG, '--checkpoint', 'w.pth', '--dataset', 'nil', *TINY], "Unknown data set 'nil'"),
-        ('cross_dataset', [CONFIG, '--checkpoint', 'w.pth', '--dataset', 'mine', 'Mine', *TINY], 'named twice'),
-        ('cross_dataset', [CONFIG, '--checkpoint', 'w.pth', '--dataset', 'mine', '--trained-on', 'mine:nil', *TINY],
+        (robustness, [CONFIG], 'give --checkpoint'),
+        (robustness, [CONFIG, '--checkpoint', 'none.pth'], 'No checkpoint at none.pth'),
+        (robustness, [CONFIG, '--checkpoint', 'w.pth', '--corruption', 'fog'], 'Unknown corruption'),
+        (robustness, [CONFIG, '--checkpoint', 'w.pth', '--curves', 'IuO', *TINY], "Did you mean 'IoU'"),
+        (robustness, [CONFIG, '--checkpoint', 'w.pth', '--protocol', 'basic'], 'Unknown protocol'),
+        (robustness, [CONFIG, CONFIG, '--checkpoint', 'w.pth', 'v.pth', 'w.pth'], 'one for each'),
+        (robustness, [CONFIG, '--checkpoint', 'w.pth', 'w.pth', *TINY], 'named twice'),
+        (visualize_stages, [CONFIG, '--checkpoint', 'w.pth', '--names', 'nil', *TINY], "no image 'nil'"),
+        (visualize_stages, [CONFIG, '--checkpoint', 'w.pth', '--input', 'nil.png', *TINY], 'nil.png'),
+        (visualize_stages, [CONFIG, '--checkpoint', 'w.pth', '--device', 'quantum', *TINY], 'quantum'),
+        (analyse_decomposition, [CONFIG, '--checkpoint', 'w.pth', '--threshold', '2', *TINY], 'expected [0, 1)'),
+        (analyse_decomposition, ['rpcanett', '--checkpoint', 'w.pth'], 'Unknown config'),
+        (cross_dataset, [CONFIG, '--checkpoint', 'w.pth', '--dataset', 'nil', *TINY], "Unknown data set 'nil'"),
+        (cross_dataset, [CONFIG, '--checkpoint', 'w.pth', '--dataset', 'mine', 'Mine', *TINY], 'named twice'),
+        (cross_dataset, [CONFIG, '--checkpoint', 'w.pth', '--dataset', 'mine', '--trained-on', 'mine:nil', *TINY],
          "no split 'nil'"),
     ],
 )  # fmt: skip
 def test_bad_input(
-    workplace: Path, capsys: pytest.CaptureFixture, tool: str, arguments: list[str], expected: str
+    workplace: Path, capsys: pytest.CaptureFixture, tool: ModuleType, arguments: list[str], expected: str
 ) -> None:
-    assert TOOLS[tool].main(arguments) == 2
-    assert expected in error_of(capsys)
+    assert tool.main(arguments) == 2
+    assert expected in error_line(capsys)
     assert not Path('results').exists()
-
-
-@pytest.mark.parametrize('tool', TOOLS)
-def test_help_has_examples(tool: str, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as stop:
-        TOOLS[tool].main(['--help'])
-    assert stop.value.code == 0
-    text = capsys.readouterr().out
-    assert f'python tools/{tool}.py' in text
-    assert 'exit status' in text

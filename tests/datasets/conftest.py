@@ -48,14 +48,8 @@ def kit_root(tmp_path: Path, write_pairs: WritePairs) -> Path:
     root = tmp_path / 'SIRSTdevkit-master'
     names = [f'Misc_{i}' for i in range(1, 11)]
     write_pairs(root / 'PNGImages', root / 'SIRST/BinaryMask', names, ending='_pixels0')
-    splits = {
-        'train_v1': names[:6],
-        'val_v1': names[6:8],
-        'trainval_v1': names[:8],
-        'test_v1': names[8:],
-        'train_half': names[5:],
-        'test_half': names[:5],
-    }
+    first = {'train_v1': names[:6], 'val_v1': names[6:8], 'trainval_v1': names[:8], 'test_v1': names[8:]}
+    splits = {**first, 'train_half': names[5:], 'test_half': names[:5]}
     (root / 'Splits').mkdir()
     for split, members in splits.items():
         (root / 'Splits' / f'{split}.txt').write_text('\n'.join(members))

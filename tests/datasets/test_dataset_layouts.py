@@ -33,10 +33,8 @@ def test_no_two_data_sets_share_a_name():
 
 
 def test_kit(kit_root):
-    counts = {
-        s: len(open_split('nuaa-sirst', s, kit_root)) for s in ('train', 'val', 'trainval', 'test', 'all')
-    }
-    assert counts == {'train': 6, 'val': 2, 'trainval': 8, 'test': 2, 'all': 10}
+    counts = [len(open_split('nuaa-sirst', s, kit_root)) for s in ('train', 'val', 'trainval', 'test', 'all')]
+    assert counts == [6, 2, 8, 2, 10]
     split = open_split('SIRSTv1', 'test', kit_root)
     assert (split.dataset, split.split, split.names) == ('SIRSTv1', 'test', ['Misc_9', 'Misc_10'])
     assert split.root == kit_root / 'SIRSTdevkit-master'
@@ -65,9 +63,8 @@ def test_kit_of_v2_is_told_apart_by_its_lists(kit_root):
 
 
 def test_two_parts_and_the_fixed_division_of_trainval(two_part_root):
-    split = {
-        s: open_split('nudt_sirst', s, two_part_root) for s in ('train', 'val', 'trainval', 'test', 'all')
-    }
+    names = ('train', 'val', 'trainval', 'test', 'all')
+    split = {name: open_split('nudt_sirst', name, two_part_root) for name in names}
     assert [len(s) for s in split.values()] == [8, 2, 10, 4, 14]
     assert sorted(split['train'].names + split['val'].names) == split['trainval'].names
     assert open_split('NUDT-SIRST', 'val', two_part_root).names == split['val'].names
@@ -143,9 +140,8 @@ def test_folder_case_and_mixed_suffixes(tmp_path, write_pairs):
 
 def test_list_quirks(tmp_path):
     path = tmp_path / 'test.txt'
-    path.write_bytes(
-        b'\xef\xbb\xbfMisc_1.png\r\n  Misc_2\t \r\n\r\nimages/Misc_3.PNG\r\nimages\\v1.5\r\nMisc_4'
-    )
+    lines = b'Misc_1.png', b'  Misc_2\t ', b'', b'images/Misc_3.PNG', b'images\\v1.5', b'Misc_4'
+    path.write_bytes(b'\xef\xbb\xbf' + b'\r\n'.join(lines))
     assert read_list(path) == ['Misc_1', 'Misc_2', 'Misc_3', 'v1.5', 'Misc_4']
     path.write_bytes(b'\xff\xfe\x00\x81')
     with pytest.raises(UserError, match=r'test\.txt: expected UTF-8'):
@@ -179,9 +175,7 @@ def test_data_set_not_found(plain_root, tmp_path_factory):
         open_split('mine', 'all', tmp_path_factory.mktemp('empty'))
     with pytest.raises(UserError, match=r"Unknown data set 'mina'. Did you mean 'mine'.*Present.*mine"):
         open_split('mina', 'all', plain_root)
-    with pytest.raises(
-        UserError, match=r'IRSTD-1k is not under .*IRSTD-1k.*datasets/README.md.*Present.*mine'
-    ):
+    with pytest.raises(UserError, match=r'IRSTD-1k is not under .*IRSTD-1k.*README.md.*Present.*mine'):
         open_split('irstd-1k', 'test', plain_root)
     with pytest.raises(UserError, match=r'tools/make_synthetic\.py'):
         open_split('synthetic', 'test', plain_root)

@@ -1,5 +1,6 @@
 import sys
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,19 +12,12 @@ from drpca.datasets import transforms
 from drpca.errors import UserError
 from drpca.registry import TRANSFORMS
 
-OWN = [
-    {'type': 'RandomFlip'},
-    {'type': 'RandomTranspose'},
-    {'type': 'RandomRotate90'},
-    {'type': 'RandomCrop', 'size': 12},
-    {'type': 'ScaleJitter', 'low': 0.5, 'high': 2.0},
-    {'type': 'RotationJitter', 'degrees': 180.0},
-    {'type': 'NoiseJitter'},
-    {'type': 'GainJitter'},
-    {'type': 'TargetCopyPaste', 'prob': 1.0},
-    {'type': 'RandomLongSide', 'low': 15, 'high': 60},
-    {'type': 'GaussianBlur', 'prob': 1.0},
-]
+OWN: list[dict[str, Any]] = [
+    *({'type': name} for name in ('RandomFlip', 'RandomTranspose', 'RandomRotate90', 'NoiseJitter', 'GainJitter')),
+    {'type': 'RandomCrop', 'size': 12}, {'type': 'ScaleJitter', 'low': 0.5, 'high': 2.0},
+    {'type': 'RotationJitter', 'degrees': 180.0}, {'type': 'TargetCopyPaste', 'prob': 1.0},
+    {'type': 'RandomLongSide', 'low': 15, 'high': 60}, {'type': 'GaussianBlur', 'prob': 1.0},
+]  # fmt: skip
 
 
 def sample(seed=0, shape=(20, 30), targets=((4, 5), (12, 20))):
@@ -35,14 +29,16 @@ def sample(seed=0, shape=(20, 30), targets=((4, 5), (12, 20))):
     return {'image': image, 'gt_mask': gt_mask, 'rng': np.random.default_rng(seed)}
 
 
+def assert_same(first, second):
+    for key in ('image', 'gt_mask'):
+        np.testing.assert_array_equal(first[key], second[key])
+
+
 def test_the_list_above_is_complete():
     import drpca.datasets  # noqa: F401
 
-    here = {
-        name
-        for name, kind in TRANSFORMS.module_dict.items()
-        if kind.__module__ in ('drpca.datasets.transforms', 'drpca.datasets.published_transforms')
-    }
+    files = {f'drpca.datasets.{name}' for name in ('transforms', 'published_transforms')}
+    here = {name for name, kind in TRANSFORMS.module_dict.items() if kind.__module__ in files}
     assert {c['type'] for c in OWN} | {'TorchvisionTransform'} == here
 
 
@@ -66,8 +62,7 @@ def test_contract(config, targets, seed):
     assert result['image'].shape == result['gt_mask'].shape
     assert result['image'].min() >= 0
     assert result['image'].max() <= 1
-    np.testing.assert_array_equal(result['image'], again['image'])
-    np.testing.assert_array_equal(result['gt_mask'], again['gt_mask'])
+    assert_same(result, again)
     if not targets:
         assert not result['gt_mask'].any()
 
@@ -85,17 +80,14 @@ def test_contract(config, targets, seed):
 )
 def test_mirrors(transform, expected):
     given_sample = sample()
-    result = transform(given_sample)
-    for key in ('image', 'gt_mask'):
-        np.testing.assert_array_equal(result[key], expected(given_sample[key]))
+    assert_same(transform(given_sample), {key: expected(given_sample[key]) for key in ('image', 'gt_mask')})
 
 
 def test_rotations_reach_all_four():
-    results = {
-        transforms.RandomRotate90()(sample() | {'rng': np.random.default_rng(s)})['image'].tobytes()
-        for s in range(40)
+    turned = (transforms.RandomRotate90()(sample() | {'rng': np.random.default_rng(s)}) for s in range(40))
+    assert {result['image'].tobytes() for result in turned} == {
+        np.rot90(sample()['image'], k).tobytes() for k in range(4)
     }
-    assert results == {np.rot90(sample()['image'], k).tobytes() for k in range(4)}
 
 
 @pytest.mark.parametrize('seed', range(30))
@@ -165,9 +157,7 @@ def test_rotation_turns_about_the_centre_by_the_angle_drawn():
 
 def test_rotation_by_nothing_and_beyond_the_border():
     given_sample = sample()
-    still = transforms.RotationJitter(0)(given_sample)
-    for key in ('image', 'gt_mask'):
-        np.testing.assert_array_equal(still[key], given_sample[key])
+    assert_same(transforms.RotationJitter(0)(given_sample), given_sample)
     flat = {'image': np.full((30, 40), 0.5, np.float32), 'gt_mask': np.zeros((30, 40), bool)}
     turned = transforms.RotationJitter(45)(flat | {'rng': np.random.default_rng(1)})
     np.testing.assert_allclose(turned['image'], 0.5, atol=1e-6)
@@ -237,9 +227,8 @@ def test_without_torchvision(monkeypatch):
 
 def test_torchvision_by_name():
     pytest.importorskip('torchvision')
-    result = transforms.TorchvisionTransform('RandomHorizontalFlip', p=1)(sample())
-    for key in ('image', 'gt_mask'):
-        np.testing.assert_array_equal(result[key], sample()[key][:, ::-1])
+    flipped = {key: sample()[key][:, ::-1] for key in ('image', 'gt_mask')}
+    assert_same(transforms.TorchvisionTransform('RandomHorizontalFlip', p=1)(sample()), flipped)
     shift = transforms.TorchvisionTransform('RandomAffine', degrees=0, translate=(0.3, 0.3))
     first, again = shift(sample()), shift(sample())
     np.testing.assert_array_equal(first['image'], again['image'])
@@ -259,11 +248,7 @@ def test_torchvision_stand_in(monkeypatch):
             step = int(torch.randint(1, 10, ()))
             return image.roll(step, -1), gt_mask.roll(step, -1)
 
-    vision, kinds, wrappers = (
-        ModuleType('torchvision'),
-        ModuleType('torchvision.transforms'),
-        ModuleType('tv_tensors'),
-    )
+    vision, kinds, wrappers = map(ModuleType, ('torchvision', 'torchvision.transforms', 'tv_tensors'))
     kinds.v2 = ModuleType('v2')
     kinds.v2.Shift = Shift
     wrappers.Image = wrappers.Mask = lambda tensor: tensor

@@ -33,9 +33,7 @@ def test_checks_clean(root, dataset, counts):
 def test_known_leaks_of_sirst_v1(root):
     half = open_split('SIRSTv1', 'train_half', root)
     assert len(half) == 213
-    (leak,) = find_leaks(
-        half, [open_split('SIRSTv1', 'test', root), open_split('SIRSTv1', 'test_half', root)]
-    )
+    (leak,) = find_leaks(half, [open_split('SIRSTv1', name, root) for name in ('test', 'test_half')])
     assert (len(leak.names), leak.total) == (44, 86)
 
 

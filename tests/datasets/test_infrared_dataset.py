@@ -16,13 +16,9 @@ from drpca.registry import DATA_SAMPLERS, DATASETS
 from tests.datasets.data_trees import frame, save, target_mask
 
 AUGMENT = [
-    {'type': 'ScaleJitter'},
-    {'type': 'RandomCrop', 'size': 16},
-    {'type': 'RandomFlip'},
-    {'type': 'RandomRotate90'},
-    {'type': 'NoiseJitter'},
-    {'type': 'TargetCopyPaste', 'prob': 1.0},
-]
+    {'type': 'ScaleJitter'}, {'type': 'RandomCrop', 'size': 16}, {'type': 'RandomFlip'}, {'type': 'RandomRotate90'},
+    {'type': 'NoiseJitter'}, {'type': 'TargetCopyPaste', 'prob': 1.0},
+]  # fmt: skip
 
 
 def build(root, **options):
@@ -36,12 +32,7 @@ def test_sample(plain_root):
     assert sample['image'].dtype == sample['gt_mask'].dtype == torch.float32
     np.testing.assert_allclose(sample['image'][0].numpy(), image / 255, atol=1e-7)
     np.testing.assert_array_equal(sample['gt_mask'][0].numpy(), mask)
-    assert {k: sample[k] for k in ('name', 'index', 'ori_height', 'ori_width')} == {
-        'name': 'f03',
-        'index': 3,
-        'ori_height': 24,
-        'ori_width': 32,
-    }
+    assert [sample[key] for key in ('name', 'index', 'ori_height', 'ori_width')] == ['f03', 3, 24, 32]
 
 
 def test_native_size_limit_and_negative_index(plain_root):
@@ -85,13 +76,8 @@ def test_workers_decode_nothing(plain_root):
 
 def batches(root, workers, epochs=2, **options):
     dataset = build(root, pipeline=AUGMENT, **options)
-    loader = DataLoader(
-        dataset,
-        batch_size=3,
-        num_workers=workers,
-        sampler=SeededSampler(dataset, seed=7),
-        worker_init_fn=np.random.seed,
-    )
+    options = {'batch_size': 3, 'num_workers': workers, 'worker_init_fn': np.random.seed}
+    loader = DataLoader(dataset, sampler=SeededSampler(dataset, seed=7), **options)
     for epoch in range(epochs):
         loader.sampler.set_epoch(epoch)
         yield from loader
@@ -134,9 +120,8 @@ def test_16_bit_images_and_images_without_target(tmp_path):
     save(np.zeros((24, 32), np.uint8), tmp_path / 'mine/masks/a.png')
     sample = build(tmp_path, size=None, pipeline=AUGMENT[1:])[0]
     assert sample['gt_mask'].sum() == 0
-    stretched, full = (
-        build(tmp_path, size=None, sixteen_bit=rule)[0]['image'] for rule in ('minmax', 'full')
-    )
+    rules = ('minmax', 'full')
+    stretched, full = (build(tmp_path, size=None, sixteen_bit=rule)[0]['image'] for rule in rules)
     assert (stretched.min(), stretched.max()) == (0, 1)
     np.testing.assert_allclose(full[0].numpy(), deep / 65535, rtol=1e-6)
 
@@ -158,21 +143,11 @@ def test_bad_input(plain_root):
 
 
 def test_registry_and_mmengine_data_loader(plain_root):
-    config = {
-        'dataset': {
-            'type': 'InfraredDataset',
-            'dataset': 'mine',
-            'split': 'train',
-            'data_root': str(plain_root),
-        },
-        'sampler': {'type': 'SeededSampler', 'shuffle': True},
-        'collate_fn': {'type': 'default_collate'},
-        'batch_size': 4,
-        'num_workers': 0,
-    }
-    config['dataset'] = DATASETS.build(config['dataset'] | {'size': 16})
-    config['sampler'] = DATA_SAMPLERS.build(config['sampler'] | {'dataset': config['dataset'], 'seed': 3})
-    loader = Runner.build_dataloader(config, seed=3)
+    source = {'type': 'InfraredDataset', 'dataset': 'mine', 'split': 'train', 'data_root': str(plain_root)}
+    dataset = DATASETS.build({**source, 'size': 16})
+    sampler = DATA_SAMPLERS.build({'type': 'SeededSampler', 'shuffle': True, 'dataset': dataset, 'seed': 3})
+    config = {'dataset': dataset, 'sampler': sampler, 'collate_fn': {'type': 'default_collate'}}
+    loader = Runner.build_dataloader({**config, 'batch_size': 4, 'num_workers': 0}, seed=3)
     assert sum(len(batch['image']) for batch in loader) == 12
     info = loader.dataset.metainfo
     assert (info['dataset'], info['split'], info['size']) == ('mine', 'train', (16, 16))
@@ -203,9 +178,8 @@ def test_sampler_orders():
     assert len({seed for _, seed in first + second}) == 12
     assert [i for i, _ in SeededSampler(Takers(6), shuffle=False, seed=1)] == list(range(6))
     assert list(SeededSampler(Takers(6), seed=2)) != first
-    assert list(SeededSampler(range(6), seed=1)) == [index for index, _ in first], (
-        'of a data set that takes no seeds'
-    )
+    plain = list(SeededSampler(range(6), seed=1))
+    assert plain == [index for index, _ in first], 'of a data set that takes no seeds'
 
 
 @pytest.mark.parametrize('count', [1, 7, 8])

@@ -13,11 +13,8 @@ from drpca.evaluation import TargetMetric
 from drpca.registry import DATASETS
 
 NORMALISATION = {'SIRSTv1': {'mean': 0.4, 'std': 0.1}, 'NUDT-SIRST': {'mean': 0.5, 'std': 0.2}}
-AUGMENT = [
-    {'type': 'TargetCopyPaste', 'prob': 1.0},
-    {'type': 'RandomCrop', 'size': 16},
-    {'type': 'RandomFlip'},
-]
+AUGMENT = [{'type': 'TargetCopyPaste', 'prob': 1.0}, {'type': 'RandomCrop', 'size': 16}]
+AUGMENT += [{'type': 'RandomFlip'}]
 
 
 @pytest.fixture
@@ -28,9 +25,8 @@ def root(kit_root, two_part_root):
 
 
 def build(root, **options):
-    return InfraredDataset(
-        **{'dataset': 'SIRSTv1+NUDT-SIRST', 'split': 'train', 'data_root': root, 'size': 24} | options
-    )
+    both = {'dataset': 'SIRSTv1+NUDT-SIRST', 'split': 'train', 'data_root': root, 'size': 24}
+    return InfraredDataset(**both | options)
 
 
 def test_the_union_holds_the_images_of_each(root):
@@ -39,9 +35,8 @@ def test_the_union_holds_the_images_of_each(root):
     assert joined.dataset == 'SIRSTv1+NUDT-SIRST'
     assert joined.parts == tuple(parts)
     assert joined.names == [f'{part.dataset}/{name}' for part in parts for name in part.names]
-    np.testing.assert_array_equal(
-        joined.read_image(joined.names[-1]), parts[1].read_image(parts[1].names[-1])
-    )
+    last = parts[1].read_image(parts[1].names[-1])
+    np.testing.assert_array_equal(joined.read_image(joined.names[-1]), last)
     np.testing.assert_array_equal(joined.read_mask(joined.names[0]), parts[0].read_mask(parts[0].names[0]))
     assert open_joined(['SIRSTv1', 'NUDT-SIRST'], 'train', root) == joined
     assert open_joined('SIRSTv1', 'test', root) == open_split('SIRSTv1', 'test', root)
@@ -117,12 +112,8 @@ def test_figures_are_of_each_data_set_and_of_the_union(root):
     metrics['union'].dataset_meta = build(root).metainfo
     rng = np.random.default_rng(0)
     for sample in build(root):
-        result = {
-            'name': sample['name'],
-            'gt_mask': sample['gt_mask'][0] > 0,
-            'scores': sample['gt_mask'][0] * 0.9,
-        }
-        result['scores'] = result['scores'].numpy() * (rng.random((24, 24)) < 0.8)
+        scores = (sample['gt_mask'][0] * 0.9).numpy() * (rng.random((24, 24)) < 0.8)
+        result = {'name': sample['name'], 'gt_mask': sample['gt_mask'][0] > 0, 'scores': scores}
         for name in ('union', sample['name'].partition('/')[0]):
             metrics[name].process(None, [result | ({} if name == 'union' else {'name': sample['index']})])
     union = metrics['union'].evaluate(14)
@@ -142,10 +133,5 @@ def test_leaks_are_found_in_each_part(root):
 
 
 def test_the_registry_takes_a_list(root):
-    options = {
-        'type': 'InfraredDataset',
-        'dataset': ['SIRSTv1', 'NUDT-SIRST'],
-        'split': 'val',
-        'data_root': root,
-    }
-    assert len(DATASETS.build(options)) == 4
+    both = {'dataset': ['SIRSTv1', 'NUDT-SIRST'], 'split': 'val', 'data_root': root}
+    assert len(DATASETS.build({'type': 'InfraredDataset', **both})) == 4

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import zipfile
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +23,7 @@ from drpca.errors import DiskFull, UserError
 from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.options import EXPORT_FORMATS
 from drpca.registry import MODELS
-from tests.support import limited_files
+from tests.support import Mark, limited_files
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (45, 61))]
@@ -181,16 +180,6 @@ def test_bad_files(tmp_path: Path) -> None:
         drpca.Detector(tmp_path / 'bad.pt2', trust=True)
     with pytest.raises(UserError, match='does not read'):
         open_backend(tmp_path / 'bad.pt2', 'onnx')
-
-
-class Mark:
-    """Unpickling makes a folder."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.path),)
 
 
 def test_a_program_runs_nothing_unless_it_is_trusted(

@@ -24,7 +24,6 @@ from drpca.deploy.optimise import (
     fold_batch_norm,
     optimise_model,
 )  # fmt: skip
-from drpca.errors import UserError
 from drpca.inference.export import split_images
 from drpca.models.agpcnet import ContextBlock, NonLocal
 from drpca.models.detector import DetectionModel
@@ -269,11 +268,6 @@ def test_cuda_graph(name: str) -> None:
         for batch in (1, 2, 1):
             images = torch.rand(batch, 1, 48, 64, device=device)
             assert torch.allclose(graphed.detect(images), plain.detect(images), atol=1e-4)
-
-
-def test_cuda_graph_on_a_cpu() -> None:
-    with pytest.raises(UserError, match='CUDA graphs need an NVIDIA GPU, but the device is cpu'):
-        optimise_model(model_with_statistics('RPCANet', num_stages=1), CPU, cuda_graph=True)
 
 
 # Threads

@@ -19,7 +19,7 @@ from drpca import checkpoint
 from drpca.checkpoint import read_checkpoint, read_training_state, save_atomically
 from drpca.errors import UserError
 from drpca.registry import MODELS, network_names
-from tests.support import shared_path
+from tests.support import Mark, shared_path
 
 
 def small(**options: Any) -> nn.Module:
@@ -80,23 +80,13 @@ def test_another_architecture_is_refused_with_the_one_that_fits(tmp_path: Path) 
         drpca.load_weights(MODELS.build({'type': 'RPCANet'}), tmp_path / 'w.pth')
 
 
-class Malicious:
-    """Unpickling runs the call that __reduce__ names."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple:
-        return os.mkdir, (str(self.marker),)
-
-
 @pytest.mark.parametrize('writer', ['torch', 'pickle'])
 def test_a_file_that_would_run_code_does_not(tmp_path: Path, writer: str) -> None:
     marker, path = tmp_path / 'ran', tmp_path / 'w.pth'
     if writer == 'torch':
-        torch.save({'state_dict': Malicious(marker)}, path)
+        torch.save({'state_dict': Mark(marker)}, path)
     else:
-        path.write_bytes(pickle.dumps({'state_dict': Malicious(marker)}))
+        path.write_bytes(pickle.dumps({'state_dict': Mark(marker)}))
     with pytest.raises(UserError, match='could run code'):
         drpca.load_weights(small(), path)
     assert not marker.exists()
@@ -163,20 +153,13 @@ def test_refusing_foreign_weights_imports_and_builds_next_to_nothing(tmp_path: P
 
 UNUSABLE = {
     'is no dense tensor': [
-        lambda value: value.to_sparse(),
-        lambda value: value.to('meta'),
-        lambda value: torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
+        lambda v: v.to_sparse(), lambda v: v.to('meta'), lambda v: torch.quantize_per_tensor(v, 0.1, 0, torch.qint8),
     ],
-    'expected torch.float32': [
-        lambda value: value.to(torch.complex64),
-        lambda value: value > 0,
-        lambda value: value.to(torch.int64),
-    ],
+    'expected torch.float32': [lambda v: v.to(torch.complex64), lambda v: v > 0, lambda v: v.to(torch.int64)],
     'holds NaN or infinity': [
-        lambda value: value * float('nan'),
-        lambda value: value.index_fill(0, torch.tensor(0), float('-inf')),
+        lambda v: v * float('nan'), lambda v: v.index_fill(0, torch.tensor(0), float('-inf')),
     ],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -6,66 +6,46 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from mmengine.config import Config
-from mmengine.optim import build_optim_wrapper
 from torch.utils.data import default_collate
 
 import drpca
 from drpca.config import find_config, list_configs, list_models, load_config
-from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.runs import TrainingResult
 from drpca.errors import UserError
 from drpca.registry import DATASETS, MODELS
+from tests.support import train_one_step
 
 COMPARATORS = [model for model in list_models() if f'{model}_sirstv1_basicirstd' in list_configs()]
-OTHERS = {'l2sknet': ('L2SKNetFPN', 'L2SKNet1D', 'L2SKNet1DFPN')}
 RECIPES = [f'{model}_synthetic{variant}' for model in COMPARATORS for variant in ('', '_basicirstd')]
-
-
-@pytest.fixture(scope='module')
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('data')
-    generate_dataset(root, num_train=10, num_test=2, size=64)
-    return root
 
 
 def batch(config: Config, data_root: Path, **options: Any) -> dict[str, Any]:
     """The first two training images of a config."""
-    source = {**config.train_dataloader.dataset, 'data_root': data_root, 'limit': 2, **options}
-    dataset = DATASETS.build(source)
+    dataset = DATASETS.build(
+        {**config.train_dataloader.dataset, 'data_root': data_root, 'limit': 2, **options}
+    )
     return default_collate([dataset[index] for index in range(2)])
 
 
-def train_one_step(config: Config, data_root: Path) -> None:
-    torch.manual_seed(0)
-    model = MODELS.build(config.model).train()
-    # The smallest legal size; AGPCNet pads it to 80.
+def train_on_smallest(config: Config, data_root: Path) -> None:
+    """A step on the smallest legal size; AGPCNet pads it to 80."""
     images = batch(config, data_root, size=32, pipeline=[])
     images['gt_mask'][:, :, 4:7, 4:7] = 1
-    wrapper = build_optim_wrapper(model, dict(config.optim_wrapper))
-    wrapper.zero_grad = lambda: None  # keeps the gradients to look at
-    trainable = {name: value for name, value in model.named_parameters() if value.requires_grad}
-    before = {name: value.detach().clone() for name, value in trainable.items()}
-    logs = model.train_step(images, wrapper)
-    assert set(logs) == {'loss', *(f'loss_{name}' for name in config.model.losses)}
-    assert all(value.isfinite() for value in logs.values())
-    assert [name for name, value in trainable.items() if value.grad is None] == []
-    assert any(not torch.equal(value, before[name]) for name, value in trainable.items())
-    assert all(value.isfinite().all() for value in trainable.values())
+    train_one_step(config, images)
 
 
 @pytest.mark.parametrize(
     'name', [pytest.param(n, marks=[pytest.mark.slow] if 'uiunet' in n else []) for n in RECIPES]
 )
 def test_every_recipe_trains_one_step(name: str, data_root: Path) -> None:
-    train_one_step(load_config(find_config(name)), data_root)
+    train_on_smallest(load_config(find_config(name)), data_root)
 
 
-@pytest.mark.parametrize('network', OTHERS['l2sknet'])
+@pytest.mark.parametrize('network', ['L2SKNetFPN', 'L2SKNet1D', 'L2SKNet1DFPN'])
 def test_other_variants_train_by_one_option(network: str, data_root: Path) -> None:
     options = {'model.network.type': network}
-    train_one_step(load_config(find_config('l2sknet_synthetic'), options=options), data_root)
+    train_on_smallest(load_config(find_config('l2sknet_synthetic'), options=options), data_root)
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -121,9 +101,8 @@ def test_a_schedule_that_begins_after_the_training_is_refused(tmp_path: Path) ->
 
 
 def test_a_warm_up_shrinks_with_the_training() -> None:
-    warm_up, cosine = load_config(
-        find_config('istdunet_synthetic'), options={'train_cfg.max_epochs': 20}
-    ).param_scheduler
+    config = load_config(find_config('istdunet_synthetic'), options={'train_cfg.max_epochs': 20})
+    warm_up, cosine = config.param_scheduler
     assert 0 < warm_up.end == cosine.begin < 10
     assert cosine.end == 20
 

@@ -97,17 +97,11 @@ def test_processes_share_the_images(root: Path) -> None:
 
 
 EVERYTHING = [
-    {'type': 'TargetCopyPaste', 'prob': 1.0},
-    {'type': 'ScaleJitter'},
-    {'type': 'RotationJitter'},
+    {'type': 'TargetCopyPaste', 'prob': 1.0}, {'type': 'ScaleJitter'}, {'type': 'RotationJitter'},
     {'type': 'RandomCrop', 'size': 32, 'target_prob': 0.5},
-    {'type': 'RandomFlip'},
-    {'type': 'RandomTranspose'},
-    {'type': 'RandomRotate90'},
-    {'type': 'GainJitter'},
-    {'type': 'GaussianBlur'},
+    *({'type': name} for name in ('RandomFlip', 'RandomTranspose', 'RandomRotate90', 'GainJitter', 'GaussianBlur')),
     {'type': 'NoiseJitter'},
-]
+]  # fmt: skip
 
 
 def test_a_batch_follows_from_seed_epoch_and_number(root: Path) -> None:

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from drpca.cli import train as train_command
-from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.hooks.log import TrainingLogHook
 from drpca.engine.hooks.selection import SelectionHook
 from drpca.evaluation.metrics import TargetMetric
 
 EXIT_INTERRUPTED = 130
 SIZES = [f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')]
+SIZES += ['train_dataloader.dataset.limit=8']
 NETWORKS = {
     'lrrnet': [
         f'model.network.{option}'
@@ -35,13 +35,6 @@ MOMENTS: dict[str, tuple[type, str, int]] = {
     'inside': (TrainingLogHook, 'after_train_iter', 6),
     'in validation': (TargetMetric, 'process', 1),
 }
-
-
-@pytest.fixture(scope='module')
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('data')
-    generate_dataset(root, num_train=10, num_test=2, size=48)
-    return root
 
 
 def weights(network: str, loader: str, data_root: Path, work: Path, *more: str) -> tuple[int, dict[str, Any]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,14 +20,7 @@ from drpca.engine.hooks.log import TrainingLogHook
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.run_folder import RunFolder
-from tests.support import ROOT
-
-
-@pytest.fixture(scope='module')
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('data')
-    generate_dataset(root, num_train=16, num_test=4, size=64)
-    return root
+from tests.support import python
 
 
 def arguments(
@@ -45,6 +36,10 @@ def arguments(
 
 def folder(work: Path, model: str = 'rpcanet_plus') -> Path:
     return work / f'{model}_synthetic' / 'seed_0'
+
+
+def epochs(work: Path) -> list[float]:
+    return [line['epoch'] for line in RunFolder(folder(work)).log()]
 
 
 def fails(args: list[str], capsys: pytest.CaptureFixture) -> str:
@@ -159,7 +154,7 @@ def test_a_file_that_vanished_in_a_loader_process(
 
     args = arguments(data_root, tmp_path, options=('train_dataloader.dataset.cache=False',))
     args[args.index('--workers') + 1] = '1'
-    monkeypatch.setattr(dataset_io, '_check', gone)
+    monkeypatch.setattr(dataset_io, '_checked', gone)
     monkeypatch.setattr('drpca.engine.hooks.pictures.DecompositionGridHook.before_train', lambda *_: None)
     options = ('val_dataloader.dataset.cache=False', 'test_dataloader.dataset.cache=False')
     assert train_command.main([*args, *options]) == 2, 'nothing was trained yet: bad input'
@@ -214,10 +209,7 @@ def test_a_full_disk(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         'SelectionHook.after_epoch = shrink\n'
         f'raise SystemExit(main({args!r}))\n'
     )
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(
-        [sys.executable, '-c', program], env=environment, capture_output=True, text=True, timeout=200
-    )
+    done = python(program, OMP_NUM_THREADS='1')
     assert done.returncode == 1, done.stderr[-2000:]
     line = next(line for line in done.stderr.splitlines() if line.startswith('error: '))
     assert 'Cannot save' in line
@@ -226,37 +218,43 @@ def test_a_full_disk(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert last['meta']['epoch'] == 1
     assert not list(folder(tmp_path / 'full').glob('*.partial'))
     assert train_command.main(['--resume', *args]) == 0
-    lines = (folder(tmp_path / 'full') / 'log.jsonl').read_text().splitlines()
-    assert [json.loads(line)['epoch'] for line in lines] == [1, 2, 3]
+    assert epochs(tmp_path / 'full') == [1, 2, 3]
 
 
 def test_a_log_that_was_cut_off_is_mended(data_root: Path, tmp_path: Path) -> None:
     args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
     assert train_command.main(args) == 0
     log = folder(tmp_path) / 'log.jsonl'
-    epochs = [json.loads(line)['epoch'] for line in log.read_text().splitlines()]
+    before = epochs(tmp_path)
     log.write_text(log.read_text() + '{"epoch": 9, "it')
     assert train_command.main(['--resume', *args]) == 0
-    assert [json.loads(line)['epoch'] for line in log.read_text().splitlines()] == epochs
+    assert epochs(tmp_path) == before
 
 
-def test_resuming_with_other_schedules_is_refused(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+@pytest.mark.parametrize(
+    ('option', 'value', 'message'),
+    [
+        ('--epochs', '5', 'not 5; the old ones would go on'),
+        ('--batch-size', '1', 'begun with 1 batches per epoch and would go on with 2'),
+    ],
+)
+def test_resuming_with_another_schedule_or_batch_size_is_refused(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, option: str, value: str, message: str
 ) -> None:
-    args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
+    args = [*arguments(data_root, tmp_path, '--batch-size', '2'), 'train_dataloader.dataset.limit=2']
     assert train_command.main(args) == 0
-    args[args.index('--epochs') + 1] = '5'
+    args[args.index(option) + 1] = value
     assert train_command.main(['--resume', *args]) == 2
-    assert 'not 5; the old ones would go on' in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_run_killed_before_its_first_save_begins_again(data_root: Path, tmp_path: Path) -> None:
     args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2']
     assert train_command.main(args) == 0
     (folder(tmp_path) / 'last.pth').unlink()
-    epochs = [line['epoch'] for line in RunFolder(folder(tmp_path)).log()]
+    before = epochs(tmp_path)
     assert train_command.main(['--resume', *args]) == 0
-    assert [line['epoch'] for line in RunFolder(folder(tmp_path)).log()] == epochs
+    assert epochs(tmp_path) == before
 
 
 def test_weights_that_are_no_numbers_are_not_saved(
@@ -305,15 +303,6 @@ def test_ctrl_c_in_the_last_validation_stops(
     assert not folder(tmp_path).with_name('seed_1').exists()
     monkeypatch.undo()
     assert train_command.main(['--resume', *args]) == 0
-
-
-def test_resuming_with_another_batch_size_is_refused(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
-    assert train_command.main(arguments(data_root, tmp_path, '--batch-size', '2')) == 0
-    args = arguments(data_root, tmp_path, '--batch-size', '4')
-    assert train_command.main(['--resume', *args]) == 2
-    assert 'begun with 7 batches per epoch and would go on with 4' in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

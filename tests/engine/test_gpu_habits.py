@@ -24,7 +24,6 @@ from torch.utils._pytree import tree_leaves
 from drpca.config import find_config, load_config
 from drpca.datasets import InfraredDataset, SeededSampler, device_transforms
 from drpca.datasets.device_loader import DeviceLoader
-from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.hooks.seed import SeedHook
 from drpca.engine.optimisation import OptimWrapper
 from drpca.engine.train import DetectionRunner, build_runner
@@ -62,14 +61,9 @@ class Waits(TorchDispatchMode):
 
 @pytest.mark.parametrize(
     'read',
-    [
-        lambda x: x.item(),
-        lambda x: bool(x > 0),
-        lambda x: (x[None] > 0).nonzero(),
-        lambda x: x[None][x[None] > 0],
-    ],
+    [lambda x: x.item(), lambda x: bool(x > 0), lambda x: (x[None] > 0).nonzero(), lambda x: x[None][x[None] > 0]],
     ids=['item', 'bool', 'nonzero', 'mask'],
-)
+)  # fmt: skip
 def test_what_waits_is_seen(read: Callable[[Tensor], Any]) -> None:
     with Waits() as waits:
         read(torch.tensor(1.0))
@@ -79,15 +73,8 @@ def test_what_waits_is_seen(read: Callable[[Tensor], Any]) -> None:
     assert waits.seen == []
 
 
-@pytest.fixture(scope='module')
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp('data')
-    generate_dataset(path, num_train=10, num_test=3, size=64)
-    return path
-
-
-def loader(root: Path, pipeline: list[Any], split: str = 'train', size: int | None = 48) -> Any:
-    dataset = InfraredDataset('synthetic', split, root, size, pipeline=pipeline)
+def loader(data_root: Path, pipeline: list[Any], split: str = 'train', size: int | None = 48) -> Any:
+    dataset = InfraredDataset('synthetic', split, data_root, size, pipeline=pipeline)
     sampler = SeededSampler(dataset, shuffle=True, seed=3)
     config = {'dataset': dataset, 'sampler': sampler, 'collate_fn': {'type': 'default_collate'}}
     return Runner.build_dataloader({**config, 'batch_size': 4, 'num_workers': 0})
@@ -101,10 +88,7 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
         {'type': 'ScaleJitter', 'low': 0.75, 'high': 1.33},
         {'type': 'RotationJitter', 'degrees': 10.0},
         CROP,
-        {'type': 'RandomFlip'},
-        {'type': 'RandomTranspose'},
-        {'type': 'GainJitter'},
-        {'type': 'NoiseJitter'},
+        *({'type': kind} for kind in ('RandomFlip', 'RandomTranspose', 'GainJitter', 'NoiseJitter')),
     ],
     'copy-paste': [{'type': 'TargetCopyPaste', 'other': False}],
     'scale': [{'type': 'ScaleJitter'}, CROP],
@@ -118,8 +102,8 @@ PIPELINES: dict[str, list[dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize('name', PIPELINES)
-def test_batches_wait_for_nothing(root: Path, name: str) -> None:
-    batches = DeviceLoader(loader(root, PIPELINES[name]), 'cpu')
+def test_batches_wait_for_nothing(data_root: Path, name: str) -> None:
+    batches = DeviceLoader(loader(data_root, PIPELINES[name]), 'cpu')
     with Waits() as waits:
         index = torch.arange(4)
         for number in range(2):
@@ -129,7 +113,7 @@ def test_batches_wait_for_nothing(root: Path, name: str) -> None:
     assert batch['image'].dtype == batch['gt_mask'].dtype == torch.float32
 
 
-def test_a_transform_that_reads_back_is_caught(root: Path) -> None:
+def test_a_transform_that_reads_back_is_caught(data_root: Path) -> None:
     class Brighten:
         def __call__(self, sample: Any) -> Any:
             return sample
@@ -138,7 +122,7 @@ def test_a_transform_that_reads_back_is_caught(root: Path) -> None:
         batch.image = batch.image / batch.image.max().item()
 
     device_transforms.augment.register(Brighten)(brighten)
-    batches = DeviceLoader(loader(root, [Brighten()]), 'cpu')
+    batches = DeviceLoader(loader(data_root, [Brighten()]), 'cpu')
     with Waits() as waits:
         batches.batch(torch.arange(4), 0)
     assert waits.seen == ['aten._local_scalar_dense.default']
@@ -160,21 +144,12 @@ def a_batch(count: int = 2, device: Any = 'cpu') -> dict[str, Any]:
 
 # Config → what waits in its losses.
 LOSSES: dict[str, list[str]] = {
-    'rpcanet_sirstv1_best': [],
-    'rpcanet_plus_sirstv1_best': [],
-    'drpcanet_sirstv1_best': [],
-    'lrrnet_sirstv1_best': [],  # scheduled L1
-    'drpcanet_sirstv1': [],
-    'deep_supervision': [],
-    'learned_weights': [],
-    'scheduled_weights': [],
-    'sls_iou': [],
+    # With a scheduled L1 (lrrnet), edges (isnet), location and other outputs in the warm-up (mshnet), focal ones.
+    **{f'{name}_sirstv1_best': [] for name in ('rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet')},
+    **{name: [] for name in ('deep_supervision', 'learned_weights', 'scheduled_weights', 'sls_iou')},
+    **{f'{name}_sirstv1': [] for name in ('drpcanet', 'isnet', 'mshnet', 'mtunet', 'rdian')},
+    'acm_sirstv1_lesps': [],
     'low_rank': ['_linalg_svd'],  # a solver; the loss says so
-    'isnet_sirstv1': [],  # edges
-    'mshnet_sirstv1': [],  # location, and other outputs in the warm-up
-    'mtunet_sirstv1': [],  # focal IoU
-    'acm_sirstv1_lesps': [],  # focal
-    'rdian_sirstv1': [],
 }
 
 
@@ -211,10 +186,11 @@ def test_a_step_reads_nothing_back(config: str) -> None:
     assert waits.seen
 
 
-def test_checkpoints_to_resume_from_are_read_onto_the_processor() -> None:
-    class Enough(Exception):
-        pass
+class Enough(Exception):
+    """Ends what is watched."""
 
+
+def test_checkpoints_to_resume_from_are_read_onto_the_processor() -> None:
     runner: Any = DetectionRunner.__new__(DetectionRunner)
     with (
         mock.patch('mmengine.runner.runner.get_device', return_value='cuda'),
@@ -324,9 +300,6 @@ def test_a_smaller_last_batch_has_a_program_of_its_own(compiler: Compiler, confi
 
 
 def test_every_run_that_compiles_begins_without_programs_of_others() -> None:
-    class Enough(Exception):
-        pass
-
     plain = {'launcher': 'none', 'work_dir': 'x', 'model': {}}
     for options, expected in (({}, 0), ({'model': {'compiled': True}}, 1), ({'cuda_graphs': True}, 1)):
         with (
@@ -367,17 +340,12 @@ def test_every_network_of_the_benchmark_is_compiled(compiler: Compiler) -> None:
             speed.measure(network, [speed.Way('a'), speed.Way('b')], data, steps=1, repetitions=1)
 
 
-def test_deterministic_runs_allow_matrix_products(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Enough(Exception):
-        pass
-
-    for deterministic in (False, True):
-        monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
-        config = {
-            'launcher': 'none',
-            'work_dir': 'x',
-            'randomness': {'seed': 0, 'deterministic': deterministic},
-        }
-        with mock.patch.object(DetectionRunner, 'from_cfg', side_effect=Enough), pytest.raises(Enough):
-            build_runner(Config(config))
-        assert ('CUBLAS_WORKSPACE_CONFIG' in os.environ) == deterministic
+@pytest.mark.parametrize('deterministic', [False, True])
+def test_deterministic_runs_allow_matrix_products(
+    monkeypatch: pytest.MonkeyPatch, deterministic: bool
+) -> None:
+    monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
+    randomness = {'seed': 0, 'deterministic': deterministic}
+    with mock.patch.object(DetectionRunner, 'from_cfg', side_effect=Enough), pytest.raises(Enough):
+        build_runner(Config({'launcher': 'none', 'work_dir': 'x', 'randomness': randomness}))
+    assert ('CUBLAS_WORKSPACE_CONFIG' in os.environ) == deterministic

@@ -51,11 +51,7 @@ def test_figures_of_each_set_and_of_the_union(reference: TrainingResult) -> None
     assert reference.folder.path.parts[-2] == 'rpcanet_plus_synthetic_on_synthetic+nudtsirst'
     log = reference.folder.log()
     assert {f'val/{lead}IoU' for lead in ('', 'synthetic/', 'NUDT-SIRST/')} <= log[0].keys()
-    assert (log[0]['val/synthetic/images'], log[0]['val/NUDT-SIRST/images'], log[0]['val/images']) == (
-        2,
-        1,
-        3,
-    )
+    assert [log[0][f'val/{lead}images'] for lead in ('synthetic/', 'NUDT-SIRST/', '')] == [2, 1, 3]
     assert reference.best == max(line['val/IoU'] for line in log), 'the union selects'
     assert reference.test is not None
     assert {'IoU', 'drpca/Pd', 'synthetic/IoU', 'NUDT-SIRST/rpcanet/Fa'} <= reference.test.keys()
@@ -119,10 +115,8 @@ def test_a_network_goes_back_to_one_set(root: Path, tmp_path: Path, dataset: str
     trained = load_config(find_config('acm_sirstv1'), dataset, root)
     file = tmp_path / 'joined.pth'
     torch.save({'meta': {'cfg': config_text(trained)}, 'state_dict': {}}, file)
-    for config, _ in (
-        resolve(None, file, dataset='NUDT-SIRST'),
-        resolve('acm_sirstv1', file, dataset='NUDT'),
-    ):
+    for name, dataset in ((None, 'NUDT-SIRST'), ('acm_sirstv1', 'NUDT')):
+        config, _ = resolve(name, file, dataset=dataset)
         assert config is not None
         assert config.model.mean == load_config(find_config('acm_sirstv1'), 'NUDT-SIRST').model.mean
         assert 'normalisation' not in config.test_dataloader.dataset

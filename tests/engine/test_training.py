@@ -16,26 +16,16 @@ import torch
 
 import drpca
 from drpca.cli import train as train_command
-from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.faults import TrainingDiverged
 from drpca.errors import UserError
 from drpca.files import in_use
-from tests.support import ROOT
+from drpca.run_folder import RunFolder
+from tests.support import KILLED_IN_A_STEP, ROOT, train_until_killed
 
 SMALL = {
-    'model.network.num_stages': 1,
-    'train_dataloader.dataset.size': 32,
-    'val_dataloader.dataset.size': 32,
-    'test_dataloader.dataset.size': 32,
-    'train_cfg.val_interval': 1,
-}
-
-
-@pytest.fixture(scope='module')
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('data')
-    generate_dataset(root, num_train=16, num_test=4, size=64)
-    return root
+    'model.network.num_stages': 1, 'train_cfg.val_interval': 1,
+    **{f'{part}_dataloader.dataset.size': 32 for part in ('train', 'val', 'test')},
+}  # fmt: skip
 
 
 def keywords(data_root: Path, work: Path, keys: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -64,11 +54,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def log(work: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run_folder(work) / 'log.jsonl').read_text().splitlines()]
-
-
-def command(args: list[str]) -> list[str]:
-    return [sys.executable, str(ROOT / 'run_configs.py'), *args]
+    return RunFolder(run_folder(work)).log()
 
 
 def assert_same_run(first: Path, second: Path) -> None:
@@ -139,11 +125,8 @@ def test_the_test_split_is_scored_with_the_selected_weights(
     # The first validation wins: later ones report less.
     figures = iter([0.9, 0.1, 0.1])
     compute = TargetMetric.compute_metrics
-    monkeypatch.setattr(
-        TargetMetric,
-        'compute_metrics',
-        lambda self, results: {**compute(self, results), 'IoU': next(figures)},
-    )
+    worse = lambda self, results: {**compute(self, results), 'IoU': next(figures)}  # noqa: E731
+    monkeypatch.setattr(TargetMetric, 'compute_metrics', worse)
     drpca.train(**keywords(data_root, tmp_path, {'optim_wrapper.optimizer.lr': 0.01}, ema=0.3))
     best, last = load(run_folder(tmp_path) / 'best.pth'), load(run_folder(tmp_path) / 'last.pth')
     assert best['meta']['selection']['best_epoch'] == 1
@@ -151,21 +134,10 @@ def test_the_test_split_is_scored_with_the_selected_weights(
     assert not all(torch.equal(seen[-1][name], value) for name, value in last['state_dict'].items())
 
 
-# Programs that train and kill themselves, as the system or a power cut would, at the named moment.
 KILLED = {
-    'within an epoch': """
-import os, signal, sys
-from drpca.models.detector import DetectionModel
-train_step, steps = DetectionModel.train_step, []
-def step(self, *args, **kwargs):
-    steps.append(1)
-    if len(steps) == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return train_step(self, *args, **kwargs)
-DetectionModel.train_step = step
-""",
+    'within an epoch': KILLED_IN_A_STEP,
     'while saving': """
-import os, signal, sys, torch
+import os, signal, torch
 save, saves = torch.save, []
 def half(content, file, *args, **kwargs):
     saves.append(1)
@@ -184,10 +156,7 @@ def test_killed_and_resumed_is_bit_identical(
     data_root: Path, reference: Path, tmp_path: Path, moment: str
 ) -> None:
     options = keywords(data_root, tmp_path, {'default_hooks.checkpoint.interval_iters': 2}, ema=0.01)
-    program = KILLED[moment] + f'import drpca\ndrpca.train(**{options!r})'
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads()), 'PYTHONPATH': str(ROOT)}
-    done = subprocess.run([sys.executable, '-c', program], env=environment, capture_output=True, timeout=240)
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    train_until_killed(options, KILLED[moment])
     folder = run_folder(tmp_path)
     assert (folder / 'last.pth.partial').exists() == (moment == 'while saving')
     assert load(folder / 'last.pth')['meta']['iter'] % 7 != 0, 'the last state lies within an epoch'
@@ -231,10 +200,7 @@ def test_a_run_is_not_written_over(data_root: Path, reference: Path) -> None:
 def test_a_run_that_another_process_trains_is_left_alone(data_root: Path, tmp_path: Path) -> None:
     options = keywords(data_root, tmp_path)
     for resume in (False, True):
-        with (
-            in_use(run_folder(tmp_path)),
-            pytest.raises(UserError, match=f'is in use by process {os.getpid()}'),
-        ):
+        with in_use(run_folder(tmp_path)), pytest.raises(UserError, match=f'in use by process {os.getpid()}'):
             drpca.train(**options, resume=resume)
     assert [path.name for path in run_folder(tmp_path).iterdir()] == ['.lock']
 
@@ -273,18 +239,14 @@ def test_a_fault_of_the_program_does_not_stop_the_others(
 ) -> None:
     monkeypatch.setenv('TMPDIR', str(tmp_path))
     monkeypatch.setattr('tempfile.tempdir', None)
-    summary = {
-        'epochs': 2,
-        'best': 0.5,
-        'checkpoint': 'best.pth',
-        'test': {'IoU': 0.25, 'Fa': 1e-6},
-        'seconds': 3,
-    }
+    result = SimpleNamespace(
+        epochs=2, best=0.5, checkpoint='best.pth', test={'IoU': 0.25, 'Fa': 1e-6}, seconds=3
+    )
 
     def train_run(run: Any, resume: bool) -> Any:
         if run.seed == 0:
             raise ZeroDivisionError('ours')
-        return SimpleNamespace(**summary)
+        return result
 
     monkeypatch.setattr('drpca.engine.runs.train_run', train_run)
     assert train_command.main(arguments(data_root, tmp_path, '--seeds', '0', '1', '--final')) == 70
@@ -313,8 +275,7 @@ def test_other_schedules(data_root: Path, tmp_path: Path, schedule: str) -> None
     short = {'train_dataloader.dataset.limit': 2, 'train_cfg.val_interval': 30}
     options = keywords(data_root, tmp_path / 'runs', short, epochs=30, clip_grad=1, amp='bf16')
     drpca.train(**{**options, 'config': config, 'model': None, 'dataset': None})
-    lines = (tmp_path / 'runs' / 'rpcanet_plus_mine' / 'seed_0' / 'log.jsonl').read_text().splitlines()
-    rates = [json.loads(line)['lr'] for line in lines]
+    rates = [line['lr'] for line in RunFolder(tmp_path / 'runs' / 'rpcanet_plus_mine' / 'seed_0').log()]
     if schedule == 'cosine_400e':
         assert max(rates[:3]) == pytest.approx(1e-4), 'the warm-up ends although epochs have one iteration'
         assert rates[-1] < 0.02 * max(rates)
@@ -340,14 +301,16 @@ def test_two_processes_train_every_network(data_root: Path, tmp_path: Path) -> N
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--standalone']
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(
-        [*launcher, *command(args)[1:]], env=environment, capture_output=True, text=True, timeout=400
+        [*launcher, str(ROOT / 'run_configs.py'), *args],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for name in networks:
-        lines = (tmp_path / f'{name}_synthetic' / 'seed_0' / 'log.jsonl').read_text().splitlines()
-        assert [json.loads(line)['iter'] for line in lines] == [7], (
-            'half of the 13 training images, rounded up'
-        )
+        iterations = [line['iter'] for line in RunFolder(tmp_path / f'{name}_synthetic' / 'seed_0').log()]
+        assert iterations == [7], 'half of the 13 training images, rounded up'
 
 
 @pytest.mark.slow

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +14,12 @@ from torch import nn
 
 import drpca
 from drpca.config import find_config, load_config
-from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
 from drpca.run_folder import RunFolder
-from tests.support import ROOT
-
-
-@pytest.fixture(scope='module')
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('data')
-    generate_dataset(root, num_train=16, num_test=4, size=64)
-    return root
+from tests.support import train_until_killed
 
 
 def keywords(data_root: Path, work: Path, keys: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
@@ -128,22 +116,6 @@ def test_the_published_convention_is_logged_and_selects_nothing(data_root: Path,
     assert not any('test' in key for line in log(plain) for key in line)
 
 
-# Trains and kills itself in the fifth step.
-KILLED = """
-import os, signal, sys
-from drpca.models.detector import DetectionModel
-train_step, steps = DetectionModel.train_step, []
-def step(self, *args, **kwargs):
-    steps.append(1)
-    if len(steps) == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return train_step(self, *args, **kwargs)
-DetectionModel.train_step = step
-import drpca
-drpca.train(**{options!r})
-"""
-
-
 @pytest.mark.parametrize(
     ('more', 'keys'),
     [
@@ -166,10 +138,7 @@ def test_killed_and_resumed_is_bit_identical(
     interrupted, whole = (
         keywords(data_root, tmp_path / part, keys, **more, config=str(config)) for part in ('cut', 'whole')
     )
-    environment = {**os.environ, 'OMP_NUM_THREADS': str(torch.get_num_threads()), 'PYTHONPATH': str(ROOT)}
-    program = KILLED.format(options=interrupted)
-    done = subprocess.run([sys.executable, '-c', program], env=environment, capture_output=True, timeout=240)
-    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    train_until_killed(interrupted)
     cut, uncut = (folder(tmp_path / part, config.stem) for part in ('cut', 'whole'))
     last = load(cut / 'last.pth')
     assert last['meta']['iter'] == 4

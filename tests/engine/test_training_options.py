@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,11 @@ import pytest
 
 from drpca.cli import train as train_command
 from drpca.config import find_config, load_config
-from drpca.datasets.synthetic import generate_dataset
 from drpca.engine.runs import TrainingOptions, build_config, plan_runs
 from drpca.errors import UserError
+from drpca.run_folder import RunFolder
 
 CONFIG = 'rpcanet_plus_synthetic'
-
-
-@pytest.fixture(scope='module')
-def data_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp('data')
-    generate_dataset(root, num_train=16, num_test=4, size=48)
-    return root
 
 
 def arguments(data_root: Path, work: Path, *more: str, config: str = CONFIG) -> list[str]:
@@ -35,10 +27,7 @@ def arguments(data_root: Path, work: Path, *more: str, config: str = CONFIG) -> 
 @pytest.mark.parametrize(
     ('value', 'expected'),
     [
-        (
-            'train_cfg.max_epochs=abc',
-            "train_cfg.max_epochs: expected a whole number of epochs, at least 1, got 'abc'",
-        ),
+        ('train_cfg.max_epochs=abc', "max_epochs: expected a whole number of epochs, at least 1, got 'abc'"),
         ('train_cfg.val_interval=0', 'train_cfg.val_interval: expected a whole number'),
         ('optim_wrapper.optimizer.lr=abc', 'cannot be used'),
         ('optim_wrapper.optimizer.type=NoOpt', 'The optimizer is not known'),
@@ -46,17 +35,14 @@ def arguments(data_root: Path, work: Path, *more: str, config: str = CONFIG) -> 
         ('model.precision=float99', "Unknown precision 'float99'"),
         ('model=5', 'model: expected dict(type=…), got 5'),
         ('model.network.num_stages=abc', 'cannot be used'),
-        (
-            'model.losses.soft_iou.weight=None',
-            'SoftIoULoss: expected a number or dict(type=…) as weight, got None',
-        ),
+        ('model.losses.soft_iou.weight=None', 'SoftIoULoss: expected a number or dict(type=…) as weight, got None'),
         ('model.losses.fidelity.weight=abc', "as weight, got 'abc'"),
         ('default_hooks.checkpoint.interval=0', 'interval must be at least 1, got 0'),
         ('default_hooks.checkpoint.monitor=F2', "Unknown validation figure (monitor) 'F2'"),
         ('size=64', 'size only helps to write the config'),
         ('train_cfg.max_epoch.x=3', "Unknown config key 'train_cfg.max_epoch'"),
     ],
-)
+)  # fmt: skip
 def test_bad_config_values(
     data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, value: str, expected: str
 ) -> None:
@@ -104,9 +90,7 @@ def test_bad_options_of_the_command(data_root: Path, tmp_path: Path, capsys: pyt
 
 def test_names_and_folders_of_runs(data_root: Path) -> None:
     options = TrainingOptions(data_root=data_root, work_dir='runs', final=True)
-    runs = plan_runs(
-        models=['RPCANet+', 'lrrnet'], datasets=['synthetic', 'mine'], seeds=[0, 3], options=options
-    )
+    runs = plan_runs([], ['RPCANet+', 'lrrnet'], ['synthetic', 'mine'], [0, 3], options)
     names = ('rpcanet_plus_synthetic', 'rpcanet_plus_mine', 'lrrnet_synthetic', 'lrrnet_mine')
     assert [run.folder.path for run in runs] == [
         Path('runs', f'{name}_final', f'seed_{seed}') for name in names for seed in (0, 3)
@@ -144,9 +128,10 @@ def test_a_weight_without_its_end(data_root: Path, tmp_path: Path, capsys: pytes
 def test_milestones_keep_their_places(name: str) -> None:
     whole, short = (load_config(find_config(name), options=o) for o in ({}, {'train_cfg.max_epochs': 40}))
     for before, after in zip(whole.param_scheduler, short.param_scheduler):
-        assert [m / 400 for m in before.get('milestones', [])] == [
-            m / 40 for m in after.get('milestones', [])
+        places = [
+            [m / epochs for m in part.get('milestones', [])] for part, epochs in ((before, 400), (after, 40))
         ]
+        assert places[0] == places[1]
     assert ('milestones' in whole.param_scheduler[0]) == name.endswith('basicirstd')
 
 
@@ -166,13 +151,8 @@ def test_averaging_changes_no_training_loss(data_root: Path, tmp_path: Path) -> 
     logs = []
     for folder, options in (('own', []), ('other', ['--ema', '0.1'])):
         args = arguments(data_root, tmp_path / folder, '--epochs', '3', *options, config=f'{CONFIG}_best')
-        args += [
-            'train_cfg.val_interval=1',
-            'model.precision=float32',
-        ]
-        assert train_command.main(args) == 0
-        lines = (tmp_path / folder / f'{CONFIG}_best' / 'seed_0' / 'log.jsonl').read_text().splitlines()
-        logs.append([json.loads(line) for line in lines])
+        assert train_command.main([*args, 'train_cfg.val_interval=1', 'model.precision=float32']) == 0
+        logs.append(RunFolder(tmp_path / folder / f'{CONFIG}_best' / 'seed_0').log())
     own, other = logs
     assert [line['loss'] for line in own] == [line['loss'] for line in other]
     assert own[-1]['val/AUC'] != other[-1]['val/AUC']

@@ -1,8 +1,5 @@
 """The curves agree, at each threshold, with the figures for that threshold alone."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +10,7 @@ from drpca.errors import UserError
 from drpca.evaluation import Evaluator, curves
 from drpca.evaluation.component_tree import build_component_tree
 from drpca.evaluation.functional import connected_components, quantise
+from tests.support import load_tool
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -65,10 +63,7 @@ def test_every_point_is_the_figure_of_its_threshold(seed):
 
 
 def test_benchmark_finds_the_figures_of_the_straightforward_loop(capsys):
-    file = Path(__file__).parents[2] / 'tools' / 'benchmark_evaluation.py'
-    spec = importlib.util.spec_from_file_location('benchmark_evaluation', file)
-    benchmark = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(benchmark)
+    benchmark = load_tool('benchmark_evaluation')
     images = [benchmark.make_image(index, 64, 3, 0.1) for index in range(2)]
     got, expected = benchmark.evaluate(images), benchmark.loop(images)
     assert got.keys() == expected.keys()

@@ -22,6 +22,9 @@ def blob(row, column, radius=1, value=1.0):
 EMPTY = np.zeros(SHAPE, dtype=np.float32)
 
 
+components_of = functional.connected_components
+
+
 def figures(*pairs):
     evaluator = Evaluator(PRESETS)
     for scores, mask in pairs:
@@ -37,10 +40,7 @@ def test_no_image_is_undefined():
 
 def test_no_target_and_no_prediction_has_no_pd_but_a_fa_of_zero():
     for name, values in figures((EMPTY, EMPTY)).items():
-        assert math.isnan(values['IoU']), name
-        assert math.isnan(values['nIoU']), name
-        assert math.isnan(values['Pd']), name
-        assert math.isnan(values['AUC']), name
+        assert all(math.isnan(values[key]) for key in ('IoU', 'nIoU', 'Pd', 'AUC')), name
         if name == 'rpcanet':
             assert math.isnan(values['Fa'])  # images without targets are skipped: nothing to divide by
         else:
@@ -82,9 +82,7 @@ def test_niou_leaves_out_images_with_neither_side():
 @pytest.mark.parametrize('corner', [(0, 0), (0, 39), (31, 0), (31, 39)])
 def test_target_in_a_corner_is_found(corner):
     for name, values in figures((blob(*corner), blob(*corner))).items():
-        assert values['IoU'] == 1, name
-        assert values['Pd'] == 1, name
-        assert values['Fa'] == 0, name
+        assert (values['IoU'], values['Pd'], values['Fa']) == (1, 1, 0), name
 
 
 def test_boxes_are_cut_at_the_border_and_do_not_wrap_around():
@@ -106,16 +104,16 @@ def test_distance_limits_are_strict():
 def test_overlap_of_a_half_is_a_match_however_far_the_centroid():
     target, prediction = np.zeros((2, 20, 30), dtype=bool)
     target[5, :12] = prediction[5, :24] = True
-    components = functional.connected_components(target), functional.connected_components(prediction)
+    components = components_of(target), components_of(prediction)
     assert functional.match_optimal(*components).hit.tolist() == [True]
     assert functional.match_centroid(*components).hit.tolist() == [False]
     prediction[5, 24] = True
-    components = functional.connected_components(target), functional.connected_components(prediction)
+    components = components_of(target), components_of(prediction)
     assert functional.match_optimal(*components).hit.tolist() == [False]
 
 
 def test_boxes_reach_one_and_four_pixels_by_default():
-    target = functional.connected_components(blob(10, 10, radius=0) > 0)
+    target = components_of(blob(10, 10, radius=0) > 0)
     assert functional.match_box(target, blob(11, 11, radius=0) > 0).hit.tolist() == [True]
     assert functional.match_box(target, blob(12, 10, radius=0) > 0).hit.tolist() == [False]
     assert functional.area_outside_boxes(target, blob(14, 6, radius=0) > 0) == 0
@@ -130,15 +128,15 @@ def test_threshold_is_strict():
 
 
 def test_the_first_near_component_wins_over_the_nearest():
-    targets = functional.connected_components(blob(10, 10, radius=0) > 0)
-    predictions = functional.connected_components((blob(8, 10, radius=0) + blob(10, 11, radius=0)) > 0)
+    targets = components_of(blob(10, 10, radius=0) > 0)
+    predictions = components_of((blob(8, 10, radius=0) + blob(10, 11, radius=0)) > 0)
     assert functional.match_centroid(targets, predictions).partner.tolist() == [0]
     assert functional.match_optimal(targets, predictions).partner.tolist() == [1]
 
 
 def test_one_prediction_serves_one_target_only():
-    targets = functional.connected_components((blob(10, 10, radius=0) + blob(10, 12, radius=0)) > 0)
-    prediction = functional.connected_components(blob(10, 11, radius=0) > 0)
+    targets = components_of((blob(10, 10, radius=0) + blob(10, 12, radius=0)) > 0)
+    prediction = components_of(blob(10, 11, radius=0) > 0)
     for rule in (functional.match_centroid, functional.match_optimal):
         assert rule(targets, prediction).hit.tolist() == [True, False]
 

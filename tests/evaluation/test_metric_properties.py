@@ -143,11 +143,8 @@ def test_pd_may_rise_with_the_threshold_under_the_rules_of_centroids():
     mask[10, 5] = scores[10, 5] = 1
     scores[10, 6:30] = 0.6
     for preset in ('basicirstd', 'opdc'):
-        loose, strict = (
-            compute([(scores, mask > 0)], [{'type': preset, 'threshold': t}])[preset]['Pd']
-            for t in (0.5, 0.7)
-        )
-        assert (loose, strict) == (0, 1)
+        specs = [{'type': preset, 'name': f'{t}', 'threshold': t} for t in (0.5, 0.7)]
+        assert [figures['Pd'] for figures in compute([(scores, mask > 0)], specs).values()] == [0, 1]
 
 
 @given(seeds)

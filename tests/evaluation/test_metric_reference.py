@@ -12,16 +12,10 @@ DATA = Path(__file__).parents[1] / 'data'
 EXPECTED = json.loads((DATA / 'metric_expected.json').read_text())
 CASES = [name for name in EXPECTED if not name.startswith('real')]
 ERROR_PARTS = {
-    'seg_IoU': 'seg_iou',
-    'seg_merge': 'seg_mrg_err',
-    'seg_interference': 'seg_itf_err',
-    'seg_perception': 'seg_pcp_err',
-    'loc_IoU': 'loc_iou',
-    'loc_interference': 'loc_itf_err',
-    'loc_perception': 'loc_pcp_err',
-    'loc_multiple_to_single': 'loc_m2s_err',
-    'loc_single_to_multiple': 'loc_s2m_err',
-}
+    'seg_IoU': 'seg_iou', 'seg_merge': 'seg_mrg_err', 'seg_interference': 'seg_itf_err',
+    'seg_perception': 'seg_pcp_err', 'loc_IoU': 'loc_iou', 'loc_interference': 'loc_itf_err',
+    'loc_perception': 'loc_pcp_err', 'loc_multiple_to_single': 'loc_m2s_err', 'loc_single_to_multiple': 'loc_s2m_err',
+}  # fmt: skip
 
 
 @pytest.fixture(scope='module')

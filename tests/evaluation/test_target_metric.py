@@ -35,9 +35,8 @@ def samples():
 
 def test_presets_are_those_of_the_documents():
     assert sorted(known_protocols()) == sorted(PRESETS)
-    assert build_protocol('basicirstd') == Protocol(
-        name='basicirstd', source=build_protocol('basicirstd').source
-    )
+    plain = build_protocol('basicirstd')
+    assert plain == Protocol(name='basicirstd', source=plain.source)
     assert build_protocol('rpcanet').size == build_protocol('drpca').size == 256
     for preset in PRESETS:
         assert build_protocol(preset).source, preset
@@ -46,15 +45,8 @@ def test_presets_are_those_of_the_documents():
 def test_a_config_can_change_a_preset_or_state_its_own():
     strict = PROTOCOLS.build({'type': 'basicirstd', 'name': 'strict', 'threshold': 0.7})
     assert strict == dataclasses.replace(build_protocol('basicirstd'), name='strict', threshold=0.7)
-    own = build_protocol(
-        {
-            'type': 'Protocol',
-            'name': 'own',
-            'matching': 'box',
-            'false_alarms': 'outside_targets',
-            'hit_radius': 2,
-        }
-    )
+    rules = {'matching': 'box', 'false_alarms': 'outside_targets', 'hit_radius': 2}
+    own = build_protocol({'type': 'Protocol', 'name': 'own', **rules})
     assert (own.matching_text, own.threshold_text) == ('2 px box', '> 0.5')
 
 
@@ -153,9 +145,8 @@ def test_only_small_records_are_collected_from_other_processes(samples):
     whole, *parts = (metric.results for metric in metrics)
     assert len(pickle.dumps(whole[0])) < 8000  # 201 thresholds twice, and the counts
     collected = [pickle.loads(pickle.dumps(record)) for part in parts for record in part]
-    assert metrics[1].compute_metrics(collected) == pytest.approx(
-        metrics[0].compute_metrics(whole), nan_ok=True
-    )
+    expected = metrics[0].compute_metrics(whole)
+    assert metrics[1].compute_metrics(collected) == pytest.approx(expected, nan_ok=True)
 
 
 def evaluate_in_process(rank, port, samples, results):

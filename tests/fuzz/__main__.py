@@ -11,12 +11,11 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-for variable in ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'):
-    os.environ[variable] = '1'
+os.environ |= dict.fromkeys(('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS'), '1')
 
-from tests.fuzz.cases import Case, make_case  # noqa: E402
-from tests.fuzz.known import is_known  # noqa: E402
-from tests.fuzz.runner import Outcome, load, make_world, run_cases, scratch_folder  # noqa: E402
+from tests.fuzz.cases import Case, make_case
+from tests.fuzz.known import is_known
+from tests.fuzz.runner import Outcome, load, make_world, run_cases, scratch_folder
 
 
 def main() -> int:
@@ -27,10 +26,10 @@ def main() -> int:
     parser.add_argument('--seed', type=int, default=0, metavar='N')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), metavar='N')
     parser.add_argument(
-        '--keep', type=Path, default=Path('fuzz-faults'), metavar='DIR', help='for cases at fault'
+        '--keep', type=Path, default=Path('fuzz-faults'), metavar='DIR', help='of cases at fault'
     )
     parser.add_argument(
-        '--replay', type=Path, metavar='FOLDER', help='run the case of a folder again and show it'
+        '--replay', type=Path, metavar='FOLDER', help='run the case of a folder again, show it'
     )
     parser.add_argument('--all', action='store_true', help='also list the faults that are known')
     args = parser.parse_args()
@@ -47,12 +46,11 @@ def main() -> int:
             print('\n'.join(map(str, outcome.faults)) or 'no fault')
             return int(bool(outcome.faults))
         numbers = range(args.first, args.first + args.cases)
+        cases = ((number, make_case(args.seed, number)) for number in numbers)
         started = time.monotonic()
         faulty, done = [], 0
         try:
-            for outcome in run_cases(
-                ((n, make_case(args.seed, n)) for n in numbers), world, scratch, args.jobs
-            ):
+            for outcome in run_cases(cases, world, scratch, args.jobs):
                 done += 1
                 if outcome.faults:
                     faulty.append(outcome)
@@ -84,12 +82,8 @@ def report(faulty: list[Outcome], scratch: Path, keep: Path, show_known: bool) -
         first = min(outcomes, key=lambda outcome: (len(outcome.case.edits), len(outcome.case.argv)))
         folder = keep / f'case_{first.number:06d}'
         if not folder.exists():
-            shutil.copytree(
-                scratch / folder.name,
-                folder,
-                symlinks=True,
-                ignore=lambda path, names: [n for n in names if _odd(path, n)],
-            )
+            odd = lambda path, names: [n for n in names if _odd(path, n)]  # noqa: E731
+            shutil.copytree(scratch / folder.name, folder, symlinks=True, ignore=odd)
         print(f'{fault}  ({len(outcomes)} times; python -m tests.fuzz --replay {folder})')
     return int(new > 0)
 

@@ -239,15 +239,14 @@ def options(r: Random) -> Case:
     return Case(argv)
 
 
-GONE = ('remove', 'folder', 'fifo', 'link')
-
-
 def damage(r: Random, file: str) -> Edit:
     """Bytes of a file changed."""
-    return r.choice([[
-        'flip', file, share(r), r.randrange(8)], ['put', file, share(r), hexadecimal(r)], ['insert', file, share(r),
-        hexadecimal(r)], ['cut', file, share(r)], ['drop', file, share(r), r.randint(1, 300),
-    ]])
+    new = hexadecimal(r)
+    return r.choice([
+        ['flip', file, share(r), r.randrange(8)], ['splice', file, share(r), len(new) // 2, new],
+        ['splice', file, share(r), 0, new], ['splice', file, share(r), -1],
+        ['splice', file, share(r), r.randint(1, 300)],
+    ])
 
 
 def no_file(r: Random, file: str) -> Edit:
@@ -287,12 +286,12 @@ def images(r: Random) -> Case:
 
 
 def picture_edits(r: Random, file: str) -> list[Edit]:
-    return [['image', file, r.choice(E.IMAGES)]] if r.random() < 0.35 else damages(r, file)
+    return [['image', file, r.choice([*E.IMAGES])]] if r.random() < 0.35 else damages(r, file)
 
 
 def mats(r: Random) -> Case:
     file = r.choice(['results/mini/mat/x.mat', 'results/mini/mat/y.mat'])
-    edits = [['mat', file, r.choice(E.MATS)]] if r.random() < 0.3 else damages(r, file)
+    edits = [['mat', file, r.choice([*E.MATS])]] if r.random() < 0.3 else damages(r, file)
     return Case(r.choice([SCORE, SCORE, [*SCORE, '--allow-partial']]), edits)
 
 

@@ -17,6 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
 DELETED = '<deleted>'
 MARK = 'MARK'
 Edit = list[Any]
@@ -30,55 +35,18 @@ def apply(edits: list[Edit]) -> None:
             EDITS[name](*arguments)
 
 
-def _changed(file: str, change: Callable[[bytearray], None]) -> None:
+def splice(file: str, position: int, count: int, text: str = '') -> None:
+    """Bytes of a hexadecimal text in the place of ``count`` bytes, of all that follow where it is negative."""
     content = bytearray(Path(file).read_bytes())
-    change(content)
+    start = position * max(len(content) - 1, 0) // 65536
+    content[start : start + count if count >= 0 else None] = bytes.fromhex(text)
     Path(file).write_bytes(content)
 
 
-def _at(content: bytearray, position: int) -> int:
-    return position * max(len(content) - 1, 0) // 65536
-
-
 def flip(file: str, position: int, bit: int) -> None:
-    def change(content: bytearray) -> None:
-        if content:
-            content[_at(content, position)] ^= 1 << bit
-
-    _changed(file, change)
-
-
-def put(file: str, position: int, text: str) -> None:
-    """Overwrite with the bytes of a hexadecimal text."""
-
-    def change(content: bytearray) -> None:
-        start, new = _at(content, position), bytes.fromhex(text)
-        content[start : start + len(new)] = new
-
-    _changed(file, change)
-
-
-def insert(file: str, position: int, text: str) -> None:
-    def change(content: bytearray) -> None:
-        start = _at(content, position)
-        content[start:start] = bytes.fromhex(text)
-
-    _changed(file, change)
-
-
-def cut(file: str, position: int) -> None:
-    def change(content: bytearray) -> None:
-        del content[_at(content, position) :]
-
-    _changed(file, change)
-
-
-def drop(file: str, position: int, count: int) -> None:
-    def change(content: bytearray) -> None:
-        start = _at(content, position)
-        del content[start : start + count]
-
-    _changed(file, change)
+    content = Path(file).read_bytes()
+    if content:
+        splice(file, position, 1, f'{content[position * (len(content) - 1) // 65536] ^ 1 << bit:02x}')
 
 
 def write(file: str, text: str) -> None:
@@ -122,13 +90,8 @@ def disk(limit: int) -> None:
 
 
 def replace(file: str, old: str, new: str) -> None:
-    path = Path(file)
-    path.write_bytes(
-        path.read_bytes()
-        .decode('utf-8', 'surrogateescape')
-        .replace(old, new, 1)
-        .encode('utf-8', 'surrogateescape')
-    )
+    text = Path(file).read_bytes().decode('utf-8', 'surrogateescape').replace(old, new, 1)
+    Path(file).write_bytes(text.encode('utf-8', 'surrogateescape'))
 
 
 def _places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -137,78 +100,25 @@ def _places(value: Any, way: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [way, *(place for key in keys for place in _places(value[key], (*way, key)))]
 
 
-def _with(content: Any, place: tuple[Any, ...], value: Any) -> Any:
-    if not place:
-        return value
-    node = content
-    for key in place[:-1]:
-        node = node[key]
-    if value == DELETED:
-        del node[place[-1]]
-    else:
-        node[place[-1]] = value
-    return content
-
-
-def put_json(file: str, place: int, value: Any) -> None:
+def put_json(file: str, number: int, value: Any) -> None:
     """Put a value at one of the places of a JSON file, the last line of a ``.jsonl``."""
     path = Path(file)
     lines = path.read_text().splitlines() if path.suffix == '.jsonl' else [path.read_text()]
-    content = json.loads(lines[-1])
-    places = _places(content)
-    lines[-1] = json.dumps(_with(content, places[place % len(places)], value))
+    node = whole = {'': json.loads(lines[-1])}
+    places = _places(whole[''])
+    *way, last = ('', *places[number % len(places)])
+    for key in way:
+        node = node[key]
+    if value == DELETED and way:
+        del node[last]
+    else:
+        node[last] = value
+    lines[-1] = json.dumps(whole[''])
     path.write_text('\n'.join(lines) + '\n')
 
 
 def nest(file: str, depth: int) -> None:
     Path(file).write_text('[' * depth + ']' * depth)
-
-
-def image(file: str, kind: str) -> None:
-    """A valid picture of an unusual kind, or a bomb, in place of a file."""
-    import numpy as np
-    from PIL import Image
-
-    values = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
-    grey = Image.fromarray((values // 4).astype(np.uint8))
-    out = io.BytesIO()
-    if kind == 'bomb':
-        out.write(_png(60000, 60000))
-    elif kind == 'huge':
-        out.write(_png(2**31 - 1, 2**31 - 1))
-    elif kind == 'no pixels':
-        out.write(_png(0, 0))
-    elif kind == 'no data':
-        out.write(_png(32, 32, data=False))
-    elif kind == 'postscript':
-        out.write(
-            b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 32\n%%EndComments\n(MARK) (w) file closefile\nshowpage\n'
-        )
-    elif kind == 'svg':
-        out.write(b'<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32"/>')
-    elif kind == 'one pixel':
-        grey.resize((1, 1)).save(out, 'PNG')
-    elif kind == 'line':
-        grey.resize((2000, 1)).save(out, 'PNG')
-    elif kind == 'empty':
-        Image.new('L', (32, 32)).save(out, 'PNG')
-    elif kind == 'float':
-        Image.fromarray(np.full((32, 32), np.nan, np.float32)).save(out, 'TIFF')
-    elif kind == 'int':
-        Image.fromarray(values.astype(np.int32) - 500).save(out, 'TIFF')
-    elif kind == 'pages':
-        grey.save(out, 'TIFF', save_all=True, append_images=[grey.resize((16, 16))] * 3)
-    elif kind in ('GIF', 'WEBP', 'PPM', 'ICO', 'TGA', 'JPEG2000', 'PCX'):
-        grey.save(out, kind)
-    else:
-        grey.convert(kind).save(out, 'TIFF' if kind in ('CMYK', 'YCbCr', 'LAB') else 'PNG')
-    Path(file).write_bytes(out.getvalue())
-
-
-IMAGES = (
-    'bomb', 'huge', 'no pixels', 'no data', 'postscript', 'svg', 'one pixel', 'line', 'empty', 'float', 'int', 'pages',
-    'GIF', 'WEBP', 'PPM', 'ICO', 'TGA', 'JPEG2000', 'PCX', 'CMYK', 'YCbCr', 'LAB', '1', 'P', 'LA', 'RGBA', 'RGB',
-)  # fmt: skip
 
 
 def _png(width: int, height: int, data: bool = True) -> bytes:
@@ -222,32 +132,57 @@ def _png(width: int, height: int, data: bool = True) -> bytes:
     return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', header) + body + chunk(b'IEND', b'')
 
 
+_VALUES = np.arange(32 * 32, dtype=np.uint16).reshape(32, 32)
+_GREY = Image.fromarray((_VALUES // 4).astype(np.uint8))
+_POSTSCRIPT = b"""%!PS-Adobe-3.0 EPSF-3.0
+%%BoundingBox: 0 0 32 32
+%%EndComments
+(MARK) (w) file closefile
+showpage
+"""
+# Valid pictures of unusual kinds, and bombs: their bytes, or a picture and how it is saved.
+IMAGES: dict[str, Any] = {
+    'bomb': _png(60000, 60000), 'huge': _png(2**31 - 1, 2**31 - 1), 'no pixels': _png(0, 0),
+    'no data': _png(32, 32, data=False), 'postscript': _POSTSCRIPT,
+    'svg': b'<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32"/>',
+    'one pixel': (_GREY.resize((1, 1)), 'PNG'), 'line': (_GREY.resize((2000, 1)), 'PNG'),
+    'empty': (Image.new('L', (32, 32)), 'PNG'),
+    'float': (Image.fromarray(np.full((32, 32), np.nan, np.float32)), 'TIFF'),
+    'int': (Image.fromarray(_VALUES.astype(np.int32) - 500), 'TIFF'), 'pages': (_GREY, 'TIFF'),
+    **{kind: (_GREY, kind) for kind in ('GIF', 'WEBP', 'PPM', 'ICO', 'TGA', 'JPEG2000', 'PCX')},
+    **{kind: (_GREY.convert(kind), 'TIFF') for kind in ('CMYK', 'YCbCr', 'LAB')},
+    **{kind: (_GREY.convert(kind), 'PNG') for kind in ('1', 'P', 'LA', 'RGBA', 'RGB')},
+}  # fmt: skip
+
+
+def image(file: str, kind: str) -> None:
+    made = IMAGES[kind]
+    if not isinstance(made, bytes):
+        out = io.BytesIO()
+        more = {'save_all': True, 'append_images': [_GREY.resize((16, 16))] * 3} if kind == 'pages' else {}
+        made[0].save(out, made[1], **more)
+        made = out.getvalue()
+    Path(file).write_bytes(made)
+
+
+_GOOD = np.full((32, 32), 0.5, np.float32)
+# What stands as ``T`` in a MATLAB file.
+MATS: dict[str, Any] = {
+    'nan': _GOOD * np.nan, 'inf': _GOOD * np.inf, 'two': _GOOD * 4, 'negative': -_GOOD, 'double': _GOOD.astype(float),
+    'int': (_GOOD > 1).astype(np.int64), 'bool': _GOOD > 0, 'complex': _GOOD * 1j, 'text': 'abc', 'empty': _GOOD[:0],
+    'cube': _GOOD[None], 'vector': _GOOD[0], 'struct': {'a': _GOOD}, 'object': np.array([_GOOD, 'a'], dtype=object),
+    'sparse': _GOOD, 'wide': np.zeros((1, 100000), np.float32), 'v4': _GOOD, 'other': _GOOD,
+    'bomb': np.zeros((6000, 6000), np.float32),
+}  # fmt: skip
+
+
 def mat(file: str, kind: str) -> None:
-    """A MATLAB file whose ``T`` is not what is expected."""
-    import numpy as np
     from scipy import sparse
     from scipy.io import savemat
 
-    good = np.full((32, 32), 0.5, np.float32)
-    value: Any = {
-        'nan': good * np.nan, 'inf': good * np.inf, 'two': good * 4, 'negative': -good, 'double': good.astype(float),
-        'int': (good > 1).astype(np.int64), 'bool': good > 0, 'complex': good * 1j, 'text': 'abc', 'empty': good[:0],
-        'cube': good[None], 'vector': good[0], 'struct': {'a': good}, 'object': np.array([good, 'a'], dtype=object),
-        'sparse': sparse.csr_array(good), 'wide': np.zeros((1, 100000), np.float32), 'v4': good, 'other': good,
-        'bomb': np.zeros((6000, 6000), np.float32),
-    }[kind]  # fmt: skip
-    savemat(
-        file,
-        {'S' if kind == 'other' else 'T': value},
-        do_compression=kind == 'bomb',
-        format='4' if kind == 'v4' else '5',
-    )
-
-
-MATS = (
-    'nan', 'inf', 'two', 'negative', 'double', 'int', 'bool', 'complex', 'text', 'empty', 'cube', 'vector', 'struct',
-    'object', 'sparse', 'wide', 'v4', 'other', 'bomb',
-)  # fmt: skip
+    value = sparse.csr_array(MATS[kind]) if kind == 'sparse' else MATS[kind]
+    name, version = 'S' if kind == 'other' else 'T', '4' if kind == 'v4' else '5'
+    savemat(file, {name: value}, do_compression=kind == 'bomb', format=version)
 
 
 class _Marker:
@@ -257,75 +192,58 @@ class _Marker:
         return (Path.touch, (Path(MARK).resolve(),))
 
 
+_TENSORS: dict[str, Callable[[Tensor], Any]] = {
+    'nan': lambda t: torch.full_like(t.float(), float('nan')),
+    'inf': lambda t: torch.full_like(t.float(), float('inf')),
+    'bool': lambda t: t > 0,
+    'complex': lambda t: t.to(torch.complex64),
+    'quantised': lambda t: torch.quantize_per_tensor(t.float(), 0.1, 0, torch.qint8),
+    'on meta': lambda t: t.to('meta'),
+    'int': lambda t: t.to(torch.int32),
+    'half': lambda t: t.half(),
+    'double': lambda t: t.double(),
+    'sparse': lambda t: t.float().reshape(-1, 1).to_sparse(),
+    'empty': lambda t: torch.empty(0),
+    'larger': lambda t: torch.zeros(t.numel() + 1),
+    'text': lambda t: 'abc',
+    'number': lambda t: 1.5,
+    'mapping': lambda t: {'a': t},
+}
+NOT_CAST = tuple(_TENSORS)[:6]
+_WHOLE: dict[str, Callable[[dict[Any, Any]], Any]] = {
+    'bare': lambda weights: weights, 'list': lambda weights: [weights], 'none': lambda weights: None,
+}  # fmt: skip
+_PARTS = ('optimizer', 'param_schedulers', 'message_hub', 'meta', 'state_dict')
+_METAS = {'meta text': 'abc', 'meta list': [1], 'meta none': None}
+STATES = (*_TENSORS, *_PARTS, *_WHOLE, 'strange keys', 'missing', 'marker', *_METAS, 'epoch')
+
+
 def state(file: str, kind: str, number: int) -> None:
     """Save a checkpoint again with one thing wrong in it."""
-    import torch
-
     content = torch.load(file, weights_only=False)
     weights = content.get('state_dict', content)
     name = list(weights)[number % len(weights)]
-    tensor = weights[name]
-    if kind in (
-        'optimizer',
-        'param_schedulers',
-        'message_hub',
-        'meta',
-        'state_dict',
-        'ema_state_dict',
-        'random',
-    ):
+    if kind in _TENSORS:
+        weights[name] = _TENSORS[kind](weights[name])
+    elif kind in _PARTS:
         content.pop(kind, None)
-    elif kind == 'bare':
-        content = weights
-    elif kind == 'list':
-        content = [weights]
-    elif kind == 'none':
-        content = None
+    elif kind in _WHOLE:
+        content = _WHOLE[kind](weights)
+    elif kind in _METAS:
+        content['meta'] = _METAS[kind]
     elif kind == 'strange keys':
-        weights[7] = weights[None] = weights[('a', 1)] = tensor
+        weights[7] = weights[None] = weights[('a', 1)] = weights[name]
     elif kind == 'missing':
         del weights[name]
     elif kind == 'marker':
         content['extra'] = _Marker()
-    elif kind in ('meta text', 'meta list', 'meta none', 'epoch'):
-        meta = content.setdefault('meta', {})
-        if kind == 'epoch':
-            meta['epoch'] = (-1, 10**9, 'x', None, 1.5, float('nan'))[number % 6]
-        else:
-            content['meta'] = {'meta text': 'abc', 'meta list': [1], 'meta none': None}[kind]
-    else:
-        weights[name] = {
-            'nan': lambda: torch.full_like(tensor.float(), float('nan')),
-            'inf': lambda: torch.full_like(tensor.float(), float('inf')),
-            'bool': lambda: tensor > 0,
-            'int': lambda: tensor.to(torch.int32),
-            'complex': lambda: tensor.to(torch.complex64),
-            'half': lambda: tensor.half(),
-            'double': lambda: tensor.double(),
-            'sparse': lambda: tensor.float().reshape(-1, 1).to_sparse(),
-            'quantised': lambda: torch.quantize_per_tensor(tensor.float(), 0.1, 0, torch.qint8),
-            'on meta': lambda: tensor.to('meta'),
-            'empty': lambda: torch.empty(0),
-            'larger': lambda: torch.zeros(tensor.numel() + 1),
-            'text': lambda: 'abc',
-            'number': lambda: 1.5,
-            'mapping': lambda: {'a': tensor},
-        }[kind]()
+    elif kind == 'epoch':
+        content.setdefault('meta', {})['epoch'] = (-1, 10**9, 'x', None, 1.5, float('nan'))[number % 6]
     torch.save(content, file)
-
-
-NOT_CAST = ('nan', 'inf', 'bool', 'complex', 'quantised', 'on meta')
-STATES = (
-    *NOT_CAST, 'int', 'half', 'double', 'sparse', 'empty', 'larger', 'text', 'number', 'mapping', 'optimizer',
-    'param_schedulers', 'message_hub', 'meta', 'state_dict', 'bare', 'list', 'none', 'strange keys', 'missing',
-    'marker', 'meta text', 'meta list', 'meta none', 'epoch',
-)  # fmt: skip
 
 
 def config_text(file: str, text: str) -> None:
     """Put a text in the place of the config that a checkpoint holds."""
-    import torch
-
     content = torch.load(file, weights_only=False)
     content['meta']['cfg'] = text
     torch.save(content, file)
@@ -333,11 +251,8 @@ def config_text(file: str, text: str) -> None:
 
 def config_part(file: str, old: str, new: str) -> None:
     """Change the config that a checkpoint holds."""
-    import torch
-
-    content = torch.load(file, weights_only=False)
-    content['meta']['cfg'] = str(content['meta']['cfg']).replace(old, new, 1)
-    torch.save(content, file)
+    held = torch.load(file, weights_only=False)['meta']['cfg']
+    config_text(file, str(held).replace(old, new, 1))
 
 
 def rules(file: str, text: str) -> None:
@@ -356,27 +271,24 @@ def onnx_part(file: str, kind: str) -> None:
     from onnx.external_data_helper import convert_model_to_external_data
 
     model = onnx.load(file)
-    if kind == 'opset':
-        model.opset_import[0].version = 9999
-    elif kind == 'input':
-        model.graph.input[0].name = 'other'
-    elif kind == 'operator':
-        model.graph.node[0].op_type = 'NoSuchOperator'
-    elif kind == 'domain':
-        model.graph.node[0].domain = 'no.such.domain'
-    elif kind == 'rank':
-        del model.graph.input[0].type.tensor_type.shape.dim[0]
-    elif kind == 'no metadata':
-        del model.metadata_props[:]
-    elif kind == 'no outputs':
-        del model.graph.output[:]
-    elif kind == 'external':
+    graph = model.graph
+    if kind == 'external':
         convert_model_to_external_data(model, location='outside', size_threshold=0)
         onnx.save(model, file)
-        for tensor in model.graph.initializer:
-            for entry in tensor.external_data:
-                if entry.key == 'location':
-                    entry.value = '../../../../etc/passwd'
+        for entry in (entry for tensor in graph.initializer for entry in tensor.external_data):
+            if entry.key == 'location':
+                entry.value = '../../../../etc/passwd'
+    elif kind.startswith('no '):
+        del {'no metadata': model.metadata_props, 'no outputs': graph.output}[kind][:]
+    elif kind == 'rank':
+        del graph.input[0].type.tensor_type.shape.dim[0]
+    else:
+        owner, name, value = {
+            'opset': (model.opset_import[0], 'version', 9999), 'input': (graph.input[0], 'name', 'other'),
+            'operator': (graph.node[0], 'op_type', 'NoSuchOperator'),
+            'domain': (graph.node[0], 'domain', 'no.such.domain'),
+        }[kind]  # fmt: skip
+        setattr(owner, name, value)
     Path(file).write_bytes(model.SerializeToString())
 
 
@@ -388,22 +300,17 @@ def archive(file: str, member: str, kind: str) -> None:
     import pickle
     import zipfile
 
-    import torch
-
     with zipfile.ZipFile(file) as old:
         contents = {info.filename: old.read(info) for info in old.infolist()}
     name = next((name for name in contents if member in name), None)
     if name is None:
         return
-    if kind == 'marker':
-        if name.endswith('.pt'):
-            inner = io.BytesIO()
-            torch.save(_Marker(), inner)
-            contents[name] = inner.getvalue()
-        else:
-            contents[name] = pickle.dumps(_Marker())
-    elif kind == 'gone':
+    if kind == 'gone':
         del contents[name]
+    elif kind == 'marker':
+        inner = io.BytesIO()
+        torch.save(_Marker(), inner)
+        contents[name] = inner.getvalue() if name.endswith('.pt') else pickle.dumps(_Marker())
     else:
         contents[name] = b'' if kind == 'emptied' else contents[name][: len(contents[name]) // 2]
     with zipfile.ZipFile(file, 'w') as new:
@@ -414,7 +321,7 @@ def archive(file: str, member: str, kind: str) -> None:
 EDITS: dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
-        flip, put, insert, cut, drop, write, copy, remove, folder, fifo, link, disk, replace, put_json, nest, image,
-        mat, state, config_text, config_part, rules, onnx_part, archive,
+        flip, splice, write, copy, remove, folder, fifo, link, disk, replace, put_json, nest, image, mat, state,
+        config_text, config_part, rules, onnx_part, archive,
     )
 }  # fmt: skip

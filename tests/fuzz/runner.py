@@ -35,6 +35,7 @@ from tests.fuzz.edits import MARK, apply
 CODES = {0, 1, 2, 130}
 CASE_SECONDS = 40.0
 IDLE_SECONDS = 5.0
+INPUTS = ('frames', 'datasets', 'w.pth', 'own.py', 'clip.avi', 'clip.mp4')
 MEMORY = 3 * 2**30
 FOREIGN = re.compile(
     r'.*(\w*Warning: |\[ ?(?:WARN|ERROR|INFO)|libpng|TIFF\w*:|Corrupt JPEG|\[\w+ @ |OpenCV|\bW\d{4} |onnxruntime:'
@@ -154,9 +155,7 @@ class _Child:
         if not self.hung and (now - self.started > CASE_SECONDS or now - self.moved > IDLE_SECONDS):
             self.hung = True
             os.kill(self.pid, signal.SIGUSR1)  # says where it is
-        elif (self.hung and now - self.moved > IDLE_SECONDS + 0.5) or (
-            self.hung and now - self.started > CASE_SECONDS + 1
-        ):
+        elif self.hung and (now - self.moved > IDLE_SECONDS + 0.5 or now - self.started > CASE_SECONDS + 1):
             os.kill(self.pid, signal.SIGKILL)
         return False
 
@@ -200,17 +199,13 @@ class _Child:
             (self.folder / 'case.json').write_text(self.case.text())
             (self.folder / 'output.txt').write_text(text)
         else:
-            _remove(self.folder)
+            shutil.rmtree(self.folder, ignore_errors=True)
         return Outcome(self.number, self.case, code, list(dict.fromkeys(faults)), text, seconds)
 
     def _kept(self) -> str:
         """The traceback that a command has put into a file."""
         files = self.folder.glob('drpca-fault-*.txt') if self.folder.is_dir() else ()
         return '\n'.join(file.read_text() for file in files)
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _be_child(case: Case, world: Path, folder: Path, report: Path, pipe: int) -> None:
@@ -244,7 +239,9 @@ def _be_child(case: Case, world: Path, folder: Path, report: Path, pipe: int) ->
     code = _call(case.argv, case.interrupt)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     faults = looked_around(case, folder, before, code)
-    report.write_text(json.dumps({'faults': faults, 'inputs': _inputs(case)}))
+    # How many files may be named as unreadable: those of a folder of frames, or one.
+    inputs = 8 if case.argv and case.argv[0] == 'infer' else 1
+    report.write_text(json.dumps({'faults': faults, 'inputs': inputs}))
     os._exit(code & 255)
 
 
@@ -276,11 +273,6 @@ def _call(argv: list[str], interrupt: float | None) -> int:
     return 1
 
 
-def _inputs(case: Case) -> int:
-    """How many files may be named as unreadable: those of a folder of frames or of a split."""
-    return 8 if case.argv and case.argv[0] == 'infer' else 1
-
-
 def hashes(folder: Path) -> dict[str, str]:
     found = {}
     for path in sorted(folder.rglob('*')):
@@ -297,37 +289,29 @@ def looked_around(case: Case, folder: Path, before: dict[str, str], code: int) -
     command = case.argv[0] if case.argv else ''
     after = hashes(folder)
     if MARK in after:
-        faults.append(('code ran', f'{command} from a {_kind_of_edit(case)}'))
-    changed = [name for name in before if after.get(name) != before[name]]
-    asked = {'--resume': 'runs/', '--overwrite': 'out/'}
-    changed = [
-        name for name in changed
-        if not any(word in case.argv and name.startswith(start) for word, start in asked.items())
-    ]  # fmt: skip
-    if '--overwrite' in case.argv:
-        given = {str(Path(word)) for word in case.argv}
-        changed = [
-            name
-            for name in changed
-            if name not in given or name in (_value(case, '--input'), _value(case, '--checkpoint'))
-        ]
-    for name in changed:
-        what = (
-            'an input'
-            if name.split('/')[0] in ('frames', 'datasets', 'w.pth', 'own.py', 'clip.avi', 'clip.mp4')
-            else 'a file'
+        faults.append(
+            ('code ran', f'{command} from a {case.edits[0][0] if case.edits else "case without edits"}')
         )
-        faults.append(('replaced', f'{command}: {what} {_option_of(case, name)}'))
+    for name in before:
+        if after.get(name) != before[name] and not _asked_for(case, name):
+            what = 'an input' if name.split('/')[0] in INPUTS else 'a file'
+            faults.append(('replaced', f'{command}: {what} {_option_of(case, name)}'))
+    new = after.keys() - before.keys()
     if code == 0:
-        faults += [('silent', f'{command}: {text}') for text in _lost(case, folder, set(after) - set(before))]
-    partial = [name for name in set(after) - set(before) if name.endswith(('.partial', '.tmp'))]
+        faults += [('silent', f'{command}: {text}') for text in _lost(case, new)]
+    partial = [name for name in new if name.endswith(('.partial', '.tmp'))]
     if partial and case.interrupt is None:
         faults.append(('left over', f'{command}: {Path(partial[0]).suffix}'))
     return faults
 
 
-def _kind_of_edit(case: Case) -> str:
-    return case.edits[0][0] if case.edits else 'case without edits'
+def _asked_for(case: Case, name: str) -> bool:
+    """Whether the command line says that a file may be replaced."""
+    if '--resume' in case.argv and name.startswith('runs/'):
+        return True
+    named = name in {str(Path(word)) for word in case.argv}
+    read = name in (_value(case, '--input'), _value(case, '--checkpoint'))
+    return '--overwrite' in case.argv and (name.startswith('out/') or (named and not read))
 
 
 def _value(case: Case, option: str) -> str | None:
@@ -344,7 +328,7 @@ def _option_of(case: Case, name: str) -> str:
     return f'{Path(name).suffix or Path(name).name}, not named'
 
 
-def _lost(case: Case, folder: Path, new: set[str]) -> Iterator[str]:
+def _lost(case: Case, new: set[str]) -> Iterator[str]:
     """What a command that ended well has not done."""
     import numpy as np
     from scipy.io import loadmat
@@ -354,21 +338,17 @@ def _lost(case: Case, folder: Path, new: set[str]) -> Iterator[str]:
         yield 'a file is cut where the disk was full'
     if case.argv[0] != 'infer':
         return
-    maps = [name for name in new if name.endswith('.mat')]
-    for name in maps:
+    for name in (name for name in new if name.endswith('.mat')):
         try:
-            finite = bool(np.isfinite(loadmat(name)['T']).all())
+            if not np.isfinite(loadmat(name)['T']).all():
+                yield 'a map with NaN'
         except Exception:
             yield 'a map that cannot be read'
-            continue
-        if not finite:
-            yield 'a map with NaN'
     images = _value(case, '--input')
     if images == 'frames' and '--format' not in case.argv and '--overwrite' not in case.argv:
         count = sum(file.suffix in ('.png', '.jpg', '.bmp', '.tif') for file in Path(images).iterdir())
         out = _value(case, '--out') or 'results'
-        there = len(list(Path(out, 'frames', 'mat').glob('*.mat')))
-        if there < count:
+        if len(list(Path(out, 'frames', 'mat').glob('*.mat'))) < count:
             yield 'fewer maps than images'
 
 
@@ -387,13 +367,8 @@ def said(text: str, kept: str, code: int, command: str, inputs: int) -> list[Fau
     errors = [line for line in lines if ERROR.match(line)]
     if len(errors) > inputs:
         faults.append(Fault('noise', f'{command}: {len(errors)} error lines'))
-    if (
-        code in (1, 2)
-        and command not in ('check-dataset',)
-        and not errors
-        and 'failed' not in text
-        and 'usage:' not in text
-    ):
+    explained = errors or 'failed' in text or 'usage:' in text or command == 'check-dataset'
+    if code in (1, 2) and not explained:
         faults.append(Fault('noise', f'{command}: code {code} without an error line'))
     for line in lines:
         match = FOREIGN.match(line)
@@ -423,16 +398,16 @@ def _exception(text: str) -> str:
     return '?'
 
 
-def _session(pid: int) -> Iterator[tuple[int, list[str]]]:
-    """Processes of a session, with what ``/proc/<pid>/stat`` says after the name."""
+def _session(pid: int) -> list[int]:
+    """The living processes of a session."""
+    found = []
     for entry in Path('/proc').iterdir():
-        if entry.name.isdigit():
-            try:
-                fields = (entry / 'stat').read_text().rpartition(')')[2].split()
-            except OSError:
-                continue
-            if int(fields[3]) == pid:
-                yield int(entry.name), fields
+        with contextlib.suppress(OSError):
+            if entry.name.isdigit():
+                state, _, _, session, *_ = (entry / 'stat').read_text().rpartition(')')[2].split()
+                if int(session) == pid and state not in 'ZX':
+                    found.append(int(entry.name))
+    return found
 
 
 def _processor_time(pid: int) -> int:
@@ -446,12 +421,11 @@ def _processor_time(pid: int) -> int:
 
 def _end_session(pid: int) -> bool:
     """End what a case has left behind; whether there was anything."""
-    time.sleep(0)
-    left = [(process, fields) for process, fields in _session(pid) if fields[0] not in 'ZX']
+    left = _session(pid)
     if left:
         time.sleep(1.0)  # multiprocessing's helpers end a moment after their parent
-        left = [(process, fields) for process, fields in _session(pid) if fields[0] not in 'ZX']
-    for process, _ in left:
+        left = _session(pid)
+    for process in left:
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
     return bool(left)
@@ -470,12 +444,8 @@ def make_world(folder: Path) -> Path:
         (gate / name).write_text('#!/bin/sh\ntouch "$MARK_FILE"\nexit 1\n')
         (gate / name).chmod(0o755)
     if not world.is_dir():
-        done = subprocess.run(
-            [sys.executable, '-m', 'tests.fuzz.world', str(world)],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, '-m', 'tests.fuzz.world', str(world)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f'The world cannot be built:\n{done.stdout}{done.stderr}')
     return world

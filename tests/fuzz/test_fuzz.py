@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 from tests.fuzz.cases import Case, make_case
 from tests.fuzz.known import KNOWN
 from tests.fuzz.runner import hashes, looked_around, said
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 CASES = 2000
 TRACEBACK = """Traceback (most recent call last):
@@ -100,9 +99,6 @@ def test_nothing_in_a_file_runs(tmp_path: Path) -> None:
         'for outcome in run_cases(cases, world, scratch, 2):\n'
         "    print(*(f'{fault} {outcome.case}' for fault in outcome.faults if fault.kind in ('code ran', 'crash')))\n"
     )
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'OPENBLAS_NUM_THREADS': '1'}
-    done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
+    done = python(code, OMP_NUM_THREADS='1', OPENBLAS_NUM_THREADS='1')
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == ''

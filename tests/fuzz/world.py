@@ -65,33 +65,26 @@ def _images() -> None:
     import cv2
 
     rng = np.random.default_rng(0)
-    for part, names in (('trainval', 'abcdef'), ('test', 'xy')):
+    for folder, names in (('mini/trainval', 'abcdef'), ('mini/test', 'xy'), ('listed', 'abcd')):
         for kind in ('images', 'masks'):
-            Path('datasets/mini', part, kind).mkdir(parents=True)
+            Path('datasets', folder, kind).mkdir(parents=True)
         for name in names:
-            frame, mask = _frame(rng)
-            cv2.imwrite(f'datasets/mini/{part}/images/{name}.png', frame)
-            cv2.imwrite(f'datasets/mini/{part}/masks/{name}.png', mask)
-    Path('datasets/listed/images').mkdir(parents=True)
-    Path('datasets/listed/masks').mkdir()
-    for name in 'abcd':
-        frame, mask = _frame(rng)
-        cv2.imwrite(f'datasets/listed/images/{name}.png', frame)
-        cv2.imwrite(f'datasets/listed/masks/{name}.png', mask)
+            for kind, values in zip(('images', 'masks'), _frame(rng)):
+                cv2.imwrite(f'datasets/{folder}/{kind}/{name}.png', values)
     Path('datasets/listed/trainval.txt').write_text('a\nb\nc\n')
     Path('datasets/listed/test.txt').write_text('d\n')
     Path('frames').mkdir()
     frame, _ = _frame(rng)
     deep, _ = _frame(rng, np.uint16)
     colour = cv2.merge([frame, frame // 2, frame // 3])
-    for name, values in (
-        ('grey.png', frame),
-        ('deep.png', deep),
-        ('colour.png', colour),
-        ('photo.jpg', frame),
-        ('plain.bmp', frame),
-        ('scan.tif', deep),
-    ):
+    frames = {
+        'grey.png': frame,
+        'deep.png': deep,
+        'colour.png': colour,
+        'photo.jpg': frame,
+        'plain.bmp': frame,
+    }
+    for name, values in {**frames, 'scan.tif': deep}.items():
         cv2.imwrite(f'frames/{name}', values)
 
 
@@ -131,18 +124,8 @@ def _trained() -> None:
     state = read_checkpoint('runs/own/seed_0/best.pth')['state_dict']
     torch.save({name.removeprefix('network.'): value for name, value in state.items()}, 'w.pth')
     Path('maps').mkdir()
-    table = [
-        'leaderboard',
-        'tophat',
-        '--dataset',
-        'mini',
-        '--json',
-        'table.json',
-        '--no-latency',
-        '--maps',
-        'maps',
-    ]
-    assert main(table) == 0
+    files = ['--json', 'table.json', '--maps', 'maps']
+    assert main(['leaderboard', 'tophat', '--dataset', 'mini', '--no-latency', *files]) == 0
 
 
 def _exported() -> None:

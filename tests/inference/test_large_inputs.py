@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -18,7 +16,7 @@ from drpca.cli import infer
 from drpca.errors import UserError
 from drpca.files import in_use
 from drpca.inference.frames import list_images
-from tests.support import ROOT
+from tests.support import python
 
 COUNT = 1000
 
@@ -132,47 +130,10 @@ def test_images_that_differ_in_suffix_alone_are_refused(
 
 PEAK = """
 import sys
-import struct
-import time
-import zlib
 import cv2, numpy as np, torch
-import drpca
 from drpca.cli import infer
-from drpca.errors import UserError
-from drpca.files import in_use
-from drpca.inference.frames import list_images
-from drpca.registry import MODELS
-
-torch.set_num_threads(1)
-config, network = sys.argv[1:]
-torch.manual_seed(0)
-torch.save(MODELS.build({'type': network}).state_dict(), 'w.pth')
-frame = np.random.default_rng(0).integers(900, 9000, (4096, 4096), dtype=np.uint16)
-cv2.imwrite('frame.png', frame)
-del frame
-code = infer.main([config, '--checkpoint', 'w.pth', '--size', 'native', '--input', 'frame.png', '--overlay'])
-# Not ru_maxrss, in which a new process starts with the memory of the one that started it.
-status = dict(line.split(':', 1) for line in open('/proc/self/status'))
-peak = int(status['VmHWM'].split()[0]) / 2**10
-print('peak', code, peak)
-"""
-
-
-def peak_memory(folder: Path, script: str, *arguments: str) -> float:
-    """MB that a process held at most."""
-    done = subprocess.run(
-        [sys.executable, '-c', f'import sys; sys.path.insert(0, {str(ROOT)!r})\n{script}', *arguments],
-        cwd=folder, capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    word, code, peak = done.stdout.split('\n')[-2].split()
-    assert (word, code) == ('peak', '0'), done.stderr
-    return float(peak)
-
-
-POINTWISE = """
-import numpy as np, torch
 from drpca.inference.detector import Detector
+from drpca.registry import MODELS
 
 class Pointwise(torch.nn.Module):
     outputs, in_channels, size_multiple, min_size = ('target',), 1, 1, 8
@@ -180,20 +141,34 @@ class Pointwise(torch.nn.Module):
     def forward(self, image):
         return (20 * (image - 0.5),)
 
+torch.set_num_threads(1)
 frame = np.random.default_rng(0).integers(900, 9000, (4096, 4096), dtype=np.uint16)
 frame[1500:1503, 2000:2002] = 60000
-detector = Detector(Pointwise())
-(detection,) = detector.stream([frame])
-assert [target.box for target in detection.targets] == [(1500, 2000, 1503, 2002)]
+if sys.argv[1:]:
+    config, network = sys.argv[1:]
+    torch.save(MODELS.build({'type': network}).state_dict(), 'w.pth')
+    cv2.imwrite('frame.png', frame)
+    del frame
+    options = ['--checkpoint', 'w.pth', '--size', 'native', '--input', 'frame.png', '--overlay']
+    assert infer.main([config, *options]) == 0
+else:
+    (detection,) = Detector(Pointwise()).stream([frame])
+    assert [target.box for target in detection.targets] == [(1500, 2000, 1503, 2002)]
 # Not ru_maxrss, in which a new process starts with the memory of the one that started it.
 status = dict(line.split(':', 1) for line in open('/proc/self/status'))
-peak = int(status['VmHWM'].split()[0]) / 2**10
-print('peak', 0, peak)
+print(int(status['VmHWM'].split()[0]) / 2**10)
 """
 
 
+def peak_memory(folder: Path, *arguments: str) -> float:
+    """MB that a process held at most."""
+    done = python(PEAK, *arguments, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout.splitlines()[-1])
+
+
 def test_memory_around_the_network_on_a_large_frame(tmp_path: Path) -> None:
-    assert peak_memory(tmp_path, POINTWISE) < 1000, 'MB, with Python and PyTorch'
+    assert peak_memory(tmp_path) < 1000, 'MB, with Python and PyTorch'
 
 
 @pytest.mark.slow
@@ -207,4 +182,4 @@ def test_memory_around_the_network_on_a_large_frame(tmp_path: Path) -> None:
     ],
 )
 def test_memory_of_a_large_frame(tmp_path: Path, config: str, network: str) -> None:
-    assert peak_memory(tmp_path, PEAK, config, network) < 2000, 'MB, with reading and writing'
+    assert peak_memory(tmp_path, config, network) < 2000, 'MB, with reading and writing'

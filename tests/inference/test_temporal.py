@@ -124,16 +124,9 @@ def test_sequences_do_not_mix() -> None:
 
 @pytest.mark.parametrize(
     'options',
-    [
-        {'m': 0, 'n': 3},
-        {'m': 4, 'n': 3},
-        {'candidate_threshold': 1.0},
-        {'gate': 0.0},
-        {'max_speed': -1.0},
-        {'min_speed': 4.0},
-        {'max_speed': float('nan')},
-    ],
-)
+    [{'m': 0, 'n': 3}, {'m': 4, 'n': 3}, {'candidate_threshold': 1.0}, {'gate': 0.0}, {'max_speed': -1.0},
+     {'min_speed': 4.0}, {'max_speed': float('nan')}],
+)  # fmt: skip
 def test_bad_options(options: dict) -> None:
     with pytest.raises(UserError, match='Expected'):
         TemporalFilter(**options)

@@ -23,7 +23,7 @@ from drpca.inference.live import LiveStream
 from drpca.inference.video import video_frames
 from drpca.inference.video_writer import CODECS, AnnotatedVideo, annotate
 from drpca.studies.sequences import TopHatMapper
-from tests.support import limited_files
+from tests.support import limited_files, write_video
 
 FRAME = np.zeros((16, 16), np.uint8)
 
@@ -223,21 +223,6 @@ def test_cameras_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 # Files
-
-
-def write_video(path: Path, codec: str = 'MJPG', noisy: bool = False, frames: int = 12) -> Path:
-    rng = np.random.default_rng(0)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 25, (64, 48))
-    if not writer.isOpened():
-        pytest.skip(f'this OpenCV writes no {codec} video')
-    for index in range(frames):
-        picture = np.full((48, 64), 40, np.uint8)
-        if noisy:
-            picture = rng.integers(0, 255, (48, 64), dtype=np.uint8)
-        picture[20:23, 10 + 2 * index : 13 + 2 * index] = 220
-        writer.write(cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR))
-    writer.release()
-    return path
 
 
 @pytest.mark.parametrize(

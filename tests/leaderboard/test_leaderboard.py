@@ -141,9 +141,7 @@ def test_page_shows_every_preset_run_and_command() -> None:
     assert '| `rpcanet_sirstv1` | 1 | done |' in text
     assert text.count(rows[0].command) == 1
     assert '+40.00' in text
-    table = next(
-        block for block in text.split('\n\n') if block.startswith('| method | weights | published by')
-    )
+    (table,) = (part for part in text.split('\n\n') if part.startswith('| method | weights | published by'))
     assert len({line.replace(' | ', '|').count('|') for line in table.splitlines()}) == 1
 
 
@@ -154,24 +152,16 @@ def test_relative_to_pairs_equal_seeds() -> None:
     assert cells[2] == '+2.50 ± 0.71'
     unpaired = row([run(None, 0.2)], 'classical', config='ipi')
     assert L.relative_rows([base, unpaired], 'base', 'drpca')[0][2] == '-45.00'
-    assert (
-        L.relative_rows([base, row([run(0, 0, 'failed')], config='x', figures={})], 'base', 'drpca')[0][2]
-        == '-'
-    )
+    failed = row([run(0, 0, 'failed')], config='x', figures={})
+    assert L.relative_rows([base, failed], 'base', 'drpca')[0][2] == '-'
     with pytest.raises(UserError, match='nobody'):
         L.relative_rows([base], 'nobody', 'drpca')
 
 
 def test_json_round_trip(tmp_path: Path) -> None:
     lone = dataclasses.replace(run(None, 0.3), figures={p.name: figures(0.3, Pd=math.nan) for p in PROTOCOLS})
-    rows = [
-        row(
-            [run(0, 0.68, checkpoint='w.pth', seconds=3.5)],
-            cost=L.Cost(1, 1, 0.5, 3.5, 7.0, 1),
-            options={'a.b': 1},
-        ),
-        row([lone], 'classical'),
-    ]
+    cost, trained = L.Cost(1, 1, 0.5, 3.5, 7.0, 1), run(0, 0.68, checkpoint='w.pth', seconds=3.5)
+    rows = [row([trained], cost=cost, options={'a.b': 1}), row([lone], 'classical')]
     file = tmp_path / 'f.json'
     file.write_text(json.dumps(L.to_json(rows, PROTOCOLS, {'command': 'x'}), allow_nan=False))
     again, protocols = L.load_table(file)
@@ -232,10 +222,8 @@ def test_metafile_round_trip_and_idempotence(configs: Path) -> None:
 
 
 def test_rows_without_figures_or_metafile_are_not_entered(configs: Path) -> None:
-    assert (
-        M.update_metafiles([row([run(0, 0, 'failed')], figures={}), row([run(0, 0.5)], model='')], configs)
-        == []
-    )
+    rows = [row([run(0, 0, 'failed')], figures={}), row([run(0, 0.5)], model='')]
+    assert M.update_metafiles(rows, configs) == []
 
 
 def test_metafile_with_measured_in_the_middle_is_refused(configs: Path) -> None:
@@ -265,9 +253,8 @@ def test_published_figures_come_from_metafiles_and_reference() -> None:
 
 def test_block_is_put_between_the_markers() -> None:
     text = f'# Title\n\n{P.BEGIN}\nold\n{P.END}\n\nrest\n'
-    content = P.block(
-        [row([run(0, 0.68)]), row([run(0, 0.5)], config='big', input_size=512)], [published()], 'docs/x.md'
-    )
+    rows = [row([run(0, 0.68)]), row([run(0, 0.5)], config='big', input_size=512)]
+    content = P.block(rows, [published()], 'docs/x.md')
     once = P.insert_block(text, content, 'README.md')
     assert once.startswith(f'# Title\n\n{P.BEGIN}\n')
     assert once.endswith(f'{P.END}\n\nrest\n')

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,17 +23,17 @@ from drpca.leaderboard import runs as R
 from drpca.leaderboard.build import build_leaderboard
 from drpca.leaderboard.page import BEGIN, END
 from drpca.leaderboard.rows import Row, load_table
-from drpca.registry import MODELS
 from tests.call_trace import entered_files
-from tests.support import ROOT
+from tests.support import error_line, save_weights
 
 CONFIG = 'rpcanet_plus_synthetic'
 OPTIONS: dict[str, Any] = {
     'model.network.num_stages': 1, 'train_dataloader.num_workers': 0, 'train_dataloader.batch_size': 2,
     **{f'{name}_dataloader.dataset.size': 32 for name in ('train', 'val', 'test')},
 }  # fmt: skip
+DATA = ['--dataset', 'synthetic']
 TEXTS = [f'{key}={value}' for key, value in OPTIONS.items()]
-SMALL = ['--dataset', 'synthetic', '--size', '32', '--epochs', '1', '--cfg-options', *TEXTS]
+SMALL = [*DATA, '--size', '32', '--epochs', '1', '--cfg-options', *TEXTS]
 
 
 def small(methods: Sequence[str] = (CONFIG,), **changes: Any) -> list[Row]:
@@ -81,21 +79,10 @@ def never(*args: Any, **options: Any) -> Any:
     raise AssertionError('not to be called')
 
 
-def error_of(capsys: pytest.CaptureFixture) -> str:
-    err = capsys.readouterr().err.strip()
-    assert 'Traceback' not in err
-    assert len(err.splitlines()) == 1, err
-    return err
-
-
 def test_trains_scores_and_tabulates(trained: Path) -> None:
     (row,) = rows_of(str(trained / 'table.json'))
-    assert (row['method'], row['kind'], row['seeds'], row['selection']) == (
-        'RPCANet+',
-        'trained',
-        [0, 1],
-        'val',
-    )
+    keys = ('method', 'kind', 'seeds', 'selection')
+    assert [row[key] for key in keys] == ['RPCANet+', 'trained', [0, 1], 'val']
     assert [run['state'] for run in row['runs']] == ['done', 'done']
     ious = [run['figures']['basicirstd']['IoU'] for run in row['runs']]
     assert row['figures']['basicirstd']['mean']['IoU'] == pytest.approx(sum(ious) / 2)
@@ -238,10 +225,9 @@ def test_a_run_of_an_earlier_version_is_taken_as_it_is(workplace: Path, trained:
 def test_figures_of_other_options_stay_out_of_the_metafiles(
     trained: Path, workplace: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    assert (
-        leaderboard.main(['--from', str(trained / 'table.json'), '--no-latency', '--update-metafiles']) == 2
-    )
-    assert 'was made with other options' in error_of(capsys)
+    args = ['--from', str(trained / 'table.json'), '--no-latency', '--update-metafiles']
+    assert leaderboard.main(args) == 2
+    assert 'was made with other options' in error_line(capsys)
 
 
 def test_curves_of_several_tables(trained: Path, workplace: Path, capsys: pytest.CaptureFixture) -> None:
@@ -259,7 +245,7 @@ def test_curves_of_several_tables(trained: Path, workplace: Path, capsys: pytest
     assert Path('curves.png').stat().st_size > 1000
     capsys.readouterr()
     assert leaderboard.main(['--from', 'classical.json', '--no-latency', '--curves', 'none']) == 2
-    assert '--curves: no training' in error_of(capsys)
+    assert '--curves: no training' in error_line(capsys)
 
 
 @pytest.mark.parametrize('killed', ['log.jsonl', 'best.pth'])
@@ -273,8 +259,7 @@ def test_a_run_killed_before_its_first_save_is_begun_again(workplace: Path, kill
 
 
 def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.CaptureFixture) -> None:
-    torch.manual_seed(0)
-    torch.save(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).state_dict(), 'w.pth')
+    save_weights()
     args = [
         'TopHat', 'max-median', 'tophat_paper', '--weights', f'{CONFIG}=w.pth', '--dataset', 'synthetic',
         '--size', '32', '--cfg-options', TEXTS[0], '--relative-to', 'tophat', '--grid', 'grid.png', '--overwrite',
@@ -325,12 +310,7 @@ def test_nothing_named_means_the_unfolded_networks_and_the_classical_methods(
 ) -> None:
     assert leaderboard.main(['--dataset', 'synthetic', '--dry-run']) == 0
     named = [line.split()[0] for line in capsys.readouterr().out.splitlines()[1:]]
-    assert named[:4] == [
-        'rpcanet_synthetic',
-        'rpcanet_plus_synthetic',
-        'drpcanet_synthetic',
-        'lrrnet_synthetic',
-    ]
+    assert named[:4] == [f'{name}_synthetic' for name in ('rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet')]
     assert len(named) == 16
 
 
@@ -357,45 +337,28 @@ def test_metafiles_and_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     ('args', 'message'),
     [
         (['tophat'], 'Give --dataset'),
-        (['nonesuch', '--dataset', 'synthetic'], "Unknown method 'nonesuch'"),
+        (['nonesuch', *DATA], "Unknown method 'nonesuch'"),
         (['tophat', '--dataset', 'nowhere'], 'nowhere'),
-        (['tophat', 'TopHat', '--dataset', 'synthetic'], 'named twice'),
-        (['--weights', 'w.pth', '--dataset', 'synthetic'], 'expected CONFIG=FILE'),
-        (['--weights', f'{CONFIG}=no.pth', '--dataset', 'synthetic'], 'no such file'),
-        (['--weights', f'rpcanet_sirstv1={__file__}', '--dataset', 'synthetic'], 'the config is of SIRSTv1'),
-        (['tophat', '--dataset', 'synthetic', '--protocol', 'mine'], "Unknown protocol 'mine'"),
-        (['tophat', '--dataset', 'synthetic', '--jobs', '0'], '--jobs must be at least 1'),
-        (['tophat', '--dataset', 'synthetic', '--images', 'a'], 'give --grid'),
-        (['tophat', '--dataset', 'synthetic', '--curves', '.'], '--curves . is a folder'),
+        (['tophat', 'TopHat', *DATA], 'named twice'),
+        (['--weights', 'w.pth', *DATA], 'expected CONFIG=FILE'),
+        (['--weights', f'{CONFIG}=no.pth', *DATA], 'no such file'),
+        (['--weights', f'rpcanet_sirstv1={__file__}', *DATA], 'the config is of SIRSTv1'),
+        (['tophat', *DATA, '--protocol', 'mine'], "Unknown protocol 'mine'"),
+        (['tophat', *DATA, '--jobs', '0'], '--jobs must be at least 1'),
+        (['tophat', *DATA, '--images', 'a'], 'give --grid'),
+        (['tophat', *DATA, '--curves', '.'], '--curves . is a folder'),
         (['tophat', '--from', 'table.json'], 'leave out METHOD'),
         (['--from', 'nofile.json'], 'Cannot read nofile.json'),
-        (['tophat', '--dataset', 'synthetic', '--epochs', '3', '--update-metafiles'], 'leave out --epochs'),
-        (
-            ['tophat', '--dataset', 'synthetic', '--protocol', 'drpca', '--update-metafiles'],
-            'leave out --protocol',
-        ),
-        (
-            ['tophat', '--dataset', 'synthetic', '--relative-to', 'ipi'],
-            "method to compare with (--relative-to) 'ipi'",
-        ),
-        (
-            ['tophat', '--dataset', 'synthetic', '--grid', 'g.png', '--images', 'no'],
-            "Unknown image of synthetic test 'no'",
-        ),
-        (['tophat', '--dataset', 'synthetic', '--readme', 'no.md'], 'no.md: no such file'),
-        (['rpcanet', '--dataset', 'synthetic', '--seeds', '1', '1'], 'expected different whole numbers'),
+        (['tophat', *DATA, '--epochs', '3', '--update-metafiles'], 'leave out --epochs'),
+        (['tophat', *DATA, '--protocol', 'drpca', '--update-metafiles'], 'leave out --protocol'),
+        (['tophat', *DATA, '--relative-to', 'ipi'], "method to compare with (--relative-to) 'ipi'"),
+        (['tophat', *DATA, '--grid', 'g.png', '--images', 'no'], "Unknown image of synthetic test 'no'"),
+        (['tophat', *DATA, '--readme', 'no.md'], 'no.md: no such file'),
+        (['rpcanet', *DATA, '--seeds', '1', '1'], 'expected different whole numbers'),
     ],
 )
 def test_bad_input_is_one_line(
     workplace: Path, capsys: pytest.CaptureFixture, args: list[str], message: str
 ) -> None:
     assert leaderboard.main(args) == 2
-    assert message in error_of(capsys)
-
-
-def test_the_tool_starts_from_anywhere(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools' / 'leaderboard.py', '--help'], cwd=tmp_path, capture_output=True, text=True
-    )  # fmt: skip
-    assert done.returncode == 0
-    assert 'Compare methods in one table' in done.stdout
+    assert message in error_line(capsys)

@@ -182,13 +182,11 @@ def case_params() -> list[Any]:
     params = []
     for index, case in enumerate(CASES):
         section = 'train' if 'train' in case else ''
-        tags = {
-            (case['model'], tag)
-            for tag in (case.get('weights_rule'), section, case['config'].get('stage_num'))
-        }
+        tags = case.get('weights_rule'), section, case['config'].get('stage_num')
+        slow = SLOW.intersection((case['model'], tag) for tag in tags)
         shape = 'x'.join(map(str, case['input_shape']))
         name = f'{index}-{case["model"]}-{case.get("weights_rule", "fill")}-{shape}'
-        params.append(pytest.param(case, id=name, marks=[pytest.mark.slow] if tags & SLOW else []))
+        params.append(pytest.param(case, id=name, marks=[pytest.mark.slow] if slow else []))
     return params
 
 
@@ -219,19 +217,13 @@ NORMALISATION = {
 
 @pytest.mark.parametrize('record', load('comparator_published.json.gz'), ids=lambda record: record['model'])
 def test_published_weights(record: dict[str, Any]) -> None:
-    names = {
-        'ACM': 'ACM_full_SIRST3.pth.tar',
-        'ALCNet': 'ALCNet_full_SIRST3.pth.tar',
-        'RDIAN': 'RDIAN_best.pth',
-    }
-    path = shared_path('checkpoints', names[record['model']])
+    network = make(record['model'])
+    name = 'RDIAN_best.pth' if record['model'] == 'RDIAN' else f'{record["model"]}_full_SIRST3.pth.tar'
+    path = shared_path('checkpoints', name)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == record['sha256']
     weights = torch.load(path, map_location='cpu', weights_only=True)
-    weights = {
-        name.removeprefix('model.'): value for name, value in weights.get('state_dict', weights).items()
-    }
-    network = make(record['model'])
-    network.load_state_dict(weights, strict=True)
+    weights = weights.get('state_dict', weights).items()
+    network.load_state_dict({name.removeprefix('model.'): value for name, value in weights}, strict=True)
     network.double().eval()
     batch, _, height, width = record['input_shape']
     with torch.no_grad():

@@ -58,24 +58,16 @@ def by_the_formula(
 
 
 def test_matches_the_formula(example: Example) -> None:
-    torch.testing.assert_close(
-        deform_conv2d_reference(*example), by_the_formula(*example), rtol=1e-12, atol=1e-12
-    )
+    exact = by_the_formula(*example)
+    torch.testing.assert_close(deform_conv2d_reference(*example), exact, rtol=1e-12, atol=1e-12)
 
 
 def test_float32_stays_within_1e_5(example: Example) -> None:
     x, offset, weight, bias, padding, mask = example
-    single = deform_conv2d_reference(
-        x.float(), offset.float(), weight.float(), bias.float(), padding, mask.float()
-    )
-    exact = deform_conv2d_reference(
-        x.float().double(),
-        offset.float().double(),
-        weight.float().double(),
-        bias.double(),
-        padding,
-        mask.double(),
-    )
+    x, offset, weight, bias, mask = (value.float() for value in (x, offset, weight, bias, mask))
+    single = deform_conv2d_reference(x, offset, weight, bias, padding, mask)
+    x, offset, weight, bias, mask = (value.double() for value in (x, offset, weight, bias, mask))
+    exact = deform_conv2d_reference(x, offset, weight, bias, padding, mask)
     torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=1e-5)
 
 

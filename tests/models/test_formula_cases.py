@@ -14,14 +14,9 @@ from tests.reference import assert_statistics, load, load_rule_weights, rule_ima
 
 # Published keyword -> ours.
 KEYWORDS = {
-    'stage_num': 'num_stages',
-    'channel': 'channels',
-    'llayers': 'background_depth',
-    'slayers': 'target_depth',
-    'rlayers': 'noise_depth',
-    'mlayers': 'reconstruction_depth',
-    'b_channel': 'bottleneck',
-}
+    'stage_num': 'num_stages', 'channel': 'channels', 'llayers': 'background_depth', 'slayers': 'target_depth',
+    'rlayers': 'noise_depth', 'mlayers': 'reconstruction_depth', 'b_channel': 'bottleneck',
+}  # fmt: skip
 CASES = load('formula_cases.json.gz')
 IDS = [f'{case["model"]}-{case["config"]}' for case in CASES]
 TRAINING_CASES = [case for case in CASES if 'train' in case]
@@ -43,15 +38,10 @@ def scale(expected: dict[str, float]) -> float:
 
 
 @pytest.mark.parametrize('case', CASES, ids=IDS)
-def test_names_shapes_and_count_are_the_published_ones(case: dict[str, Any]) -> None:
-    network = build(case)
+def test_names_shapes_count_and_outputs_are_the_published_ones(case: dict[str, Any]) -> None:
+    network = build(case).eval()
     assert {name: list(value.shape) for name, value in network.state_dict().items()} == case['state_dict']
     assert sum(value.numel() for value in network.parameters()) == case['num_parameters']
-
-
-@pytest.mark.parametrize('case', CASES, ids=IDS)
-def test_evaluation(case: dict[str, Any]) -> None:
-    network = build(case).eval()
     batch, _, height, width = case['input_shape']
     with torch.no_grad():
         outputs = network(rule_image(batch, height, width))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,30 +13,23 @@ from drpca.datasets.synthetic import generate_dataset
 from drpca.evaluation.protocols import known_protocols
 from drpca.names import simplify
 from drpca.registry import BASELINES, MODELS, OPTIMIZERS, LazyRegistry, network_names
-from tests.support import ROOT
+from tests.support import ROOT, python
 
 REGISTRIES = [value for value in vars(registry).values() if isinstance(value, LazyRegistry)]
 
 
 def modules_after(*lines: str) -> set[str]:
     """Modules of the project in a new interpreter that has run the code."""
-    code = '\n'.join(
-        [*lines, 'import sys', "print(*(name for name in sys.modules if name.startswith('drpca.')))"]
-    )
-    done = subprocess.run(
-        [sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=240
-    )
+    after = "import sys\nprint(*(name for name in sys.modules if name.startswith('drpca.')))"
+    done = python('\n'.join([*lines, after]))
+    assert done.returncode == 0, done.stderr
     return set(done.stdout.splitlines()[-1].split())
 
 
 @pytest.mark.parametrize('lazy', REGISTRIES, ids=lambda lazy: lazy.name)
 def test_what_is_read_off_the_files_is_what_they_register(lazy: LazyRegistry) -> None:
-    ours = {
-        name: kind.__module__
-        for name, kind in lazy.module_dict.items()
-        if kind.__module__.startswith('drpca.')
-    }
-    assert ours == lazy._files
+    homes = {name: kind.__module__ for name, kind in lazy.module_dict.items()}
+    assert {name: home for name, home in homes.items() if home.startswith('drpca.')} == lazy._files
     assert len(lazy) == len(lazy.module_dict)
 
 
@@ -47,17 +38,8 @@ def test_training_and_running_a_network_import_its_file_alone(tmp_path: Path) ->
     small = [f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')]
     data = ['--data-root', str(tmp_path)]
     training = [
-        *(
-            'rpcanet_plus_synthetic',
-            *data,
-            '--work-dir',
-            str(tmp_path / 'runs'),
-            '--epochs',
-            '1',
-            '--batch-size',
-            '2',
-        ),
-        *('--workers', '0', '--cfg-options', 'model.network.num_stages=1', *small),
+        *('rpcanet_plus_synthetic', *data, '--work-dir', str(tmp_path / 'runs'), '--epochs', '1'),
+        *('--batch-size', '2', '--workers', '0', '--cfg-options', 'model.network.num_stages=1', *small),
     ]
     weights = tmp_path / 'runs' / 'rpcanet_plus_synthetic' / 'seed_0' / 'best.pth'
     running = ['--checkpoint', str(weights), *data, '--out', str(tmp_path / 'results')]
@@ -122,7 +104,7 @@ except KeyError as error:
 else:
     raise AssertionError('registered')
 """
-    subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=True, timeout=120)
+    assert python(code).returncode == 0
 
 
 def test_networks_are_the_models_in_their_folder() -> None:

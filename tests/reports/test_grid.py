@@ -59,12 +59,8 @@ def test_the_inset_shows_the_first_target_in_the_far_corner() -> None:
 
 
 def test_no_target_no_inset_and_frames_keep_their_shape() -> None:
-    row = G.GridRow(
-        'empty',
-        np.full((30, 60), 0.5, np.float32),
-        np.zeros((30, 60), bool),
-        [np.zeros((30, 60), np.float32)],
-    )
+    empty = np.zeros((30, 60), np.float32)
+    row = G.GridRow('empty', empty + 0.5, empty > 0, [empty])
     picture = G.draw_grid([row], ['a'], build_protocol('basicirstd'))
     frame = picture[18 : 18 + G._CELL, : G._CELL]
     assert not has(frame, G._FRAME)

@@ -99,9 +99,8 @@ def test_page_marks_clear_differences(three_folders, order, verdict, other):
     folders = [FOLDERS[0], FOLDERS[2]][::order]
     assert main(['--results', *folders, '--protocol', 'shooting', '--report', 'r.html']) == 0
     text = Path('r.html').read_text()
-    assert re.search(
-        rf'<td class="{verdict}">[-+]\d+\.\d\d<span class="interval">[^<]*</span></td></tr>', text
-    )
+    cell = rf'<td class="{verdict}">[-+]\d+\.\d\d<span class="interval">[^<]*</span></td></tr>'
+    assert re.search(cell, text)
     assert f'<td class="{other}">' not in text
 
 
@@ -143,18 +142,8 @@ def test_names_are_escaped(workplace):
 
 
 def test_csv_files_hold_plain_ratios(three_folders):
-    arguments = [
-        '--protocol',
-        'opdc',
-        'rpcanet',
-        '--csv',
-        'f.csv',
-        '--targets-csv',
-        't.csv',
-        '--json',
-        'f.json',
-    ]
-    assert main(['--results', *FOLDERS, *arguments]) == 0
+    files = ['--csv', 'f.csv', '--targets-csv', 't.csv', '--json', 'f.json']
+    assert main(['--results', *FOLDERS, '--protocol', 'opdc', 'rpcanet', *files]) == 0
     figures = json.loads(Path('f.json').read_text())
     with Path('f.csv').open() as file:
         rows = list(csv.DictReader(file))

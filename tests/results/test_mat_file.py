@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from scipy import io as scipy_io
 from drpca.errors import UserError
 from drpca.results import mat_file
 from drpca.results.mat_file import read_mat
+from tests.support import python
 
 RNG = np.random.default_rng(0)
 KINDS = ('f8', 'f4', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8')
@@ -26,12 +25,8 @@ KINDS = ('f8', 'f4', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8')
 def test_reads_what_scipy_writes(tmp_path: Path, kind: str, compress: bool) -> None:
     for shape in ((5, 7), (1, 1), (1, 3), (0, 0), (130, 70)):
         values = (100 * RNG.random(shape)).astype(kind)
-        content = {
-            'other': np.zeros((2, 2, 2)),
-            'T': values,
-            'text': 'abc',
-            'cell': np.array([1, 'a'], object),
-        }
+        cell = np.array([1, 'a'], object)
+        content = {'other': np.zeros((2, 2, 2)), 'T': values, 'text': 'abc', 'cell': cell}
         scipy_io.savemat(tmp_path / 'a.mat', content, do_compression=compress)
         read = read_mat(tmp_path / 'a.mat')
         assert read.dtype == np.float32
@@ -173,10 +168,8 @@ def test_two_thousand_damaged_files(tmp_path: Path) -> None:
         except UserError as error:
             ours.append('refused' if str(path) in str(error) else str(error))
     assert {line for line in ours if line[0] != '('} == {'refused'}
-    command = [sys.executable, '-c', SCIPY, str(tmp_path), str(len(files))]
-    theirs = subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=240
-    ).stdout.splitlines()
+    done = python(SCIPY, str(tmp_path), str(len(files)))
+    theirs = done.stdout.splitlines()
     assert len(theirs) == len(files)
     both = [(mine, other) for mine, other in zip(ours, theirs) if mine[0] == other[0] == '(']
     assert len(both) > 200

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -19,9 +16,8 @@ from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
 from drpca.inference.detector import Detector
 from drpca.inference.temporal import TemporalFilter
-from drpca.registry import MODELS
 from drpca.results.predict import predict
-from tests.support import ROOT, limited_files
+from tests.support import limited_files, python, save_weights
 
 CONFIG = 'rpcanet_sirstv1'
 LIMIT = 15
@@ -32,8 +28,7 @@ SMALL = {'model.network.num_stages': 1, 'model.network.channels': 4}
 def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     generate_dataset('datasets', num_train=2, num_test=3, size=64)
-    torch.manual_seed(0)
-    torch.save(MODELS.build({'type': 'RPCANet', 'num_stages': 1, 'channels': 4}).state_dict(), 'w.pth')
+    save_weights(network='RPCANet', channels=4)
     return tmp_path
 
 
@@ -84,10 +79,8 @@ def test_frames_in_memory_and_damaged_files(workplace: Path) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (2, 40, 48), dtype=np.uint8)
     done = predict('tophat', frames, formats=['mat'])
     assert done.folder == Path('results/frames')
-    assert sorted(path.stem for path in Path('results/frames/mat').iterdir()) == [
-        'frame_000000',
-        'frame_000001',
-    ]
+    names = sorted(path.stem for path in Path('results/frames/mat').iterdir())
+    assert names == ['frame_000000', 'frame_000001']
     Path('bad.png').write_bytes(b'no image')
     cv2.imwrite('good.png', frames[0])
     done = predict('tophat', [Path('bad.png'), Path('good.png')], 'mixed')
@@ -114,11 +107,8 @@ def test_a_temporal_filter_and_a_live_stream(workplace: Path) -> None:
 
 
 def test_run_json_says_at_which_size_a_classical_method_worked(workplace: Path) -> None:
-    for config, size, expected in (
-        ('tophat_paper', 'recipe', 'native'),
-        ('tophat', 'recipe', 256),
-        ('tophat', 32, 32),
-    ):
+    cases = ('tophat_paper', 'recipe', 'native'), ('tophat', 'recipe', 256), ('tophat', 32, 32)
+    for config, size, expected in cases:
         done = predict(config, dataset='synthetic', size=size, out=f'{config}{size}')
         assert json.loads((done.folder / 'run.json').read_text())['size'] == expected
 
@@ -204,12 +194,7 @@ def run():
 
 print(*entered_files(run))
 """
-    done = subprocess.run(
-        [sys.executable, '-c', program],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    done = python(program, cwd=workplace)
     entered = done.stdout.split()
     assert 'results/predict.py' in entered, done.stderr
     assert len(entered) <= LIMIT, entered

@@ -1,8 +1,6 @@
 """score() and cal_from_mask.py: reading results folders, sizes, tables, files and errors."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +18,7 @@ from drpca.results.folder import ResultsFolder
 from drpca.results.mat_file import read_mat
 from drpca.results.scoring import Case, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
-from tests.support import limited_files
-
-ROOT = Path(__file__).parents[2]
+from tests.support import error_line, exit_code, limited_files
 
 
 def save_map(workplace, name, scores):
@@ -31,11 +27,7 @@ def save_map(workplace, name, scores):
 
 def fails(capsys, *arguments):
     assert main(list(arguments)) == 2
-    captured = capsys.readouterr()
-    lines = captured.err.splitlines()
-    assert len(lines) == 1
-    assert lines[0].startswith('error: ')
-    return lines[0]
+    return error_line(capsys)
 
 
 def test_default_prints_native_first_and_names_everything(workplace, capsys):
@@ -63,15 +55,14 @@ def test_figures_are_those_of_the_evaluator(workplace, capsys):
         assert figures[name]['protocol']['size'] is None
     assert 0 < figures['drpca']['IoU'] < 1
     assert 'wrote out' in capsys.readouterr().err
-    main(['--json', 'out/scores.json', '--overwrite'])
+    assert main(['--json', 'out/scores.json', '--overwrite']) == 0
     assert 'replaced out' in capsys.readouterr().err
 
 
 def test_the_function_gives_the_figures_of_the_command(workplace, capsys):
     seen = []
-    (done,) = score(
-        'results/mini', protocols=['drpca', 'opdc'], size='native', analyse=True, report=seen.append
-    )
+    options = {'protocols': ['drpca', 'opdc'], 'size': 'native', 'analyse': True}
+    (done,) = score('results/mini', report=seen.append, **options)
     assert seen == [done]
     assert capsys.readouterr() == ('', '')
     evaluator = Evaluator([*build_protocols(['opdc']), *choose_protocols('drpca', 'native')])
@@ -145,18 +136,10 @@ def test_run_json_says_data_set_and_split(workplace, capsys):
 
 
 def test_several_folders_share_one_file(workplace, capsys):
-    arguments = [
-        '--results',
-        'results/mini',
-        'results/mini/../mini',
-        '--protocol',
-        'opdc',
-        '--json',
-        'both.json',
-    ]
-    assert main(arguments) == 0
+    folders = ['results/mini', 'results/mini/../mini']
+    assert main(['--results', *folders, '--protocol', 'opdc', '--json', 'both.json']) == 0
     both = json.loads(Path('both.json').read_text())
-    assert sorted(both) == ['results/mini', 'results/mini/../mini']
+    assert sorted(both) == folders
     assert both['results/mini']['opdc']['hIoU'] > 0
 
 
@@ -300,26 +283,8 @@ class TestErrors:
 
     @pytest.mark.parametrize('size', ['0', '-3', 'big', '2.5'])
     def test_wrong_size(self, workplace, capsys, size):
-        with pytest.raises(SystemExit) as exit_:
-            main([f'--size={size}'])
-        assert exit_.value.code == 2
+        assert exit_code(main, [f'--size={size}']) == 2
         assert 'native' in capsys.readouterr().err
-
-
-def test_manual(capsys):
-    with pytest.raises(SystemExit) as exit_:
-        main(['--help'])
-    assert exit_.value.code == 0
-    text = capsys.readouterr().out
-    for word in ('--results', '--protocol', 'examples:', 'exit status:', 'shooting', '--threshold-from'):
-        assert word in text
-
-
-def test_the_script_runs_from_anywhere(tmp_path):
-    command = [sys.executable, str(ROOT / 'cal_from_mask.py'), '--results', 'x']
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.startswith('error: No results folder x')
 
 
 def test_a_full_disk(workplace, capsys):

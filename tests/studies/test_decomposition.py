@@ -13,15 +13,6 @@ from drpca.registry import BASELINES, MODELS
 from drpca.studies import decomposition as M
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Tiny images gain nothing from a second one and lose much where other programs run."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def test_rank_one():
     values = M.singular_values(np.outer(np.arange(1, 31), np.arange(1, 21)))
     assert M.effective_rank(values) == pytest.approx(1, abs=1e-9)
@@ -44,9 +35,8 @@ def test_effective_rank_by_hand():
     # p = 3/4, 1/4: entropy 0.5623 nats
     assert M.effective_rank(M.singular_values(np.diag([3.0, 1.0, 0.0]))) == pytest.approx(1.75476, abs=1e-5)
     assert M.energy(np.array([3.0, 1.0, 0.0]), 1) == pytest.approx(0.9)
-    assert M.normalised_curve(np.array([3.0, 1.0, 0.0]), np.array([0, 0.25, 0.5, 1])) == pytest.approx(
-        [1, 2 / 3, 1 / 3, 0]
-    )
+    curve = M.normalised_curve(np.array([3.0, 1.0, 0.0]), np.array([0, 0.25, 0.5, 1]))
+    assert curve == pytest.approx([1, 2 / 3, 1 / 3, 0])
 
 
 def test_zero_matrix():
@@ -76,9 +66,8 @@ def test_gini_is_half_the_relative_mean_difference():
 def test_views_of_the_target():
     target = np.full((4, 5), -7.0)
     target[1, 2], target[3, 3] = 13, 3  # 20 and 10 above the level
-    assert M.sparsity(target, 'deviation', 0.1) == pytest.approx(
-        {'l0': 2 / 20, 'l1': 30 / 20, 'gini': M.gini_index(np.array([20, 10] + [0] * 18))}
-    )
+    gini = M.gini_index(np.array([20, 10] + [0] * 18))
+    assert M.sparsity(target, 'deviation', 0.1) == pytest.approx({'l0': 2 / 20, 'l1': 30 / 20, 'gini': gini})
     assert M.sparsity(target, 'deviation', 0.5)['l0'] == 1 / 20
     assert M.sparsity(target, 'positive', 0.1)['l1'] == pytest.approx(16 / 20)
     assert M.sparsity(target, 'raw', 0.1)['l0'] == 1
@@ -177,9 +166,7 @@ def test_measuring_images_of_any_size():
     assert measured.curves.shape == (3, 2, 101)
     assert measured.energy.shape == (3, 2, 2)
     assert set(measured.scalars) == {'epsilon', 'sigma'}
-    assert np.ptp(measured.scalars['epsilon'], axis=0) == pytest.approx([0, 0]), (
-        'a parameter, the same for all'
-    )
+    assert np.ptp(measured.scalars['epsilon'], axis=0) == pytest.approx([0, 0]), 'a parameter, one for all'
     background = decomposer.decompose(frames((24, 40))[0][1]).stages[1].background
     expected = M.effective_rank(np.linalg.svd(background.astype(float), compute_uv=False))
     assert measured.effective_rank[0, 1] == pytest.approx(expected)

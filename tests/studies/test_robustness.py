@@ -89,9 +89,8 @@ def test_a_stronger_disturbance_is_the_same_one_stronger():
     assert few.any()
     assert (many | ~few).all()
     weak, strong = (disturbed('gaussian', sigma).astype(float) - 120 for sigma in (5, 20))
-    assert (
-        np.abs(strong - 4 * weak).max() <= 2.5
-    )  # rounding of the weak one, times four, and of the strong one
+    # Rounding of the weak one, times four, and of the strong one.
+    assert np.abs(strong - 4 * weak).max() <= 2.5
 
 
 def test_sixteen_bit_frames_are_stretched_to_eight():
@@ -131,16 +130,9 @@ def result(detector, corruption, iou):
     return R.CorruptionScore(detector, corruption, {'p': figures})
 
 
-RESULTS = [
-    result('a', None, 0.8),
-    result('a', Corruption('gaussian', 10), 0.6),
-    result('a', Corruption('gaussian', 20), 0.2),
-    result('a', Corruption('blur', 1), 0.7),
-    result('b', None, 0.5),
-    result('b', Corruption('gaussian', 10), 0.5),
-    result('b', Corruption('gaussian', 20), 0.5),
-    result('b', Corruption('blur', 1), 0.5),
-]
+CORRUPTIONS = [None, Corruption('gaussian', 10), Corruption('gaussian', 20), Corruption('blur', 1)]
+IOUS = {'a': (0.8, 0.6, 0.2, 0.7), 'b': (0.5,) * 4}
+RESULTS = [result(name, *pair) for name, ious in IOUS.items() for pair in zip(CORRUPTIONS, ious)]
 
 
 def test_mean_weighs_kinds_alike():
@@ -193,11 +185,8 @@ class TwoFrames:
 def test_the_detector_sees_the_disturbed_frames():
     corruption = Corruption('gaussian', 20)
     listener = Listener()
-    results = list(
-        R.score_corrupted(
-            'd', listener, TwoFrames(), ['a', 'b'], [corruption], [build_protocol('basicirstd')], 7
-        )
-    )
+    protocols = [build_protocol('basicirstd')]
+    results = list(R.score_corrupted('d', listener, TwoFrames(), ['a', 'b'], [corruption], protocols, 7))
     assert [result.corruption for result in results] == [None, corruption]
     assert results[1].figures['basicirstd']['targets'] == 2
     expected = [GREY, GREY, *(corruption.apply(GREY, name, 7) for name in 'ab')]
