@@ -8,6 +8,7 @@ import importlib
 import os
 import re
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from mmengine.config import Config
 from mmengine.config import config as _mmengine
 
 from drpca.errors import UserError, unknown_name
+from drpca.files import cannot_write, is_full
 from drpca.names import canonical_name, joined_names, simplify
 from drpca.options import MAX_SIDE
 
@@ -358,6 +360,8 @@ def load_config(
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # a config is a Python file: anything can come out of it
+        if is_full(error):  # a copy of the file is made on the way
+            raise cannot_write(Path(tempfile.gettempdir()), error) from None
         raise UserError(f'Cannot read config {path}: {type(error).__name__}: {error}') from None
     with building():
         if dataset is not None:

@@ -18,7 +18,7 @@ LOCK = '.lock'
 _DEFAULTS = ('results', 'checkpoints')
 
 
-def cannot_write(path: Path, error: Exception) -> UserError:
+def cannot_write(path: Path, error: BaseException) -> UserError:
     """What the system or a library says about a file that it does not write, as one line."""
     if is_full(error):
         return DiskFull(f'Cannot write {path}: the disk is full; free some space and start again.')

@@ -179,6 +179,9 @@ def test_a_full_disk_leaves_whole_files(workplace: Path, capsys: pytest.CaptureF
         name: content for name, content in before.items() if 'targets' not in name
     }
     assert not list(Path().rglob('*.partial*'))
+    with limited_files(0):
+        assert infer_again() == 1
+    assert 'the disk is full' in capsys.readouterr().err, 'a config is copied when it is read'
 
 
 def test_one_image_enters_few_files(workplace: Path) -> None:
