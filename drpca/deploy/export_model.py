@@ -18,7 +18,7 @@ import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
@@ -279,6 +279,8 @@ def _write_program(
 ) -> None:
     free: dict[int, Any] = {0: torch.export.Dim('batch', min=1, max=4096)}
     if not rules.fixed_size:
+        if rules.multiple > 1:  # torch.export leaves no size open down to 1, that of the deepest features
+            rules = replace(rules, min_size=max(rules.min_size, 2 * rules.multiple))
         for axis, name in ((2, 'rows'), (3, 'columns')):
             if rules.multiple == 1:
                 free[axis] = torch.export.Dim(name, min=rules.min_size, max=16384)

@@ -23,7 +23,7 @@ from drpca.errors import DiskFull, UserError
 from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.options import EXPORT_FORMATS
 from drpca.registry import MODELS
-from tests.support import Mark, limited_files
+from tests.support import Mark, limited_files, small
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (45, 61))]
@@ -119,6 +119,21 @@ def test_normalisation_and_padding_are_those_of_the_model(tmp_path: Path, scale_
     normalising = DetectionModel(network, None, mean, std, scale_to_max=scale_to_max).eval()
     agreement = export_model(normalising, tmp_path / 'n.onnx', images=[0.7 * image for image in IMAGES])
     assert agreement.max_error < 1e-5
+
+
+@pytest.mark.parametrize('name', ['LRRNet', 'ISTDUNet'])
+def test_a_program_takes_the_smallest_frames(name: str, tmp_path: Path) -> None:
+    """Whose deepest features would be one pixel: they are padded to two."""
+    network = DetectionModel(MODELS.build(small(name))).eval()
+    module.write_model(network, tmp_path / 'n.pt2', 'torch', input_rules(network))
+    program = open_backend(tmp_path / 'n.pt2', trust=True)
+    for shape in ((8, 8), (8, 24)):
+        image = RNG.random((1, 1, *shape), np.float32)
+        logits = program.logits(image)
+        assert logits.shape == image.shape
+        with torch.inference_mode():
+            padded = network.detect(torch.from_numpy(program.rules.pad(image)))[..., :8, : shape[1]].numpy()
+        assert np.abs(logits - padded).max() < 1e-5
 
 
 def test_what_pytorch_prints_of_a_failure_is_kept_quiet(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
