@@ -26,9 +26,9 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         try:
             try:
                 return main(argv)
-            except (KeyboardInterrupt, BrokenPipeError):
-                raise
             except Exception as error:
+                if isinstance(error, OSError) and error.filename is None:  # of what is written to the screen
+                    raise
                 line, code = explain(error, command_line(main.__module__, argv))
                 print(f'error: {line}', file=sys.stderr)
                 return code
@@ -37,11 +37,17 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         except KeyboardInterrupt:
             print('stopped', file=sys.stderr)
             return EXIT_INTERRUPTED
-        except BrokenPipeError:
+        except OSError as error:
+            line, code = explain(error, command_line(main.__module__, argv))
+            if isinstance(error, BrokenPipeError):
+                code = EXIT_PIPE
+            else:
+                print(f'error: {line}', file=sys.stderr)
             null = os.open(os.devnull, os.O_WRONLY)
-            for stream in (sys.stdout, sys.stderr):  # for what they still hold when the process ends
-                os.dup2(null, stream.fileno())
-            return EXIT_PIPE
+            for stream in {sys.stdout, sys.stderr} & {sys.__stdout__, sys.__stderr__}:  # they may hold more
+                if stream is not None:
+                    os.dup2(null, stream.fileno())
+            return code
 
     return run
 

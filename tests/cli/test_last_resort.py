@@ -92,3 +92,15 @@ def test_a_reader_that_leaves_ends_a_command_quietly(arguments: list[str]) -> No
     os.close(writing)
     assert result.returncode == 141
     assert not result.stderr
+
+
+@pytest.mark.skipif(not Path('/dev/full').exists(), reason='not on this system')
+def test_output_that_does_not_fit_is_one_line() -> None:
+    with open('/dev/full', 'w') as full:
+        result = subprocess.run(
+            [sys.executable, '-m', 'drpca', 'config'], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert (result.returncode, result.stderr) == (
+        1,
+        'error: No space left on device; free some space and start again.\n',
+    )
