@@ -49,9 +49,7 @@ class WeightCard:
             UserError: It is not there, or it is another one.
         """
         if not self.path.is_file():
-            raise UserError(
-                f'{self.path} is not there: get it with the project again, or give --checkpoint FILE.'
-            )
+            raise UserError(f'{self.path} is not there: get it with the project again, or give --checkpoint FILE.')
         if file_hash(self.path) != self.sha256:
             raise UserError(
                 f'{self.path} is not the file of the metafile, whose SHA-256 begins with {self.sha256[:8]}: get it '

@@ -32,9 +32,7 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f'No checkpoint at {path}: expected a weight file (.pth, .pkl, .tar); check the path.'
-        )
+        raise UserError(f'No checkpoint at {path}: expected a weight file (.pth, .pkl, .tar); check the path.')
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of TorchScript archives and the like, which are refused
@@ -104,20 +102,14 @@ def load_weights(network: nn.Module, path: str | Path) -> nn.Module:
     for name in expected.keys() & state.keys():
         fault = _fault(state[name], expected[name])
         if fault:
-            raise UserError(
-                f'{path} cannot be used: {name} {fault}; save the weights again as dense finite numbers.'
-            )
+            raise UserError(f'{path} cannot be used: {name} {fault}; save the weights again as dense finite numbers.')
     missing = sorted(set(expected) - set(state))
     unexpected = sorted(set(state) - set(expected))
     misshapen = sorted(n for n in set(expected) & set(state) if expected[n].shape != state[n].shape)
     if missing or unexpected or misshapen:
         problems = [
             f'{len(names)} {what} ({", ".join(names[:3])}{", …" if len(names) > 3 else ""})'
-            for what, names in (
-                ('missing', missing),
-                ('unexpected', unexpected),
-                ('of another shape', misshapen),
-            )
+            for what, names in (('missing', missing), ('unexpected', unexpected), ('of another shape', misshapen))
             if names
         ]
         fitting = fitting_config(state)
@@ -153,9 +145,7 @@ def read_training_state(path: str | Path) -> dict[str, Any]:
     meta = content.get('meta')
     kinds = {'state_dict': Mapping, 'optimizer': Mapping, 'param_schedulers': list, 'random_state': Mapping}
     missing = [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]
-    missing += [
-        name for name in ('cfg', 'epoch', 'iter') if not isinstance(meta, Mapping) or name not in meta
-    ]
+    missing += [name for name in ('cfg', 'epoch', 'iter') if not isinstance(meta, Mapping) or name not in meta]
     if missing:
         raise UserError(
             f'{path} holds less than a training needs to go on (no {", ".join(missing)}): put back the last.pth of '

@@ -38,9 +38,7 @@ KNOWN_KEYS = {
 HELPERS = {'dataset', 'normalisation', 'size', 'train_loader', 'eval_loader'}
 """What the files below ``configs/_base_`` give for those that inherit from them."""
 
-_HELPER = (
-    'only helps to write the config and is not read; change the keys that use it, such as train_dataloader.….'
-)
+_HELPER = 'only helps to write the config and is not read; change the keys that use it, such as train_dataloader.….'
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HOME = 'sirstv1'
@@ -151,9 +149,7 @@ def _read_data_set(dataset: str) -> dict[str, Any]:
     return {} if path is None else Config.fromfile(path).to_dict()
 
 
-def set_dataset(
-    config: MutableMapping[str, Any], dataset: str | Sequence[str], normalise: bool = True
-) -> None:
+def set_dataset(config: MutableMapping[str, Any], dataset: str | Sequence[str], normalise: bool = True) -> None:
     """Puts a data set, or several joined, in the place of a config's own, in all loaders.
 
     A network that is normalised by mean and standard deviation of the config's own data set (``normalisation``) then is
@@ -263,9 +259,7 @@ class _Reader:
             content['custom_imports'] = {'imports': list(self._modules), 'allow_failed_imports': optional}
         return Config(content, cfg_text=text, filename=str(path), env_variables=environment)
 
-    def _file2dict(
-        self, filename: str, *args: Any, **kwargs: Any
-    ) -> tuple[dict[str, Any], str, dict[str, Any]]:
+    def _file2dict(self, filename: str, *args: Any, **kwargs: Any) -> tuple[dict[str, Any], str, dict[str, Any]]:
         path = Path(filename)
         home = home_config(path)
         if home is not None:
@@ -294,24 +288,18 @@ class _Reader:
         names = [node for node in ast.walk(tree) if isinstance(node, ast.Name)]
         given = {name.id for name in names if isinstance(name.ctx, ast.Store)}
         read = {name.id for name in names if isinstance(name.ctx, ast.Load)}
-        if (
-            '_base_' in path.parts or '_base_' not in given
-        ):  # for what inherits; or a whole config, as a run keeps it
+        if '_base_' in path.parts or '_base_' not in given:  # for what inherits; or a whole config, as a run keeps it
             read |= HELPERS
         self._read_below |= set(re.findall(r'_base_\.(\w+)', source))
         self._unread += [
-            (name, path)
-            for name in sorted((given & content.keys()) - read - KNOWN_KEYS)
-            if not name.startswith('_')
+            (name, path) for name in sorted((given & content.keys()) - read - KNOWN_KEYS) if not name.startswith('_')
         ]
 
     def _note_modules(self, path: Path, custom: Any) -> None:
         modules = custom.get('imports') if isinstance(custom, Mapping) else None
         modules = [modules] if isinstance(modules, str) else modules
         if not isinstance(modules, (list, tuple)) or not all(isinstance(name, str) for name in modules):
-            raise UserError(
-                f'custom_imports in {path}: expected dict(imports=[names of modules]), got {custom!r}.'
-            )
+            raise UserError(f'custom_imports in {path}: expected dict(imports=[names of modules]), got {custom!r}.')
         for name in modules:
             self._modules.setdefault(name, (path, bool(custom.get('allow_failed_imports'))))
 
@@ -330,9 +318,7 @@ class _Reader:
             beside = path.resolve().parent / f'{name.replace(".", "/")}.py'
             origin = getattr(module, '__file__', None)
             if beside.is_file() and origin and not beside.samefile(origin):
-                raise UserError(
-                    f'{beside} has the name of {origin}, which is imported already: give it another.'
-                )
+                raise UserError(f'{beside} has the name of {origin}, which is imported already: give it another.')
 
 
 def load_config(

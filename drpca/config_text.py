@@ -133,9 +133,7 @@ def _check_parts(values: dict[str, Any]) -> None:
 
 def _assignments(text: str) -> Iterator[tuple[str, Any]]:
     for line in ast.parse(text).body:
-        if not (
-            isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)
-        ):
+        if not (isinstance(line, ast.Assign) and len(line.targets) == 1 and isinstance(line.targets[0], ast.Name)):
             raise ValueError(f'line {line.lineno} is no assignment of a value')
         yield line.targets[0].id, _literal(line.value)
 

@@ -55,19 +55,11 @@ def unknown_name(kind: str, name: str, known: Sequence[str]) -> UserError:
 
     hint = ''.join(f' Did you mean {k!r}?' for k in nearest(1, 0.5))
     if len(known) > MANY:
-        return UserError(
-            f'Unknown {kind} {name!r}.{hint} Nearest of {len(known)}: {", ".join(nearest(5, 0.0))}.'
-        )
+        return UserError(f'Unknown {kind} {name!r}.{hint} Nearest of {len(known)}: {", ".join(nearest(5, 0.0))}.')
     return UserError(f'Unknown {kind} {name!r}.{hint} Known: {", ".join(sorted(known))}.')
 
 
-_NO_MEMORY = (
-    "can't allocate memory",
-    'not enough memory',
-    'out of memory',
-    'Unable to allocate',
-    'bad allocation',
-)
+_NO_MEMORY = ("can't allocate memory", 'not enough memory', 'out of memory', 'Unable to allocate', 'bad allocation')
 
 
 def is_full(error: BaseException) -> bool:

@@ -60,9 +60,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     path = Path(path)
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     if len(missing) > 1 and path.parts[0] not in _DEFAULTS:
-        raise UserError(
-            f'Cannot make {path}: there is no folder {missing[1]}; make it first, or name another.'
-        )
+        raise UserError(f'Cannot make {path}: there is no folder {missing[1]}; make it first, or name another.')
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -214,9 +212,7 @@ def in_use(folder: str | Path) -> Iterator[None]:
                 f'{folder} is in use by {path.read_text().strip() or "another process"}: wait for it, or choose '
                 'another folder.'
             ) from None
-        raise UserError(
-            f'{folder} is in use by another process: wait for it, or choose another folder.'
-        ) from None
+        raise UserError(f'{folder} is in use by another process: wait for it, or choose another folder.') from None
     except OSError as error:
         raise cannot_write(Path(folder), error) from None
     try:

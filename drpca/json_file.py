@@ -53,9 +53,7 @@ def checked(content: Any, schema: type[T], source: object, advice: str = 'repair
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = '.'.join(map(str, first['loc']))
-        expected = (
-            first['msg'].replace('Input should be', 'expected').replace('a valid dictionary', 'a JSON object')
-        )
+        expected = first['msg'].replace('Input should be', 'expected').replace('a valid dictionary', 'a JSON object')
         found = repr(first['input'])
         raise UserError(
             f'Cannot read {source}: {f"{place}: " * bool(place)}{expected}, got '

@@ -44,9 +44,7 @@ class DatasetInfo:
 KNOWN_DATASETS = {
     info.name: info
     for info in (
-        DatasetInfo(
-            'SIRSTv1', ('SIRST V1', 'NUAA-SIRST', 'NUAA-SIRSTv1', 'SIRST'), 427, '_v1', 'SIRSTdevkit-master/'
-        ),
+        DatasetInfo('SIRSTv1', ('SIRST V1', 'NUAA-SIRST', 'NUAA-SIRSTv1', 'SIRST'), 427, '_v1', 'SIRSTdevkit-master/'),
         DatasetInfo('SIRSTv2', ('SIRST V2', 'NUAA-SIRSTv2'), 1024, '_full', 'SIRSTdevkit-master/'),
         DatasetInfo('NUDT-SIRST', ('NUDT',), 1327, '', 'NUDT-SIRST/{trainval,test}/{images,masks}/'),
         DatasetInfo('IRSTD-1k', ('IRSTD',), 1001, '', 'IRSTD-1k/{trainval,test}/{images,masks}/'),

@@ -20,8 +20,7 @@ from mmengine.registry import Registry
 
 SCOPE = 'drpca'
 _REGISTRATION = re.compile(
-    r"""^@(\w+)\.register_module\((?:(?:name=)?['"](\w+)['"])?\)\n(?:@.*\n)*(?:class|def) (\w+)""",
-    re.MULTILINE,
+    r"""^@(\w+)\.register_module\((?:(?:name=)?['"](\w+)['"])?\)\n(?:@.*\n)*(?:class|def) (\w+)""", re.MULTILINE
 )
 
 
@@ -129,6 +128,4 @@ PROTOCOLS = Registry('protocol', scope=SCOPE, locations=['drpca.evaluation.proto
 def network_names(wanted: Callable[[str], bool] = lambda name: True) -> list[str]:
     """The registered networks, sorted: models that name their outputs. Imports the files of all that are wanted."""
     names = {**MODELS.files, **MODELS._module_dict}
-    return sorted(
-        name for name in names if wanted(name) and isinstance(getattr(MODELS.get(name), 'outputs', 0), tuple)
-    )
+    return sorted(name for name in names if wanted(name) and isinstance(getattr(MODELS.get(name), 'outputs', 0), tuple))

@@ -20,12 +20,7 @@ BEST_ON_TEST = 'test_best_published_convention'
 
 LogLine = TypedDict(
     'LogLine',
-    {
-        'epoch': Required[int],
-        'seconds': Required[float],
-        'val/IoU': float,
-        'test_best_published_convention': float,
-    },
+    {'epoch': Required[int], 'seconds': Required[float], 'val/IoU': float, 'test_best_published_convention': float},
     total=False,
 )
 """What is read of a line of the log; there is more in it."""

@@ -165,6 +165,4 @@ def smallest_image(network: nn.Module, batch: int) -> Tensor:
     """Random images of the smallest size the network declares, at least 32."""
     multiple = getattr(network, 'size_multiple', 1)
     side = -(-max(getattr(network, 'min_size', 1), 32) // multiple) * multiple
-    return torch.rand(
-        batch, getattr(network, 'in_channels', 1), side, side, generator=torch.Generator().manual_seed(1)
-    )
+    return torch.rand(batch, getattr(network, 'in_channels', 1), side, side, generator=torch.Generator().manual_seed(1))

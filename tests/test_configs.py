@@ -11,15 +11,7 @@ import pytest
 import torch
 from mmengine.runner import Runner
 
-from drpca.config import (
-    KNOWN_KEYS,
-    config_folder,
-    config_for,
-    find_config,
-    list_configs,
-    list_models,
-    load_config,
-)
+from drpca.config import KNOWN_KEYS, config_folder, config_for, find_config, list_configs, list_models, load_config
 from drpca.errors import UserError
 from drpca.registry import BASELINES, MODELS, TRANSFORMS
 from tests.support import python
@@ -76,9 +68,7 @@ def test_two_ways_of_naming_a_training_are_the_same(model: str) -> None:
                 assert one.to_dict() == load_config(CONFIGS[home], one.dataset).to_dict()
 
 
-def test_a_config_without_a_file_answers_by_name_and_path(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_config_without_a_file_answers_by_name_and_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = config_folder() / 'acm' / 'acm_irstd_1k.py'
     monkeypatch.chdir(config_folder().parent)
     for name in ('acm_irstd_1k', 'acm_irstd_1k.py', 'configs/acm/acm_irstd_1k.py', path, Path('acm_irstd_1k'),
@@ -213,9 +203,7 @@ def test_unknown_names_list_the_known_ones() -> None:
     assert len(str(caught.value)) < 250  # the nearest alone
 
 
-@pytest.mark.parametrize(
-    'key', ['optimizer_wrapper.lr', 'train_cfgs', 'train_cfg.max_epochs.x', 'optim_wraper']
-)
+@pytest.mark.parametrize('key', ['optimizer_wrapper.lr', 'train_cfgs', 'train_cfg.max_epochs.x', 'optim_wraper'])
 def test_an_option_that_nothing_reads_is_refused(key: str) -> None:
     with pytest.raises(UserError, match='Unknown config key'):
         load_config(find_config('rpcanet_sirstv1'), options={key: 1})
@@ -269,9 +257,7 @@ def test_known_keys_hold_all_of_the_runner() -> None:
     assert set(inspect.signature(Runner.__init__).parameters) - {'self'} <= KNOWN_KEYS
 
 
-def test_custom_imports_add_up_and_find_their_neighbours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_custom_imports_add_up_and_find_their_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, 'path', list(sys.path))
     here = tmp_path / 'here'
     write(tmp_path / 'there', there_part='loaded = True', there="custom_imports = dict(imports='there_part')")
@@ -287,10 +273,7 @@ def test_custom_imports_add_up_and_find_their_neighbours(
 @pytest.mark.parametrize(
     ('imports', 'error'),
     [
-        (
-            "dict(imports=['not_there'])",
-            r'Cannot import not_there \(custom_imports of .*mine.py\): ModuleNotF',
-        ),
+        ("dict(imports=['not_there'])", r'Cannot import not_there \(custom_imports of .*mine.py\): ModuleNotF'),
         ("dict(imports=['falls_over'])", 'Cannot import falls_over .*: ValueError: no'),
         ("dict(imports=['conftest'])", 'conftest.py has the name of .*, which is imported already'),
         ('dict(import_=[])', 'custom_imports in .*: expected dict'),

@@ -125,9 +125,7 @@ with in_use(sys.argv[1]):
 def test_one_writer_at_a_time_and_no_lock_outlives_its_process(tmp_path: Path, end: int) -> None:
     folder = tmp_path / 'run'
     holder = subprocess.Popen(
-        [sys.executable, '-c', HOLD, str(folder)],
-        env={**os.environ, 'PYTHONPATH': str(ROOT)},
-        stdout=subprocess.PIPE,
+        [sys.executable, '-c', HOLD, str(folder)], env={**os.environ, 'PYTHONPATH': str(ROOT)}, stdout=subprocess.PIPE
     )
     assert holder.stdout is not None
     holder.stdout.readline()

@@ -51,9 +51,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run(
-    main: Callable[[list[str]], int], argv: list[str], kill: int = 0, after: float = 0.0
-) -> tuple[int, float]:
+def run(main: Callable[[list[str]], int], argv: list[str], kill: int = 0, after: float = 0.0) -> tuple[int, float]:
     """A command in a process of its own, which gets a signal after so many seconds.
 
     Returns:
@@ -68,9 +66,7 @@ def run(
             os.dup2(log, 1)
             os.dup2(log, 2)
             for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(
-                    number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-                )
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
             code = main(argv)
         finally:
             os._exit(code)
@@ -146,9 +142,7 @@ def kill_and_begin_again(
             content(out)  # raises where a file is cut off
             if code == 0:
                 break
-            assert code in (130, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT), Path(
-                'log.txt'
-            ).read_text()[-3000:]
+            assert code in (130, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT), Path('log.txt').read_text()[-3000:]
             counts[number.name] += 1
         if code:
             code, _ = run(main, [option, out, *argv])

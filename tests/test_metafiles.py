@@ -35,9 +35,7 @@ def test_parameters_are_those_of_the_network(model: str) -> None:
         network = MODELS.build(dict(card['Network']))
     assert card['Parameters'] == sum(value.numel() for value in network.parameters())
     assert card['Network']['type'] == load_config(find_config(f'{model}_sirstv1')).model.network.type
-    assert (card['Leaderboard'] or 0) <= card['Parameters'] / 1e6 + 5e-4, (
-        'counters miss parameters, never add any'
-    )
+    assert (card['Leaderboard'] or 0) <= card['Parameters'] / 1e6 + 5e-4, 'counters miss parameters, never add any'
 
 
 @pytest.mark.parametrize('model', MODEL_NAMES)

@@ -24,14 +24,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ('drpca', 'configs'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
     (source / 'checkpoints').mkdir()
-    names = (
-        'pyproject.toml',
-        'setup.py',
-        'README.md',
-        'LICENSE',
-        'requirements.txt',
-        f'checkpoints/{WEIGHTS}',
-    )
+    names = ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE', 'requirements.txt', f'checkpoints/{WEIGHTS}')
     for name in names:
         shutil.copy(ROOT / name, source / name)
     (source / 'checkpoints' / 'mine-best.pth').touch()

@@ -121,10 +121,7 @@ def plain_tllcm(frame: Frame) -> Frame:
 def plain_walk(patch: Frame) -> Frame:
     """Random walker by a sparse solver."""
     values, pixels = patch.ravel(), np.arange(121).reshape(11, 11)
-    pairs = [
-        *zip(pixels[:, :-1].ravel(), pixels[:, 1:].ravel()),
-        *zip(pixels[:-1].ravel(), pixels[1:].ravel()),
-    ]
+    pairs = [*zip(pixels[:, :-1].ravel(), pixels[:, 1:].ravel()), *zip(pixels[:-1].ravel(), pixels[1:].ravel())]
     first, second = np.array(pairs).T
     weights = np.exp(-200 * np.abs(values[first] - values[second])) + 1e-5
     adjacency = sparse.coo_matrix((weights, (first, second)), (121, 121))
@@ -133,15 +130,11 @@ def plain_walk(patch: Frame) -> Frame:
     free = [n for n in range(121) if 0 < n // 11 < 10 and 0 < n % 11 < 10 and n != 60 and values[n] != 1]
     result = np.zeros(121)
     result[60] = 1
-    result[free] = sparse_linalg.spsolve(
-        laplacian[free][:, free].tocsc(), -laplacian[free][:, [60]].toarray()
-    )
+    result[free] = sparse_linalg.spsolve(laplacian[free][:, free].tocsc(), -laplacian[free][:, [60]].toarray())
     return result.reshape(11, 11)
 
 
-def plain_slices(
-    tensor: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
+def plain_slices(tensor: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """One SVD per Fourier slice, all slices, those of negative frequencies too."""
     depth = tensor.shape[2]
     slices = np.fft.fft(tensor, axis=2)
@@ -225,9 +218,7 @@ def time_methods(methods: list[str], sizes: list[int], frames: int, repeats: int
                 maps[version] = [m for _, m in timed]
             if len(maps) == 2:
                 row['ratio'] = row['plain_ms'] / row['fast_ms']
-                row['difference'] = max(
-                    float(np.abs(a - b).max()) for a, b in zip(maps['fast'], maps['plain'])
-                )
+                row['difference'] = max(float(np.abs(a - b).max()) for a, b in zip(maps['fast'], maps['plain']))
             rows.append(row)
             print(timing_line(row), flush=True)
     return rows
@@ -275,9 +266,7 @@ def score_table(methods: list[str], preset: str, split: Split, workers: int) -> 
         row = {'method': method, 'here': ours, 'seconds': seconds, **known.get(method, {})}
         cells = [_figures(ours)]
         for key in ('measured', 'published'):
-            cells.append(
-                _figures(row[key]) + (' !' if disagrees(ours, row[key]) else '') if key in row else '-'
-            )
+            cells.append(_figures(row[key]) + (' !' if disagrees(ours, row[key]) else '') if key in row else '-')
         print(f'| {method} | {" | ".join(cells)} | {seconds:.3f} |', flush=True)
         rows.append(row)
     return rows
@@ -289,22 +278,14 @@ def _figures(values: list[float]) -> str:
 
 @guarded
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        '--methods', nargs='+', default=list(METHODS), metavar='M', help='default: all twelve'
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--methods', nargs='+', default=list(METHODS), metavar='M', help='default: all twelve')
     parser.add_argument('--sizes', nargs='+', type=int, default=[256], metavar='S', help='default: 256')
-    parser.add_argument(
-        '--frames', type=int, default=2, help='made-up frames per size (default: %(default)s)'
-    )
+    parser.add_argument('--frames', type=int, default=2, help='made-up frames per size (default: %(default)s)')
     parser.add_argument('--repeats', type=int, default=3, help='runs per frame (default: %(default)s)')
     parser.add_argument('--limit', type=float, default=10, metavar='SECONDS', help='default: %(default)s')
     parser.add_argument('--score', metavar='DATASET', help='score the test split instead of timing')
-    parser.add_argument(
-        '--preset', default='leaderboard', help="'leaderboard' (default) or 'paper', for --score"
-    )
+    parser.add_argument('--preset', default='leaderboard', help="'leaderboard' (default) or 'paper', for --score")
     parser.add_argument('--data-root', metavar='DIR', help='default: DRPCA_DATA, else ./datasets')
     parser.add_argument('--workers', type=int, default=1, help='processes for --score (default: %(default)s)')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write the rows there as well')

@@ -79,16 +79,10 @@ def loop(images: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     for preset in PRESETS:
         sums = np.sum([_preset_counts(*image, preset) for image in images], axis=0)
         hits, targets, false, pixels, tp, union = sums.tolist()
-        figures |= {
-            f'{preset}/Pd': hits / targets,
-            f'{preset}/Fa': false / pixels,
-            f'{preset}/IoU': tp / union,
-        }
+        figures |= {f'{preset}/Pd': hits / targets, f'{preset}/Fa': false / pixels, f'{preset}/IoU': tp / union}
     false_rate, hit_rate = [], []
     for i in range(201):
-        false, hits, background, targets = np.sum(
-            [_roc_counts(*m, np.float32(i / 200)) for m in images], axis=0
-        )
+        false, hits, background, targets = np.sum([_roc_counts(*m, np.float32(i / 200)) for m in images], axis=0)
         false_rate.append(false / background)
         hit_rate.append(hits / targets)
     points = []
@@ -96,9 +90,7 @@ def loop(images: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         hits, targets, false, pixels, tp, predicted, positive = np.sum(
             [_sweep_counts(*image, threshold) for image in images], axis=0
         )
-        points.append(
-            (hits / targets, false / pixels, tp / predicted if predicted else np.nan, tp / positive)
-        )
+        points.append((hits / targets, false / pixels, tp / predicted if predicted else np.nan, tp / positive))
     auc = -np.sum(np.diff(false_rate) * (np.array(hit_rate[1:]) + hit_rate[:-1]) / 2)
     return figures | name_curves(auc, *np.array(points).T)
 
@@ -143,10 +135,7 @@ def _preset_counts(scores: np.ndarray, mask: np.ndarray, preset: str) -> tuple[i
         hits = sum(pred[tuple(t.coords.T)].any() for t in targets)
         return hits, len(targets), (pred & ~mask).sum(), (~mask).sum(), tp, union
     if preset == 'shooting':
-        boxes = [
-            ndimage.binary_dilation(mask, np.ones((9, 9))),
-            ndimage.binary_dilation(pred, np.ones((3, 3))),
-        ]
+        boxes = [ndimage.binary_dilation(mask, np.ones((9, 9))), ndimage.binary_dilation(pred, np.ones((3, 3)))]
         hits = sum(boxes[1][tuple(t.coords.T)].any() for t in targets)
         return hits, len(targets), (pred & ~boxes[0]).sum(), mask.size, tp, union
     predictions = _regions(pred)
@@ -154,9 +143,7 @@ def _preset_counts(scores: np.ndarray, mask: np.ndarray, preset: str) -> tuple[i
     matched = {b for _, b in pairs}
     areas = {predictions[j].area for j in matched}
     false = sum(
-        p.area
-        for j, p in enumerate(predictions)
-        if (p.area not in areas if preset == 'drpca' else j not in matched)
+        p.area for j, p in enumerate(predictions) if (p.area not in areas if preset == 'drpca' else j not in matched)
     )
     return len(pairs), len(targets), false, mask.size, tp, union
 
@@ -177,9 +164,7 @@ def _sweep_counts(scores: np.ndarray, mask: np.ndarray, threshold: float) -> tup
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the comparison; returns 1 if figures differ or the time is more than a quarter."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--images', type=int, default=1000)
     parser.add_argument('--loop-images', type=int, default=3, help='images the straightforward loop runs on')
     parser.add_argument('--size', type=int, default=512, help='side of the maps in pixels')
@@ -202,9 +187,7 @@ def main(argv: list[str] | None = None) -> int:
     loop_each = (time.perf_counter() - start) / len(images)
     got = evaluate(images)
 
-    different = [
-        k for k in expected if not np.isclose(got[k], expected[k], rtol=1e-9, atol=0, equal_nan=True)
-    ]
+    different = [k for k in expected if not np.isclose(got[k], expected[k], rtol=1e-9, atol=0, equal_nan=True)]
     share = each / loop_each
     print(f'{arguments.size} x {arguments.size}, {arguments.targets} targets each, noise {arguments.noise:g}')
     print(f'this project        {each * 1e3:9.1f} ms per image, {arguments.images} images')

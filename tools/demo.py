@@ -30,9 +30,7 @@ from drpca.visualization.panels import caption, decomposition_panel, outline, si
 CONFIG = 'lrrnet_synthetic_cpu'
 
 
-def pictures(
-    config_name: str, checkpoint: Path, data_root: str, results: Path, out: Path, count: int = 4
-) -> Path:
+def pictures(config_name: str, checkpoint: Path, data_root: str, results: Path, out: Path, count: int = 4) -> Path:
     """One row per test image: D, B, T, score, mask, and the detections drawn into the image."""
     config = load_config(find_config(config_name), data_root=data_root)
     model = MODELS.build(config.model).eval()
@@ -54,9 +52,7 @@ def pictures(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--out', default='results/demo', help='everything goes there (default: %(default)s)')
     parser.add_argument('--epochs', type=int, default=12, help='training epochs (default: %(default)s)')
     args = parser.parse_args()
@@ -77,9 +73,7 @@ def main() -> int:
     checkpoint = Path(run.checkpoint)
     picture = pictures(CONFIG, checkpoint, root, written.folder, out / 'decomposition.png')
     print(f'\nPictures: {picture.resolve()}\nScore maps: {(written.folder / "img").resolve()}')
-    print(
-        f'Scores: {(out / "scores.json").resolve()}\nLearning curve: {checkpoint.with_name("log.jsonl").resolve()}'
-    )
+    print(f'Scores: {(out / "scores.json").resolve()}\nLearning curve: {checkpoint.with_name("log.jsonl").resolve()}')
     return 0
 
 

@@ -2,9 +2,7 @@ default_scope = 'drpca'
 runner_type = 'DetectionRunner'
 
 # MMEngine's own log and checkpoint hooks give way to ours.
-default_hooks = dict(
-    runtime_info=None, timer=None, logger=None, checkpoint=dict(type='SelectionHook', interval=1)
-)
+default_hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=dict(type='SelectionHook', interval=1))
 custom_hooks = [
     dict(type='SeedHook'),
     dict(type='LossEpochHook'),
@@ -14,9 +12,7 @@ custom_hooks = [
 visualizer = dict(type='mmengine.Visualizer', vis_backends=[dict(type='mmengine.TensorboardVisBackend')])
 
 env_cfg = dict(
-    cudnn_benchmark=True,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
+    cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0), dist_cfg=dict(backend='nccl')
 )
 randomness = dict(seed=0, deterministic=False)
 log_level = 'WARNING'

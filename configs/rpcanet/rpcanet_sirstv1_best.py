@@ -1,8 +1,4 @@
-_base_ = [
-    '../_base_/models/rpcanet_best.py',
-    '../_base_/datasets/sirstv1.py',
-    '../_base_/recipes/modern.py',
-]
+_base_ = ['../_base_/models/rpcanet_best.py', '../_base_/datasets/sirstv1.py', '../_base_/recipes/modern.py']
 
 train_dataloader = _base_.train_loader
 val_dataloader = test_dataloader = _base_.eval_loader

@@ -7,10 +7,7 @@ load_from = 'checkpoints/rpcanet_plus_sirstv1_cpu/seed_0/best.pth'
 
 train_dataloader = dict(
     dataset=dict(
-        pipeline=[
-            dict(type='RandomFlip', horizontal=0.5, vertical=0.5),
-            dict(type='RandomTranspose', prob=0.5),
-        ]
+        pipeline=[dict(type='RandomFlip', horizontal=0.5, vertical=0.5), dict(type='RandomTranspose', prob=0.5)]
     )
 )
 train_cfg = dict(max_epochs=6, val_interval=1)

@@ -61,9 +61,7 @@ class AnalysedFrame:
         return Detection(self.name, self.image, self.scores, self.scores > threshold)
 
 
-def analyse(
-    detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None
-) -> AnalysedFrame:
+def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None) -> AnalysedFrame:
     """Run a detector on a frame.
 
     Args:

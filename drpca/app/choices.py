@@ -78,9 +78,7 @@ def _given(text: str) -> Choice:
     config, equals, file = text.partition('=')
     path = Path(file)
     if not (config and equals and file):
-        raise UserError(
-            f'--weights {text}: expected CONFIG=FILE, for example rpcanet_sirstv1=RPCANet_SIRST.pkl.'
-        )
+        raise UserError(f'--weights {text}: expected CONFIG=FILE, for example rpcanet_sirstv1=RPCANet_SIRST.pkl.')
     if is_baseline(load_config(find_config(config))):
         raise UserError(f'--weights {text}: {config} is a classical method and takes no weights.')
     if not path.is_file():

@@ -88,9 +88,7 @@ class Page:
         labels = list(self.store.choices)
         with ui.card().classes('w-full'):
             heading('Detector')
-            self.detector = ui.select(
-                labels, value=labels[0], on_change=self._analyse, label='weights or method'
-            )
+            self.detector = ui.select(labels, value=labels[0], on_change=self._analyse, label='weights or method')
             self.detector.classes('w-full').props('outlined dense options-dense').mark('detector')
             self.size = ui.select(SIZES, value=RECIPE, on_change=self._analyse, label='work at')
             self.size.classes('w-full').props('outlined dense options-dense').mark('size')
@@ -104,13 +102,9 @@ class Page:
                 auto_upload=True,
                 max_file_size=self.max_upload,
                 on_upload=self._take_upload,
-                on_rejected=lambda: self._fail(
-                    f'Not taken: expected one file ({suffixes}) of up to {megabytes}.'
-                ),
+                on_rejected=lambda: self._fail(f'Not taken: expected one file ({suffixes}) of up to {megabytes}.'),
             )
-            self.upload.on(
-                'failed', lambda: self._fail('The file was not taken; it may be too large.'), args=[]
-            )
+            self.upload.on('failed', lambda: self._fail('The file was not taken; it may be too large.'), args=[])
             self.upload.classes('w-full').props(f'accept="{",".join(IMAGE_SUFFIXES)}" flat bordered')
             ui.label(f'{suffixes}; 8 or 16 bits; up to {megabytes}').classes('text-xs opacity-70')
             ui.label('or pick a sample').classes('text-sm mt-2')
@@ -177,8 +171,7 @@ class Page:
                     self.stage.props('markers snap').classes('grow').mark('stage-slider')
                 with ui.element('div').classes('tiles w-full'):
                     self.variables = {
-                        key: Tile(f'{symbol}, {name}', meaning)
-                        for key, (symbol, name, meaning) in VARIABLES.items()
+                        key: Tile(f'{symbol}, {name}', meaning) for key, (symbol, name, meaning) in VARIABLES.items()
                     }
                 self.all_stages = ui.expansion('All stages in one picture', on_value_change=self._draw_all)
                 with self.all_stages.classes('w-full'):
@@ -299,9 +292,7 @@ class Page:
         if self.analysis is None or not self.all_stages.value:
             return
         analysis = self.analysis
-        picture = await self._attempt(
-            stages_picture, analysis.decomposition, analysis.scores, analysis.gt_mask
-        )
+        picture = await self._attempt(stages_picture, analysis.decomposition, analysis.scores, analysis.gt_mask)
         if picture is not None and analysis is self.analysis:
             self.all_picture.set_source(pictures.data_url(picture, max_side=2048))
 

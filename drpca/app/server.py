@@ -56,11 +56,7 @@ class Limits:
         if scope['type'] == 'websocket':
             try:
                 await self.app(scope, receive, send)
-            except (
-                KeyError,
-                TypeError,
-                ValueError,
-            ) as error:  # the library's parser meets what is no message
+            except (KeyError, TypeError, ValueError) as error:  # the library's parser meets what is no message
                 print(f'closed a socket after a malformed message ({type(error).__name__})', file=sys.stderr)
             return
         if scope['type'] != 'http':

@@ -58,9 +58,7 @@ def read_upload(file_name: str, content: bytes, max_bytes: int) -> tuple[str, np
     if width * height > MAX_PIXELS:
         raise UserError(f'{shown} has {width} × {height} {too_many}')
     if min(width, height) < MIN_SIDE:
-        raise UserError(
-            f'{shown} has {width} × {height} pixels; at least {MIN_SIDE} × {MIN_SIDE} are needed.'
-        )
+        raise UserError(f'{shown} has {width} × {height} pixels; at least {MIN_SIDE} × {MIN_SIDE} are needed.')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f'upload.{kind.lower()}'
         path.write_bytes(content)

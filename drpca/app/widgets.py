@@ -40,9 +40,7 @@ class Tile(ui.column):
             with ui.row().classes('w-full items-baseline gap-2'):
                 ui.label(title).classes('text-sm font-medium')
                 self.range = ui.label().classes('text-xs opacity-70')
-            self.picture = (
-                ui.interactive_image(sanitize=False).classes('w-full pixels').props(f'alt="{title}"')
-            )
+            self.picture = ui.interactive_image(sanitize=False).classes('w-full pixels').props(f'alt="{title}"')
             ui.label(meaning).classes('text-xs opacity-70')
 
     def show(self, url: str, values: str = '') -> None:

@@ -37,9 +37,7 @@ class HBMLCM(Baseline):
     def __init__(self, preset: str = 'leaderboard', **overrides: Any) -> None:
         super().__init__(preset, **overrides)
         if self.surround <= max(self.centres):
-            raise UserError(
-                f'HBMLCM: expected a surround larger than the centres {self.centres}, got {self.surround}.'
-            )
+            raise UserError(f'HBMLCM: expected a surround larger than the centres {self.centres}, got {self.surround}.')
 
     def detect(self, frame: np.ndarray) -> np.ndarray:
         boosted = frame * np.maximum(frame - box_mean(frame, self.boost), 0)

@@ -85,8 +85,7 @@ class IPI(PatchRPCA):
 
             total = low_rank + sparse - y_low_rank - y_sparse
             slope = np.hypot(
-                np.linalg.norm(2 * (y_low_rank - low_rank) + total),
-                np.linalg.norm(2 * (y_sparse - sparse) + total),
+                np.linalg.norm(2 * (y_low_rank - low_rank) + total), np.linalg.norm(2 * (y_sparse - sparse) + total)
             )
             size = np.hypot(np.linalg.norm(low_rank), np.linalg.norm(sparse))
             last_rank, rank = rank, len(sigma)

@@ -20,10 +20,7 @@ class MaxMedian(Baseline):
 
     taps: int
     ODD = ('taps',)
-    PRESETS = {
-        'paper': {'input_size': None, 'taps': 15},
-        'leaderboard': {'input_size': (256, 256), 'taps': 15},
-    }
+    PRESETS = {'paper': {'input_size': None, 'taps': 15}, 'leaderboard': {'input_size': (256, 256), 'taps': 15}}
 
     def detect(self, frame: np.ndarray) -> np.ndarray:
         frame = frame.astype(np.float32)

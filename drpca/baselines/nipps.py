@@ -56,9 +56,7 @@ class NIPPS(PatchRPCA):
             scaled_dual = shifted * (previous / mu)
             if records is not None:
                 objective = float(sigma[keep:].sum()) + weight * float(target.sum())
-                records.append(
-                    IterationRecord(residual, objective, len(sigma), int(np.count_nonzero(target)))
-                )
+                records.append(IterationRecord(residual, objective, len(sigma), int(np.count_nonzero(target))))
             if residual < 1e-7:
                 break
         return Parts(background, target)

@@ -47,10 +47,7 @@ class PSTNN(PatchRPCA):
     rank_from: str
     drop_slice: bool
     quantise: bool
-    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
-        **PatchRPCA.CHOICES,
-        'rank_from': ('unfolding', 'reshape'),
-    }
+    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {**PatchRPCA.CHOICES, 'rank_from': ('unfolding', 'reshape')}
     PRESETS = {
         'paper': _PAPER,
         'leaderboard': {

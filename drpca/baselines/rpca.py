@@ -127,9 +127,7 @@ class PatchRPCA(Baseline):
         target = to_image(parts.target).astype(np.float32)
         return Decomposition(background.astype(np.float32), target, noise, records)
 
-    def _solve_frame(
-        self, frame: np.ndarray, grid: PatchGrid, records: Records
-    ) -> tuple[Parts, float, float]:
+    def _solve_frame(self, frame: np.ndarray, grid: PatchGrid, records: Records) -> tuple[Parts, float, float]:
         """Parts on the scale of D, and that scale: grey value = low + span · value."""
         matrix = grid.matrix(frame)
         low, high = float(matrix.min()), float(matrix.max())

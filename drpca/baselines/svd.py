@@ -32,11 +32,7 @@ def singular_values(matrix: np.ndarray, svd: SVD = 'gram') -> np.ndarray:
 
 
 def map_singular_values(
-    matrix: np.ndarray,
-    shrink: Shrink,
-    svd: SVD = 'gram',
-    device: str = 'cpu',
-    expected_rank: int | None = None,
+    matrix: np.ndarray, shrink: Shrink, svd: SVD = 'gram', device: str = 'cpu', expected_rank: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """U f(Σ) Vᵀ for matrix = U Σ Vᵀ.
 
@@ -80,9 +76,7 @@ _SPARE = 8
 def _largest(gram: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The ``count`` largest singular values, descending, and right singular vectors (n, count)."""
     side = len(gram)
-    eigenvalues, vectors = linalg.eigh(
-        gram, driver='evr', subset_by_index=(side - count, side - 1), check_finite=False
-    )
+    eigenvalues, vectors = linalg.eigh(gram, driver='evr', subset_by_index=(side - count, side - 1), check_finite=False)
     return np.sqrt(np.maximum(eigenvalues[::-1], 0)), vectors[:, ::-1]
 
 
@@ -99,9 +93,7 @@ def _project(
     return (matrix @ scaled) @ scaled.T, shrunk
 
 
-def _map_on_device(
-    matrix: np.ndarray, shrink: Shrink, svd: SVD, device: str
-) -> tuple[np.ndarray, np.ndarray]:
+def _map_on_device(matrix: np.ndarray, shrink: Shrink, svd: SVD, device: str) -> tuple[np.ndarray, np.ndarray]:
     """The same by torch."""
     a = torch.from_numpy(np.ascontiguousarray(matrix)).to(device)
     wide = a.shape[0] < a.shape[1]

@@ -90,9 +90,7 @@ def format_report(report: Report) -> Iterable[str]:
         if distinct == 1:
             yield f'  size {sizes["median"]}'
         else:
-            yield (
-                '  sizes {smallest} to {largest}, median {median}'.format(**sizes) + f', {distinct} distinct'
-            )
+            yield ('  sizes {smallest} to {largest}, median {median}'.format(**sizes) + f', {distinct} distinct')
     yield '  splits: ' + ', '.join(f'{name} {count}' for name, count in report.splits.items())
     for label, findings in (('problem', report.problems), ('note', report.notes)):
         kinds = dict.fromkeys(finding.kind for finding in findings)

@@ -72,6 +72,4 @@ def add_data_options(parser: argparse.ArgumentParser, several: bool = False) -> 
 def note_limit(split: Split, names: Sequence[str]) -> None:
     """A line on standard error when not all images were used."""
     if len(names) < len(split):
-        print(
-            f'note: {len(names)} of the {len(split)} images of {split.dataset} {split.split}', file=sys.stderr
-        )
+        print(f'note: {len(names)} of the {len(split)} images of {split.dataset} {split.split}', file=sys.stderr)

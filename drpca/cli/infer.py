@@ -44,9 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
         EXAMPLES,
     )
     add = parser.add_argument
-    add(
-        'config', nargs='?', metavar='CONFIG', help='config file or name (default: the one in the checkpoint)'
-    )
+    add('config', nargs='?', metavar='CONFIG', help='config file or name (default: the one in the checkpoint)')
     add(
         '--checkpoint', metavar='FILE',
         help='weights: published, ours, or a file of tools/export.py (default: the newest best.pth under checkpoints, '
@@ -78,9 +76,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--backend', choices=['auto', *BACKENDS], default='auto',
         help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
     )  # fmt: skip
-    add(
-        '--trust', action='store_true', help='open a .pt2 file, which can run any code: for files of your own'
-    )
+    add('--trust', action='store_true', help='open a .pt2 file, which can run any code: for files of your own')
     add(
         '--format', nargs='+', choices=MAP_FORMATS, default=['png', 'mat'],
         help='png, mat: score maps; json: targets per image; csv: targets.csv; coco: coco.json (default: png mat)',
@@ -91,11 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add('--overlay', action='store_true', help='write overlay/NAME.png: detections in the image')
     add('--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage')
-    add(
-        '--overwrite',
-        action='store_true',
-        help="replace another run's maps or targets, and the file of --video-out",
-    )
+    add('--overwrite', action='store_true', help="replace another run's maps or targets, and the file of --video-out")
     add(
         '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override keys of the config',
@@ -145,9 +137,7 @@ def tile_argument(text: str) -> int | str | None:
     if text == AUTO:
         return AUTO
     if not text.isdigit() or 0 < int(text) < 64:
-        raise argparse.ArgumentTypeError(
-            f'expected a side of at least 64 pixels, or 0 for no tiles, got {text!r}'
-        )
+        raise argparse.ArgumentTypeError(f'expected a side of at least 64 pixels, or 0 for no tiles, got {text!r}')
     return int(text) or None
 
 
@@ -205,14 +195,11 @@ def main(argv: list[str] | None = None) -> int:
         print(f'latency: median {median:.1f} ms, 95 % {high:.1f} ms; {written.dropped} frames dropped')
     if written.without_stages:
         print(
-            f'{written.without_stages} frames are larger than --tile {detector.tile}: no stages drawn',
-            file=sys.stderr,
+            f'{written.without_stages} frames are larger than --tile {detector.tile}: no stages drawn', file=sys.stderr
         )
     for message in written.failed:
         print(f'error: {message}', file=sys.stderr)
     if written.failed:
-        print(
-            f'{len(written.failed)} of {done + len(written.failed)} inputs could not be read', file=sys.stderr
-        )
+        print(f'{len(written.failed)} of {done + len(written.failed)} inputs could not be read', file=sys.stderr)
         return EXIT_FAILED
     return 0

@@ -90,9 +90,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='one training per seed (default: 0)',
     )  # fmt: skip
     add('--epochs', type=int, metavar='N', help="length of the training (default: the config's)")
-    add(
-        '--final', action='store_true', help='train on trainval and score the last weights, without selection'
-    )
+    add('--final', action='store_true', help='train on trainval and score the last weights, without selection')
     add('--fast', action='store_true', help='fast settings, see run_configs.py --help')
     add(
         '--log-test-every', type=positive, metavar='N',
@@ -145,20 +143,14 @@ def build_parser() -> argparse.ArgumentParser:
         '--curves', type=Path, metavar='STEM',
         help='learning curves of what was trained, validation IoU over epochs, as STEM.png and STEM.svg',
     )  # fmt: skip
-    add(
-        '--images', nargs='+', default=[], metavar='NAME', help='its rows (default: four images with targets)'
-    )
+    add('--images', nargs='+', default=[], metavar='NAME', help='its rows (default: four images with targets)')
     add_overwrite_option(out)
     parser.add_argument('--dry-run', action='store_true', help='list what there is and what would be done')
     return parser
 
 
 def _write(
-    rows: list[Row],
-    published: list[Published],
-    args: argparse.Namespace,
-    protocols: list[Protocol],
-    command: str,
+    rows: list[Row], published: list[Published], args: argparse.Namespace, protocols: list[Protocol], command: str
 ) -> None:
     from drpca.leaderboard.metafiles import measured_rows, published_figures, update_metafiles
     from drpca.leaderboard.page import block, insert_block, page
@@ -177,11 +169,7 @@ def _write(
             if not row.model:
                 print(f'note: {row.config} has no metafile: not entered', file=sys.stderr)
     if args.readme:
-        link = (
-            None
-            if args.markdown is None
-            else Path(os.path.relpath(args.markdown, args.readme.parent)).as_posix()
-        )
+        link = None if args.markdown is None else Path(os.path.relpath(args.markdown, args.readme.parent)).as_posix()
         try:
             text = args.readme.read_text(encoding='utf-8')
         except OSError as error:
@@ -192,9 +180,7 @@ def _write(
 
 def _check(args: argparse.Namespace) -> None:
     if args.source is not None and (args.methods or args.weights or args.classical or args.dataset):
-        raise UserError(
-            '--from takes methods and data sets from the file: leave out METHOD, --dataset and the like.'
-        )
+        raise UserError('--from takes methods and data sets from the file: leave out METHOD, --dataset and the like.')
     if args.update_metafiles and set(args.protocol) != set(known_protocols()):
         raise UserError('--update-metafiles enters the figures of every preset: leave out --protocol.')
     if args.update_metafiles and (args.epochs or args.cfg_options):
@@ -208,10 +194,7 @@ def _check(args: argparse.Namespace) -> None:
         raise UserError(f'--readme {args.readme}: no such file.')
     if not args.dry_run:
         # A table that was read may be written again; so may one whose latencies are taken over.
-        read = [
-            *(args.source or ()),
-            *([args.json] if args.no_latency and args.json and not args.source else ()),
-        ]
+        read = [*(args.source or ()), *([args.json] if args.no_latency and args.json and not args.source else ())]
         claim_files(args, 'json', 'markdown', 'grid', own=read)
         if args.curves:
             if args.curves.is_dir():

@@ -48,9 +48,7 @@ def run_script(file: str) -> None:
         file: ``__file__`` of one of the files that :func:`script_of` names.
     """
     name = Path(file).name
-    sys.exit(
-        main([next(command for command in COMMANDS if Path(script_of(command)).name == name), *sys.argv[1:]])
-    )
+    sys.exit(main([next(command for command in COMMANDS if Path(script_of(command)).name == name), *sys.argv[1:]]))
 
 
 @guarded

@@ -12,8 +12,7 @@ from drpca.options import ROBUST_FIGURES
 from drpca.studies.corruptions import KINDS, parse_corruptions
 
 _KINDS = '\n'.join(
-    f'  {name:12s} {",".join(f"{level:g}" for level in kind.levels):12s} {kind.unit}'
-    for name, kind in KINDS.items()
+    f'  {name:12s} {",".join(f"{level:g}" for level in kind.levels):12s} {kind.unit}' for name, kind in KINDS.items()
 )
 
 _DESCRIPTION = f"""\
@@ -50,12 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--curves', nargs='+', default=['IoU', 'Pd', 'Fa'], metavar='FIGURE',
         help=f'figures to plot, of {", ".join(ROBUST_FIGURES)} (default: IoU Pd Fa)',
     )  # fmt: skip
-    add(
-        '--out',
-        default='results/robustness/{dataset}',
-        metavar='DIR',
-        help='default: results/robustness/<dataset>',
-    )
+    add('--out', default='results/robustness/{dataset}', metavar='DIR', help='default: results/robustness/<dataset>')
     add('--overwrite', action='store_true', help='replace the files of an earlier run')
     return parser
 

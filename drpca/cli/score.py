@@ -8,14 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drpca.cli.common import (
-    add_overwrite_option,
-    claim_files,
-    command_parser,
-    guarded,
-    size_argument,
-    write_file,
-)
+from drpca.cli.common import add_overwrite_option, claim_files, command_parser, guarded, size_argument, write_file
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, known_protocols
 
 if TYPE_CHECKING:
@@ -129,9 +122,7 @@ def main(argv: list[str] | None = None) -> int:
     def show(done: Score) -> None:
         if done.threshold_from is not None and not shown:
             source, chosen_on = done.threshold_from
-            chosen = ', '.join(
-                f'{p.name} {p.threshold_text} ({tables.size_text(p.size)})' for p in done.protocols
-            )
+            chosen = ', '.join(f'{p.name} {p.threshold_text} ({tables.size_text(p.size)})' for p in done.protocols)
             print(f'thresholds chosen on {source.path}, {chosen_on.dataset} {chosen_on.split}: {chosen}\n')
         print(('\n' if shown else '') + tables.as_text(done))
         shown.append(done)

@@ -151,9 +151,7 @@ def check_dataset(dataset: str, tree: Tree) -> Report:
     ]
     for member, picture in readable.items():
         if picture.mask_size not in (None, picture.size):
-            message = (
-                f'{member[1]}: image {_by(picture.size)}, mask {_by(picture.mask_size)} (height × width)'
-            )
+            message = f'{member[1]}: image {_by(picture.size)}, mask {_by(picture.mask_size)} (height × width)'
             report.problems.append(Finding('size mismatch', message, [member[1]]))
     report.problems += _some(
         'grey mask',
@@ -213,9 +211,7 @@ def check_datasets(datasets: Sequence[str] = (), data_root: str | Path | None = 
     else:
         trees, ignored = find_datasets(data_root), unknown_folders(data_root)
     if not trees:
-        raise UserError(
-            'The data root holds no data set in a known layout; datasets/README.md lists the layouts.'
-        )
+        raise UserError('The data root holds no data set in a known layout; datasets/README.md lists the layouts.')
     reports = [check_dataset(name, tree) for name, tree in trees.items()]
     return Checks(reports, find_cross_leaks(reports), ignored)
 
@@ -253,12 +249,8 @@ def _read_picture(part: Part, name: str) -> _Picture:
 
 
 def _check_files(part: Part) -> list[Finding]:
-    findings = _some(
-        'orphan image', f'image(s) without mask in {part.mask_folder}', part.images.keys() - part.masks
-    )
-    findings += _some(
-        'orphan mask', f'mask(s) without image in {part.image_folder}', part.masks.keys() - part.images
-    )
+    findings = _some('orphan image', f'image(s) without mask in {part.mask_folder}', part.images.keys() - part.masks)
+    findings += _some('orphan mask', f'mask(s) without image in {part.image_folder}', part.masks.keys() - part.images)
     stems = Counter(file.stem for file in image_files(part.image_folder))
     twice = [stem for stem, count in stems.items() if count > 1]
     return findings + _some('ambiguous name', 'name(s) with several image files', twice)
@@ -328,9 +320,7 @@ def _check_copies(report: Report, pictures: dict[Member, _Picture]) -> None:
         differing = (bits.shape[1] - bits[row + 1 :] @ bits[row]) / 2
         for other in np.flatnonzero(differing <= _NEAR_BITS):
             names = [_label(member), _label(firsts[row + 1 + other])]
-            report.notes.append(
-                Finding('near duplicate', f'nearly the same picture: {_listing(names)}', names)
-            )
+            report.notes.append(Finding('near duplicate', f'nearly the same picture: {_listing(names)}', names))
 
 
 def _label(member: Member) -> str:

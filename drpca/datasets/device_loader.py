@@ -67,9 +67,7 @@ class DeviceLoader:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         batches = [[index for index, _ in batch] for batch in self.batch_sampler]
         order = torch.tensor([index for batch in batches for index in batch], dtype=torch.int64)
-        order = (order.pin_memory() if self.device.type == 'cuda' else order).to(
-            self.device, non_blocking=True
-        )
+        order = (order.pin_memory() if self.device.type == 'cuda' else order).to(self.device, non_blocking=True)
         end = 0
         for number, batch in enumerate(batches, start=self.sampler.start // self.batch_size):
             end += len(batch)

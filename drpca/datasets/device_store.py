@@ -105,8 +105,7 @@ class TargetBank:
         first = np.cumsum([0, *counts[:-1]])
         device = store.image.device
         self.contrast, self.shape, self.extent, self.first, self.count = (
-            torch.as_tensor(array, device=device)
-            for array in (contrast, shapes, extent, first, np.array(counts))
+            torch.as_tensor(array, device=device) for array in (contrast, shapes, extent, first, np.array(counts))
         )
 
 

@@ -97,8 +97,7 @@ class DeviceBatch:
         """
         margin = int(self.resampled)  # a target's largest part is judged by the pixels around it
         rows, columns = (
-            torch.arange(-margin, side + margin, device=self.image.device, dtype=torch.float32)
-            for side in size
+            torch.arange(-margin, side + margin, device=self.image.device, dtype=torch.float32) for side in size
         )
         grid = torch.stack(torch.meshgrid(rows, columns, indexing='ij'), dim=-1)
         place = corner[:, None, None] + grid  # (B, rows, columns, 2) on the canvas
@@ -109,9 +108,7 @@ class DeviceBatch:
             place = torch.minimum(place, 2 * last - place)
         place = _times(self._linear[:, None, None], place) + self._shift[:, None, None]
         if self.resampled:
-            self.image, cover = (
-                _bilinear(x, place, self._stored) for x in (self.image, self.gt_mask.float())
-            )
+            self.image, cover = (_bilinear(x, place, self._stored) for x in (self.image, self.gt_mask.float()))
             if self._nearest_mask:
                 self.gt_mask = _nearest(self.gt_mask, place, self._stored)
             else:

@@ -186,9 +186,7 @@ def _plain_png(content: bytes) -> bytes:
     while name != b'IEND':
         size, name = struct.unpack_from('>I4s', content, at)
         end = at + 12 + size
-        if end > len(content) or zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(
-            view[end - 4 : end], 'big'
-        ):
+        if end > len(content) or zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], 'big'):
             raise ValueError(f'the chunk {name!r} breaks off or has a wrong checksum')
         if (name == b'IHDR') != (not names):
             raise ValueError('one header is expected, at the beginning')
@@ -265,9 +263,7 @@ def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
     if values is None:
         raise UserError(f'Cannot read image {path}: truncated or damaged; fetch it again.')
     if values.dtype not in (np.uint8, np.uint16):
-        raise UserError(
-            f'Cannot read image {path}: expected 8 or 16 bits, got {values.dtype}; save it as 16-bit PNG.'
-        )
+        raise UserError(f'Cannot read image {path}: expected 8 or 16 bits, got {values.dtype}; save it as 16-bit PNG.')
     return values
 
 

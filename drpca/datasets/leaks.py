@@ -68,9 +68,7 @@ def find_leaks(train: Split, tests: Iterable[Split], pixels: bool = True) -> lis
             if test.image_path(name) in known_files or name in known_names or digest in known_digests
         ]
         if names:
-            leaks.append(
-                Leak(f'{train.dataset} {train.split}', f'{test.dataset} {test.split}', names, len(test))
-            )
+            leaks.append(Leak(f'{train.dataset} {train.split}', f'{test.dataset} {test.split}', names, len(test)))
     return leaks
 
 

@@ -41,9 +41,7 @@ class GaussianBlur:
 
     def __init__(self, prob: float = 0.5, max_sigma: float = 1.0) -> None:
         if not 0 <= prob <= 1 or max_sigma < 0:
-            raise UserError(
-                f'GaussianBlur: expected prob in 0 to 1 and max_sigma >= 0, got {prob} and {max_sigma}.'
-            )
+            raise UserError(f'GaussianBlur: expected prob in 0 to 1 and max_sigma >= 0, got {prob} and {max_sigma}.')
         self.prob, self.max_sigma = prob, max_sigma
 
     def __call__(self, sample: Sample) -> Sample:

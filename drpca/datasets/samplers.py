@@ -29,9 +29,7 @@ class SeededSampler(Sampler):
         start: Samples of this process to skip in the current epoch; a run resumed in mid-epoch sets it.
     """
 
-    def __init__(
-        self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True
-    ) -> None:
+    def __init__(self, dataset: Sized, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
         self.rank, self.world_size = get_dist_info()
         self.dataset = dataset
         self.shuffle = shuffle

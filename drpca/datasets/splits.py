@@ -290,9 +290,7 @@ def find_dataset(dataset: str, data_root: str | Path | None = None) -> tuple[str
     """
     root = resolve_data_root(data_root)
     wanted = canonical_name(dataset)
-    folders = sorted(
-        _folders(root), key=lambda f: (f.name != wanted, simplify(f.name) != simplify(wanted), f.name)
-    )
+    folders = sorted(_folders(root), key=lambda f: (f.name != wanted, simplify(f.name) != simplify(wanted), f.name))
     for folder in folders:
         key = simplify(folder.name)
         if key in _keys(wanted) or key.startswith(_KIT_PREFIXES):
@@ -344,9 +342,7 @@ def open_split(dataset: str, split: str = 'test', data_root: str | Path | None =
     return Split(name, split, tree.root, list(files), source, files)
 
 
-def open_joined(
-    dataset: str | Sequence[str], split: str = 'train', data_root: str | Path | None = None
-) -> Split:
+def open_joined(dataset: str | Sequence[str], split: str = 'train', data_root: str | Path | None = None) -> Split:
     """Opens one split of a data set, or of several as one.
 
     Args:
@@ -362,9 +358,7 @@ def open_joined(
     whole = isinstance(dataset, str) and (root / dataset).is_dir()
     names = [str(dataset)] if whole else joined_names(dataset)
     if not names or not all(names):
-        raise UserError(
-            f'Expected names of data sets joined by +, such as SIRSTv1+NUDT-SIRST, got {dataset!r}.'
-        )
+        raise UserError(f'Expected names of data sets joined by +, such as SIRSTv1+NUDT-SIRST, got {dataset!r}.')
     parts = tuple(open_split(name, split, root) for name in names)
     if len(parts) == 1:
         return parts[0]
@@ -493,9 +487,7 @@ def _not_found(dataset: str, wanted: str, root: Path) -> UserError:
     present = list(find_datasets(root))
     here = f'Present under {root}: {", ".join(present) or "none"}.'
     if wanted == 'synthetic':
-        return UserError(
-            f'Data set synthetic is not under {root}. Make it: python tools/make_synthetic.py. {here}'
-        )
+        return UserError(f'Data set synthetic is not under {root}. Make it: python tools/make_synthetic.py. {here}')
     if wanted in KNOWN_DATASETS:
         return UserError(
             f'Data set {wanted} is not under {root}: expected {root / KNOWN_DATASETS[wanted].expected} '

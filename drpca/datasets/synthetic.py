@@ -77,9 +77,7 @@ def _gradient(rng: Rng, shape: Shape, strength: float) -> np.ndarray:
 
 def _sky(rng: Rng, shape: Shape) -> np.ndarray:
     haze = texture(rng, shape, rng.uniform(3, 3.6), rng.uniform(1, 3))
-    return (
-        rng.uniform(0.15, 0.6) + _gradient(rng, shape, rng.uniform(0, 0.3)) + rng.uniform(0.01, 0.05) * haze
-    )
+    return rng.uniform(0.15, 0.6) + _gradient(rng, shape, rng.uniform(0, 0.3)) + rng.uniform(0.01, 0.05) * haze
 
 
 def _cloud(rng: Rng, shape: Shape) -> np.ndarray:
@@ -96,9 +94,7 @@ def _sea(rng: Rng, shape: Shape) -> np.ndarray:
     swell = texture(rng, shape, 3, 4)
     sea = rng.uniform(0.2, 0.5) + rng.uniform(0.02, 0.05) * waves + rng.uniform(0.02, 0.06) * swell
     glints = rng.random(shape) < rng.uniform(0, 3e-4)
-    sea += rng.uniform(0.1, 0.35) * ndimage.convolve1d(
-        glints.astype(float), np.ones(int(rng.integers(5, 10)))
-    )
+    sea += rng.uniform(0.1, 0.35) * ndimage.convolve1d(glints.astype(float), np.ones(int(rng.integers(5, 10))))
     if rng.random() < 0.5:
         return sea
     horizon = rng.uniform(0.15, 0.6) * shape[0] + rng.normal(0, 0.02) * np.arange(shape[1])

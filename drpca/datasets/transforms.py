@@ -80,10 +80,7 @@ class RandomCrop:
     """
 
     def __init__(
-        self,
-        size: int | tuple[int, int],
-        target_prob: float = 0.5,
-        pad: Literal['reflect', 'zero'] = 'reflect',
+        self, size: int | tuple[int, int], target_prob: float = 0.5, pad: Literal['reflect', 'zero'] = 'reflect'
     ) -> None:
         _check_probability(target_prob=target_prob)
         if pad not in ('reflect', 'zero'):
@@ -248,9 +245,7 @@ class TargetCopyPaste:
             return None
         chosen = int(rng.integers(count)) + 1
         rows, columns = ndimage.find_objects(labels, chosen)[chosen - 1]
-        window = tuple(
-            slice(max(side.start - self.margin, 0), side.stop + self.margin) for side in (rows, columns)
-        )
+        window = tuple(slice(max(side.start - self.margin, 0), side.stop + self.margin) for side in (rows, columns))
         shape, around = labels[window] == chosen, ~gt_mask[window]
         if not around.any():
             return None
@@ -295,9 +290,7 @@ class TorchvisionTransform:
         from torchvision import tv_tensors
 
         image = tv_tensors.Image(torch.from_numpy(np.ascontiguousarray(sample['image']))[None])
-        gt_mask = tv_tensors.Mask(
-            torch.from_numpy(np.ascontiguousarray(sample['gt_mask'])).to(torch.uint8)[None]
-        )
+        gt_mask = tv_tensors.Mask(torch.from_numpy(np.ascontiguousarray(sample['gt_mask'])).to(torch.uint8)[None])
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(int(sample['rng'].integers(2**31)))
             image, gt_mask = self.transform(image, gt_mask)

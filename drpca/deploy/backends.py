@@ -70,9 +70,7 @@ class InputRules:
         try:
             return cls(**json.loads(text or ''))
         except (ValueError, TypeError):
-            raise UserError(
-                f'{path} does not say what its network needs: export it with tools/export.py.'
-            ) from None
+            raise UserError(f'{path} does not say what its network needs: export it with tools/export.py.') from None
 
     def pad(self, images: np.ndarray) -> np.ndarray:
         """(B, 1, H, W) padded at the bottom and the right.
@@ -150,9 +148,7 @@ class OnnxBackend(Backend):
         wanted = [name for name in self.providers if name in onnxruntime.get_available_providers()]
         self.session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         self.input = self.session.get_inputs()[0].name
-        self.rules = InputRules.from_text(
-            self.session.get_modelmeta().custom_metadata_map.get(RULES_KEY), path
-        )
+        self.rules = InputRules.from_text(self.session.get_modelmeta().custom_metadata_map.get(RULES_KEY), path)
 
     def run(self, images: np.ndarray) -> np.ndarray:
         return self.session.run(None, {self.input: images})[0]
@@ -178,10 +174,7 @@ class OpenVinoBackend(Backend):
         else:
             stored = model.get_rt_info(RULES_KEY).value if model.has_rt_info(RULES_KEY) else None
             self.rules = InputRules.from_text(stored, path)
-        settings = {
-            'INFERENCE_PRECISION_HINT': precision,
-            'INFERENCE_NUM_THREADS': threads or torch.get_num_threads(),
-        }
+        settings = {'INFERENCE_PRECISION_HINT': precision, 'INFERENCE_NUM_THREADS': threads or torch.get_num_threads()}
         self.model = core.compile_model(model, 'CPU', settings)
         self._requests = threading.local()
 

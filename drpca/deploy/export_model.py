@@ -35,11 +35,7 @@ from drpca.files import cannot_write, is_full, make_folder, refuse_present
 from drpca.models.detector import DetectionModel
 from drpca.options import EXPORT_FORMATS
 
-PACKAGES = {
-    'onnx': ('onnx', 'onnxruntime'),
-    'openvino': ('onnx', 'openvino'),
-    'torch': (),
-}
+PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'openvino': ('onnx', 'openvino'), 'torch': ()}
 OPSET = 20
 INT8_FORMATS = ('onnx', 'openvino')
 
@@ -72,9 +68,7 @@ class Agreement:
         return self.iou_pytorch - self.iou_file
 
 
-def input_rules(
-    model: DetectionModel, inference_size: int | None = None, fixed_size: int | None = None
-) -> InputRules:
+def input_rules(model: DetectionModel, inference_size: int | None = None, fixed_size: int | None = None) -> InputRules:
     """What the exported file will say about its input.
 
     Raises:
@@ -184,9 +178,7 @@ def write_model(
     if format not in EXPORT_FORMATS:
         raise unknown_name('format', format, list(EXPORT_FORMATS))
     if path.suffix != EXPORT_FORMATS[format]:
-        raise UserError(
-            f'{path.name}: expected a name that ends in {EXPORT_FORMATS[format]} for format {format}.'
-        )
+        raise UserError(f'{path.name}: expected a name that ends in {EXPORT_FORMATS[format]} for format {format}.')
     missing = [package for package in PACKAGES[format] if find_spec(package) is None]
     if missing:
         raise UserError(f"Format {format} needs {', '.join(missing)}: pip install 'drpca[export]'.")

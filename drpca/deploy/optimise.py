@@ -169,10 +169,7 @@ def can_fuse(dtype: torch.dtype) -> bool:
     return (
         torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, '_convolution_pointwise')
-        and (
-            dtype is torch.float32
-            or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported())
-        )
+        and (dtype is torch.float32 or (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()))
     )
 
 
@@ -318,9 +315,7 @@ def fuse_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _fusible(module: nn.Module) -> bool:
-    return (
-        type(module) is nn.Conv2d and module.padding_mode == 'zeros' and not isinstance(module.padding, str)
-    )
+    return type(module) is nn.Conv2d and module.padding_mode == 'zeros' and not isinstance(module.padding, str)
 
 
 def _has_single_output(module: nn.Module) -> bool:
@@ -330,8 +325,7 @@ def _has_single_output(module: nn.Module) -> bool:
         and module.out_channels == 1
         and module.in_channels >= _MIN_CHANNELS
         and module.groups == 1
-        and (module.kernel_size, module.padding, module.stride, module.dilation)
-        == ((3, 3), (1, 1), (1, 1), (1, 1))
+        and (module.kernel_size, module.padding, module.stride, module.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
     )
 
 

@@ -50,9 +50,7 @@ def quantise_onnx(path: Path, images: Iterable[np.ndarray]) -> None:
 
     root = logging.getLogger()
     level = root.level
-    root.setLevel(
-        logging.ERROR
-    )  # both functions warn through the root logger of steps that are left out on purpose
+    root.setLevel(logging.ERROR)  # both functions warn through the root logger of steps that are left out on purpose
     try:
         quant_pre_process(str(path), str(path), skip_symbolic_shape=True)
         graph = onnx.load(path).graph

@@ -36,9 +36,7 @@ def describe(error: Exception) -> str | None:
         return text.rpartition('UserError: ')[2] if 'in DataLoader worker' in text else text
     if isinstance(error, OSError) and is_full(error):
         return f'The disk is full ({error.filename or "no file named"}): free some space.'
-    died = re.search(
-        r'DataLoader worker \(pid\S* [\d, ]+\) (exited unexpectedly|is killed by signal: [\w ]+)', text
-    )
+    died = re.search(r'DataLoader worker \(pid\S* [\d, ]+\) (exited unexpectedly|is killed by signal: [\w ]+)', text)
     if died:
         memory = ' (often for want of shared memory: raise the limit of /dev/shm)' if 'Bus' in text else ''
         return (
@@ -114,9 +112,7 @@ def _step_fits(runner: Any, model: Any, size: int) -> bool:
     dataset = runner.train_dataloader.dataset
     buffers = [(buffer, buffer.clone()) for buffer in model.buffers()]
     try:
-        data = model.data_preprocessor(
-            default_collate([dataset[i % len(dataset)] for i in range(size)]), True
-        )
+        data = model.data_preprocessor(default_collate([dataset[i % len(dataset)] for i in range(size)]), True)
         with runner.optim_wrapper.optim_context(model):
             loss, _ = model.parse_losses(model(**data, mode='loss'))
         loss.backward()

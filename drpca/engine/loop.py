@@ -31,9 +31,7 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
 
     def run(self) -> Any:
         self.runner.call_hook('before_train')
-        previous = {
-            number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             while self._epoch < self._max_epochs and not self.stop_training:
                 self.run_epoch()
@@ -79,6 +77,4 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
         if self.interrupt_requested:
             raise KeyboardInterrupt
         self.interrupt_requested = True
-        self.runner.logger.warning(
-            'Stopping after this iteration and saving; press Ctrl-C again to stop at once.'
-        )
+        self.runner.logger.warning('Stopping after this iteration and saving; press Ctrl-C again to stop at once.')

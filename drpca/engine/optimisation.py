@@ -25,9 +25,7 @@ class OptimWrapper(mmengine_optim.OptimWrapper):
     """
 
     def _clip_grad(self) -> None:
-        parameters = [
-            p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None
-        ]
+        parameters = [p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]
         if parameters:
             self.clip_func(parameters, **self.clip_grad_kwargs)
 

@@ -226,9 +226,7 @@ def plan_runs(
     """
     options = options or TrainingOptions()
     if not all(isinstance(seed, int) and seed >= 0 for seed in seeds) or len(set(seeds)) < len(seeds):
-        raise UserError(
-            f'--seeds: expected different whole numbers from 0 on, got {" ".join(map(str, seeds))}.'
-        )
+        raise UserError(f'--seeds: expected different whole numbers from 0 on, got {" ".join(map(str, seeds))}.')
     chosen: list[tuple[Path | Config, str | None, str]] = []
     if configs and models:
         raise UserError('Give configs or --model, not both.')
@@ -292,9 +290,7 @@ def build_config(run: Run) -> Config:
     fast = ('cuda' if torch.cuda.is_available() else 'cpu') if asked.fast else None
     config = load_config(run.config, run.dataset, asked.data_root, {**options, **asked.cfg_options}, fast)
     if 'train_dataloader' not in config:
-        raise UserError(
-            f'{config.filename} has no training part (train_dataloader); run_configs.py trains networks.'
-        )
+        raise UserError(f'{config.filename} has no training part (train_dataloader); run_configs.py trains networks.')
     with building():
         if asked.ema is not None:  # in place of an average that the config has
             average = {'type': 'EMAHook', 'momentum': asked.ema, 'update_buffers': True, 'priority': 'NORMAL'}

@@ -60,9 +60,7 @@ class DetectionRunner(Runner):
         loader.generator = torch.Generator().manual_seed(seed or 0)
         return DeviceLoader(loader, get_device()) if on_device else loader
 
-    def load_checkpoint(
-        self, filename: str, map_location: Any = 'cpu', strict: bool = True, **options: Any
-    ) -> Any:
+    def load_checkpoint(self, filename: str, map_location: Any = 'cpu', strict: bool = True, **options: Any) -> Any:
         try:
             return super().load_checkpoint(filename, map_location, strict, **options)
         except RuntimeError as error:
@@ -88,9 +86,7 @@ def _init_distributed(config: Config) -> None:
     if config.launcher == 'none' or torch.cuda.is_available():
         return
     if 'RANK' not in os.environ:
-        raise UserError(
-            '--launcher pytorch expects to be started by torchrun; use --launcher none otherwise.'
-        )
+        raise UserError('--launcher pytorch expects to be started by torchrun; use --launcher none otherwise.')
     if not is_distributed():
         torch.distributed.init_process_group('gloo')
     config.setdefault('model_wrapper_cfg', {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False})
@@ -214,9 +210,7 @@ def _check_same_experiment(config: Config, checkpoint: dict[str, Any], path: Pat
         )
     for key in changed:
         logging.getLogger(__name__).warning(
-            '%s was written with another %r than this run has; what follows is a different experiment.',
-            path,
-            key,
+            '%s was written with another %r than this run has; what follows is a different experiment.', path, key
         )
 
 
@@ -331,9 +325,7 @@ def _warn_of_leaks(runner: Runner) -> None:
         wanted += [(name, test.get('split', 'test')) for name in joined_names(test['dataset'])]
     splits = {}
     for name, split in wanted:
-        with suppress(
-            UserError
-        ):  # a data set without a test split, or half unpacked, is not this run's business
+        with suppress(UserError):  # a data set without a test split, or half unpacked, is not this run's business
             opened = open_split(name, split, root)
             splits[opened.dataset, opened.split] = opened
     for leak in find_leaks(source, splits.values(), pixels=False):

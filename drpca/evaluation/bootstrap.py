@@ -56,13 +56,7 @@ def _figures(sums: np.ndarray) -> np.ndarray:
     """(…, 9) sums of counts to (…, 5) figures in the order of ``COMPARED``; 0/0 is NaN."""
     tp, fp, fn, hits, targets, false, pixels, iou, judged = np.moveaxis(sums, -1, 0)
     with np.errstate(invalid='ignore', divide='ignore'):
-        parts = [
-            tp / (tp + fp + fn),
-            iou / judged,
-            2 * tp / (2 * tp + fp + fn),
-            hits / targets,
-            false / pixels,
-        ]
+        parts = [tp / (tp + fp + fn), iou / judged, 2 * tp / (2 * tp + fp + fn), hits / targets, false / pixels]
     return np.stack(parts, axis=-1)
 
 

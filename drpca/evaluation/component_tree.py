@@ -76,9 +76,7 @@ def _edges(levels: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarr
         columns_beside = slice(max(0, column), width + min(0, column))
         here, there = (rows, columns), (rows_below, columns_beside)
         join = np.minimum(levels[here], levels[there])
-        beside = (
-            np.maximum(levels[rows_below, columns], levels[rows, columns_beside]) if row and column else 0
-        )
+        beside = np.maximum(levels[rows_below, columns], levels[rows, columns_beside]) if row and column else 0
         needed = np.flatnonzero(join > beside)
         pairs.append([position[end].ravel()[needed] for end in (here, there)])
         joins.append(join.ravel()[needed])
@@ -123,9 +121,7 @@ class _Builder:
         ends = edges - new[0]
         ends[old_end] = len(new) + old.ravel()
         size = len(new) + len(roots)
-        graph = sparse.coo_matrix(
-            (np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(size, size)
-        )
+        graph = sparse.coo_matrix((np.ones(len(ends), dtype=bool), (ends[:, 0], ends[:, 1])), shape=(size, size))
         count, group = csgraph.connected_components(graph, directed=False)
         made = slice(self._count, self._count + count)
         of_new, of_old = group[: len(new)], group[len(new) :]

@@ -183,9 +183,7 @@ def _near(tree: ComponentTree, centroid: np.ndarray, distance: float) -> np.ndar
 
 
 def sweep(
-    images: Iterable[tuple[np.ndarray, np.ndarray]],
-    thresholds: np.ndarray = THRESHOLDS,
-    normalise: bool = False,
+    images: Iterable[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray = THRESHOLDS, normalise: bool = False
 ) -> CurveCounts:
     """Counts of a set of images at all thresholds.
 
@@ -206,9 +204,7 @@ def sweep(
 
 
 def select_threshold(
-    images: Iterable[tuple[np.ndarray, np.ndarray]],
-    thresholds: np.ndarray = THRESHOLDS,
-    normalise: bool = False,
+    images: Iterable[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray = THRESHOLDS, normalise: bool = False
 ) -> float:
     """Threshold with the highest pixel F1 over a set of images, which should be a validation split.
 

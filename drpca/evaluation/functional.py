@@ -54,9 +54,7 @@ def check_pair(scores: np.ndarray, gt_mask: np.ndarray, name: str = 'image') -> 
     if np.isnan(low) or np.isnan(high):
         raise UserError(f'{name}: the score map holds NaN; look at the network or the file that produced it.')
     if low < 0 or high > 1:
-        raise UserError(
-            f'{name}: expected scores in [0, 1], got values from {low:g} to {high:g}; apply the sigmoid.'
-        )
+        raise UserError(f'{name}: expected scores in [0, 1], got values from {low:g} to {high:g}; apply the sigmoid.')
     return scores, gt_mask if gt_mask.dtype == bool else gt_mask > 0
 
 
@@ -361,11 +359,7 @@ class ErrorCounts:
 
 
 def error_counts(
-    targets: Components,
-    predictions: Components,
-    matching: Matching,
-    overlap: float = 0.5,
-    distance: float = 3.0,
+    targets: Components, predictions: Components, matching: Matching, overlap: float = 0.5, distance: float = 3.0
 ) -> ErrorCounts:
     """Splits the errors of one image by cause.
 

@@ -50,9 +50,7 @@ class ImageCase:
         """(H, W) bool: the binary map of a protocol."""
         key = (protocol.binarisation, protocol.threshold)
         if key not in self._pred_masks:
-            self._pred_masks[key] = F.binarise(
-                self.scores, protocol.threshold, protocol.binarisation == 'max'
-            )
+            self._pred_masks[key] = F.binarise(self.scores, protocol.threshold, protocol.binarisation == 'max')
         return self._pred_masks[key]
 
     def predictions(self, protocol: Protocol) -> F.Components:
@@ -136,9 +134,7 @@ def count_image(case: ImageCase, protocol: Protocol) -> ProtocolCounts:
     matching = case.match(protocol)
     errors = None
     if protocol.matching == 'opdc':
-        errors = F.error_counts(
-            case.targets, case.predictions(protocol), matching, protocol.overlap, protocol.distance
-        )
+        errors = F.error_counts(case.targets, case.predictions(protocol), matching, protocol.overlap, protocol.distance)
     return ProtocolCounts(
         tp,
         fp,

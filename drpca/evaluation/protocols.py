@@ -103,9 +103,7 @@ class Protocol:
             raise UserError(f'Protocol {self.name!r}: expected an overlap in (0, 1], got {self.overlap}.')
         for field in ('distance', 'hit_radius', 'clear_radius'):
             if getattr(self, field) < 0:
-                raise UserError(
-                    f'Protocol {self.name!r}: expected {field} ≥ 0 px, got {getattr(self, field)}.'
-                )
+                raise UserError(f'Protocol {self.name!r}: expected {field} ≥ 0 px, got {getattr(self, field)}.')
         if self.size is not None and self.size <= 0:
             raise UserError(f'Protocol {self.name!r}: expected a size above 0 or None, got {self.size}.')
         if self.false_alarms.startswith('unmatched') and self.matching not in _PAIRING_RULES:
@@ -159,12 +157,8 @@ _preset(
     name='rpcanet', binarisation='max', size=256, matching='overlap', false_alarms='outside_targets',
     over='background', empty_images='skip', source='RPCANet (Wu et al., WACV 2024) and RPCANet+',
 )  # fmt: skip
-_preset(
-    name='shooting', matching='box', false_alarms='outside_boxes', source='DTUM (Li et al., IEEE TNNLS 2023)'
-)
-_preset(
-    name='opdc', matching='opdc', source='Pang et al., NeurIPS 2025 Datasets & Benchmarks (arXiv 2509.16888)'
-)
+_preset(name='shooting', matching='box', false_alarms='outside_boxes', source='DTUM (Li et al., IEEE TNNLS 2023)')
+_preset(name='opdc', matching='opdc', source='Pang et al., NeurIPS 2025 Datasets & Benchmarks (arXiv 2509.16888)')
 
 
 def known_protocols() -> list[str]:

@@ -24,9 +24,7 @@ VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.web
 
 def is_camera(source: object) -> bool:
     """Whether ``source`` names a camera, by its number, or a stream, by its URL."""
-    return (isinstance(source, int) and not isinstance(source, bool)) or (
-        isinstance(source, str) and '://' in source
-    )
+    return (isinstance(source, int) and not isinstance(source, bool)) or (isinstance(source, str) and '://' in source)
 
 
 def is_video(path: str | os.PathLike[str]) -> bool:
@@ -46,9 +44,7 @@ def list_images(folder: str | Path) -> list[Path]:
         raise UserError(f'{folder}: no images there (expected {", ".join(IMAGE_SUFFIXES)}).')
     for file, following in pairwise(sorted(files, key=lambda file: file.stem)):
         if file.stem == following.stem:
-            raise UserError(
-                f'{folder}: two images are called {file.stem}; their maps would overwrite each other.'
-            )
+            raise UserError(f'{folder}: two images are called {file.stem}; their maps would overwrite each other.')
     return files
 
 
@@ -92,9 +88,7 @@ class FrameSource:
 
     def __iter__(self) -> Iterator[Frame]:
         self._unnamed = 0
-        is_one = isinstance(self.images, str | os.PathLike | np.ndarray | torch.Tensor) or _is_named(
-            self.images
-        )
+        is_one = isinstance(self.images, str | os.PathLike | np.ndarray | torch.Tensor) or _is_named(self.images)
         if is_camera(self.images):
             parts: Iterable[Iterator[Frame]] = [camera_frames(self.images)]
         else:
@@ -140,9 +134,7 @@ class FrameSource:
                 f'{self.min_side} × {self.min_side} are needed.'
             )
         if np.issubdtype(frame.dtype, np.floating) and not (frame.min() >= 0 and frame.max() <= 1):
-            raise UserError(
-                f'{name}: expected float values in [0, 1], got others (or NaN); scale them first.'
-            )
+            raise UserError(f'{name}: expected float values in [0, 1], got others (or NaN); scale them first.')
 
 
 def _is_named(item: Any) -> bool:

@@ -177,11 +177,7 @@ class LiveStream:
                 latency = time.perf_counter() - arrival.time
                 self.latencies.append(latency)
                 yield replace(
-                    detection,
-                    confirmed=targets,
-                    index=arrival.number,
-                    time=arrival.time - started,
-                    latency=latency,
+                    detection, confirmed=targets, index=arrival.number, time=arrival.time - started, latency=latency
                 )
         finally:
             queue.stop()

@@ -70,11 +70,7 @@ class FrameMapper(ABC):
     """
 
     def __init__(
-        self,
-        size: tuple[int, int] | None,
-        tile: int | None = None,
-        overlap: int = OVERLAP,
-        batch_size: int = 1,
+        self, size: tuple[int, int] | None, tile: int | None = None, overlap: int = OVERLAP, batch_size: int = 1
     ) -> None:
         self.frame_size = size
         self.tile = tile
@@ -237,9 +233,7 @@ def network_mapper(
         UserError: Unknown device, or none of that kind.
     """
     if str(device).partition(':')[0] == 'meta':
-        raise UserError(
-            f"Cannot use device {device!r}: it computes nothing; expected 'cpu', 'cuda' or 'cuda:N'."
-        )
+        raise UserError(f"Cannot use device {device!r}: it computes nothing; expected 'cpu', 'cuda' or 'cuda:N'.")
     try:
         return NetworkMapper(model, size, device, batch_size, **options)
     except (RuntimeError, AssertionError, ImportError, ValueError, NotImplementedError) as error:

@@ -147,22 +147,16 @@ class Detector:
         self.mapper: FrameMapper
         if isinstance(model, nn.Module):
             if weights is not None or options:
-                raise UserError(
-                    'weights come with a name or a config, and so do options: set the network up yourself.'
-                )
+                raise UserError('weights come with a name or a config, and so do options: set the network up yourself.')
             network = model if isinstance(model, DetectionModel) else DetectionModel(model)
             self.name = type(network.network).__name__
             self.config, self.checkpoint = described_network(self.name), None
             self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
             return
-        config, self.checkpoint = resolve(
-            model, weights, dataset=dataset, data_root=data_root, options=options
-        )
+        config, self.checkpoint = resolve(model, weights, dataset=dataset, data_root=data_root, options=options)
         self.name = str(self.checkpoint) if model is None else os.fspath(model)
         if self.checkpoint is not None and self.checkpoint.suffix in SUFFIXES:
-            _refuse(
-                f'{self.checkpoint} is compiled, precision included', **in_pytorch, device=device is not None
-            )
+            _refuse(f'{self.checkpoint} is compiled, precision included', **in_pytorch, device=device is not None)
             exported = open_backend(self.checkpoint, backend, threads, trust)
             rules = exported.rules
             self.config = config or described_network(rules.network, rules.inference_size)
@@ -177,9 +171,7 @@ class Detector:
         self.config = config
         if self.checkpoint is None:
             is_cut = tile not in (None, AUTO)
-            _refuse(
-                f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend != 'auto'
-            )
+            _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend != 'auto')
             self.mapper = BaselineMapper(build_baseline(config, size if size != RECIPE else None))
             return
         _refuse(f'{self.name} runs in PyTorch', backend=backend != 'auto')
@@ -225,9 +217,7 @@ class Detector:
             'size': NATIVE if self.size is None else self.size,
         }
 
-    def open_split(
-        self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None
-    ) -> Split:
+    def open_split(self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None) -> Split:
         """The images of a data set: of the one named here, else of the detector's, else of its config's.
 
         Raises:
@@ -337,9 +327,7 @@ def resolve(
             return described_network(name), checkpoint
         config = load_config(path, None, data_root, options)
         if dataset is not None:
-            trained = (
-                config if checkpoint is None or checkpoint.suffix in SUFFIXES else _config_in(checkpoint)
-            )
+            trained = config if checkpoint is None or checkpoint.suffix in SUFFIXES else _config_in(checkpoint)
             set_dataset(config, dataset, normalise=_is_trained_on(trained, dataset))
         if not is_baseline(config):
             return config, checkpoint or newest_best(path.stem)

@@ -165,9 +165,7 @@ class TemporalFilter:
         places = np.array([(candidates[i].row, candidates[i].column) for i in strongest]).reshape(-1, 2)
         time = self._step if detection.index is None else detection.index
         tracks = self._assign(places - self._camera, time)
-        confirmed = {
-            index: track.number for index, track in zip(strongest, tracks) if self._is_confirmed(track)
-        }
+        confirmed = {index: track.number for index, track in zip(strongest, tracks) if self._is_confirmed(track)}
         is_confirmed = np.zeros(count + 1, bool)
         is_confirmed[[index + 1 for index in confirmed]] = True
         targets = [replace(candidates[index], track=confirmed[index]) for index in sorted(confirmed)]
@@ -203,9 +201,7 @@ class TemporalFilter:
         for track in self._tracks:
             track.hits = [hit for hit in track.hits if hit.step >= self._step - self.n]
         self._tracks = [
-            track
-            for track in self._tracks
-            if track.hits and self._step - 1 - track.hits[-1].step <= self.n - self.m
+            track for track in self._tracks if track.hits and self._step - 1 - track.hits[-1].step <= self.n - self.m
         ]
 
 

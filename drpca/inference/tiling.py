@@ -56,9 +56,7 @@ def map_in_tiles(
     corners = product(row_starts, column_starts)
     total = np.zeros(image.shape, np.float32)
     while batch := list(islice(corners, batch_size)):
-        places = [
-            (slice(top, top + len(row_window)), slice(left, left + len(column_window))) for top, left in batch
-        ]
+        places = [(slice(top, top + len(row_window)), slice(left, left + len(column_window))) for top, left in batch]
         for place, scores in zip(places, score([image[place] for place in places])):
             total[place] += window * scores
     total /= row_sum[:, None]

@@ -26,9 +26,7 @@ def video_facts(path: str | os.PathLike[str]) -> tuple[int | None, float | None]
         return None, None
     video = cv2.VideoCapture(os.fspath(path))
     count, rate = (
-        (video.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS))
-        if video.isOpened()
-        else (0, 0)
+        (video.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)) if video.isOpened() else (0, 0)
     )
     video.release()
     return (int(count) if count > 0 else None), (float(rate) if 0 < rate < 1000 else None)

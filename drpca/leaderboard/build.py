@@ -85,9 +85,7 @@ def plan(found: Sequence[Contender], options: LeaderboardOptions) -> str:
                 maps = _maps_state(contender, described, options) if described.state == 'done' else '-'
             lines.append([contender.name, contender.dataset, str(run.seed), what, maps])
         for described in () if contender.runs else _unscored_runs(contender):
-            lines.append(
-                [contender.name, contender.dataset, '-', '-', _maps_state(contender, described, options)]
-            )
+            lines.append([contender.name, contender.dataset, '-', '-', _maps_state(contender, described, options)])
     return text_table(['method', 'data set', 'seed', 'training', 'score maps'], lines, left=5)
 
 
@@ -103,9 +101,7 @@ def build_rows(found: Sequence[Contender], options: LeaderboardOptions) -> list[
         KeyboardInterrupt: Ctrl-C elsewhere.
     """
     runs = [
-        complete_runs(contender.runs, options.train, options.progress)
-        if contender.runs
-        else _unscored_runs(contender)
+        complete_runs(contender.runs, options.train, options.progress) if contender.runs else _unscored_runs(contender)
         for contender in found
     ]
     tasks = {
@@ -215,9 +211,7 @@ def score(task: Task) -> tuple[dict[str, dict[str, float]], str]:
         return {}, explain(error, task.maps.name)[0]
 
 
-def _score_all(
-    tasks: list[Task], options: LeaderboardOptions
-) -> Iterator[tuple[dict[str, dict[str, float]], str]]:
+def _score_all(tasks: list[Task], options: LeaderboardOptions) -> Iterator[tuple[dict[str, dict[str, float]], str]]:
     """Figures and message of each task, in order."""
     results: Any = map(score, tasks)
     pool = None

@@ -192,9 +192,7 @@ def _own_dataset(config: Path) -> str | None:
 def _weights(text: str, datasets: Sequence[str], options: LeaderboardOptions) -> Contender:
     name, equals, file = text.partition('=')
     if not equals or not name or not file:
-        raise UserError(
-            f'--weights {text}: expected CONFIG=FILE, for example rpcanet_sirstv1=RPCANet_SIRST.pkl.'
-        )
+        raise UserError(f'--weights {text}: expected CONFIG=FILE, for example rpcanet_sirstv1=RPCANet_SIRST.pkl.')
     path, weights = find_config(name), Path(file)
     if not weights.is_file():
         raise UserError(f'--weights {text}: no such file {weights}.')

@@ -50,9 +50,7 @@ def learning_figure(curves: Sequence[LearningCurve], key: str) -> Figure:
             mine = [dict(zip(c.epochs, c.values)) for c in curves if (c.panel, c.label) == (panel, label)]
             look = line_style(number)
             for points in mine if len(mine) > 1 else []:
-                axis.plot(
-                    list(points), [100 * v for v in points.values()], color=look['color'], lw=0.7, alpha=0.5
-                )
+                axis.plot(list(points), [100 * v for v in points.values()], color=look['color'], lw=0.7, alpha=0.5)
             shared = sorted(set.intersection(*map(set, mine)))
             means = [100 * sum(points[epoch] for points in mine) / len(mine) for epoch in shared]
             seeds = f', {len(mine)} seeds' if len(mine) > 1 else ''
@@ -66,11 +64,7 @@ def learning_figure(curves: Sequence[LearningCurve], key: str) -> Figure:
 
 
 def draw_maps(
-    rows: Sequence[Row],
-    file: Path,
-    protocol: Protocol,
-    images: Sequence[str] = (),
-    data_root: str | Path | None = None,
+    rows: Sequence[Row], file: Path, protocol: Protocol, images: Sequence[str] = (), data_root: str | Path | None = None
 ) -> None:
     """Writes the picture grid of the first data set: a column per row of the table, of its first seed.
 
@@ -113,9 +107,7 @@ def draw_curves(rows: Sequence[Row], stem: Path) -> list[Path]:
             if points:
                 curves.append(LearningCurve(row.method, row.config, list(points), list(points.values())))
     if not curves:
-        raise UserError(
-            '--curves: no training with validation figures among the rows, or their logs are gone.'
-        )
+        raise UserError('--curves: no training with validation figures among the rows, or their logs are gone.')
     return list(save_figure(learning_figure(curves, 'IoU'), stem))
 
 

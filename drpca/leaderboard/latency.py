@@ -22,9 +22,7 @@ from drpca.registry import MODELS
 FRAMES = 8
 
 
-def measure_latency(
-    rows: Sequence[Row], data_root: str | Path | None = None, progress: bool = False
-) -> list[Row]:
+def measure_latency(rows: Sequence[Row], data_root: str | Path | None = None, progress: bool = False) -> list[Row]:
     """Times all methods in turn on the same images of the first row's split, on the CPU, as ``inference.py`` runs them.
 
     What is timed goes from an image in memory to its score map: resizing, the network or the method. Every
@@ -60,10 +58,7 @@ def measure_latency(
             if number:  # the first round warms up
                 times[key].append(1e3 * (time.perf_counter() - started))
     threads = torch.get_num_threads()
-    return [
-        row.with_latency(float(np.median(times[_timed(row)])), threads) if row.figures else row
-        for row in rows
-    ]
+    return [row.with_latency(float(np.median(times[_timed(row)])), threads) if row.figures else row for row in rows]
 
 
 def _timed(row: Row) -> tuple[Any, ...]:

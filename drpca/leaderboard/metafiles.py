@@ -144,9 +144,7 @@ def _to_entry(row: Row) -> dict[str, Any]:
                 'Protocol': name,
                 'Size': 'native' if figures.size is None else figures.size,
                 **{key: _round(value) for key, value in figures.mean.items()},
-                **(
-                    {'Std': {key: _round(value) for key, value in figures.std.items()}} if figures.std else {}
-                ),
+                **({'Std': {key: _round(value) for key, value in figures.std.items()}} if figures.std else {}),
             }
             for name, figures in row.figures.items()
         ],
@@ -240,9 +238,7 @@ def _published_table(entries: Sequence[dict[str, Any]]) -> str:
 def _measured_table(rows: Sequence[Row]) -> str:
     if not rows:
         return ''
-    keys = [
-        key for key in KEYS if any(key in figures.mean for row in rows for figures in row.figures.values())
-    ]
+    keys = [key for key in KEYS if any(key in figures.mean for row in rows for figures in row.figures.values())]
     trained = rows[0].kind == 'trained'
     header = ['config', *(['seeds', 'weights'] if trained else []), 'data set', 'split', 'preset', 'size']
     cells = []

@@ -135,9 +135,7 @@ def _comparison_table(rows: Sequence[Row], published: Sequence[Published]) -> st
                     f'{_value(entry, key)} | {figure_cell(figures, key)}{" ≠" if key in off else ""}'
                     for key in PUBLISHED
                 ]
-                cells.append(
-                    [row.method, row.source, entry.source, entry.protocol, size_text(entry.size), *pairs]
-                )
+                cells.append([row.method, row.source, entry.source, entry.protocol, size_text(entry.size), *pairs])
     # Each figure has two columns: what is published, and what is measured.
     header = ['method', 'weights', 'published by', 'preset', 'size']
     header += [f'{UNITS[key]} published | measured' for key in PUBLISHED]
@@ -196,10 +194,7 @@ def _reading(rows: Sequence[Row]) -> str:
 
 
 def page(
-    rows: Sequence[Row],
-    published: Sequence[Published],
-    protocols: Sequence[Protocol],
-    relative_to: str | None = None,
+    rows: Sequence[Row], published: Sequence[Published], protocols: Sequence[Protocol], relative_to: str | None = None
 ) -> str:
     """Everything, for ``--markdown``.
 
@@ -217,20 +212,9 @@ def page(
     lines += [f'* {definition_line(protocol)}' for protocol in protocols]
     lines += ['', _reading(rows)]
     for (dataset, split), group in _by_dataset(rows).items():
-        lines += [
-            '',
-            f'## {_heading(dataset, split)}',
-            '',
-            f'Preset `{main}`:',
-            '',
-            main_table(group, published, main),
-        ]
+        lines += ['', f'## {_heading(dataset, split)}', '', f'Preset `{main}`:', '', main_table(group, published, main)]
         for protocol in protocols:
-            lines += [
-                f'### `{protocol.name}`, {size_text(protocol.size)}',
-                '',
-                _preset_table(group, protocol.name),
-            ]
+            lines += [f'### `{protocol.name}`, {size_text(protocol.size)}', '', _preset_table(group, protocol.name)]
         if relative_to is not None:
             cells = relative_rows(group, relative_to, main)
             lines += [f'### Relative to {relative_to}', '', markdown_table(RELATIVE_HEADER, cells, left=2)]

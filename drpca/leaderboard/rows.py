@@ -222,9 +222,7 @@ def disagreements(row: Row, published: Published) -> set[str]:
 
 def ranked(rows: Iterable[Row], protocol: str = MAIN) -> list[Row]:
     """By IoU under a preset, the best first; those without one last."""
-    return sorted(
-        rows, key=lambda row: -row.figures[protocol].mean.get('IoU', -1) if protocol in row.figures else 1
-    )
+    return sorted(rows, key=lambda row: -row.figures[protocol].mean.get('IoU', -1) if protocol in row.figures else 1)
 
 
 def relative_rows(rows: Sequence[Row], name: str, protocol: str) -> list[list[str]]:
@@ -266,9 +264,7 @@ def _differences(row: Row, base: Row, protocol: str) -> list[str]:
             ]
             mean, std = mean_and_deviation(changes)[key]
         else:
-            values = [
-                r.figures[protocol].mean.get(key, math.nan) if r.figures else math.nan for r in (row, base)
-            ]
+            values = [r.figures[protocol].mean.get(key, math.nan) if r.figures else math.nan for r in (row, base)]
             mean, std = values[0] - values[1], math.nan
         text = shown(key, mean)
         sign = '+' if mean > 0 else ''

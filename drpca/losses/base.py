@@ -54,9 +54,7 @@ class Loss(nn.Module):
         if over not in ('mean', 'sum'):
             raise UserError(f"over: expected 'mean' or 'sum', got {over!r}.")
         if isinstance(weight, bool) or not isinstance(weight, (int, float, dict)):
-            raise UserError(
-                f'{type(self).__name__}: expected a number or dict(type=…) as weight, got {weight!r}.'
-            )
+            raise UserError(f'{type(self).__name__}: expected a number or dict(type=…) as weight, got {weight!r}.')
         self.weight: ChangingWeight | float = MODELS.build(weight) if isinstance(weight, dict) else weight
         self.on = (on,) if isinstance(on, str) else tuple(on)
         if not self.on:

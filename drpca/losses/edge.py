@@ -47,6 +47,4 @@ class EdgeLoss(Loss):
     def value(self, output: Tensor, image: Tensor, gt_mask: Tensor) -> Tensor:
         edge = image_gradient(gt_mask)
         entropy = F.binary_cross_entropy_with_logits(output, edge)
-        return self.bce_weight * entropy + soft_iou_loss(
-            torch.sigmoid(output), edge, self.smooth, self.per_image
-        )
+        return self.bce_weight * entropy + soft_iou_loss(torch.sigmoid(output), edge, self.smooth, self.per_image)

@@ -70,9 +70,7 @@ class SLSIoULoss(Loss):
     ) -> None:
         super().__init__(weight, on, over)
         self.warm_epoch = warm_epoch
-        self.warm_on = (
-            self.on if warm_on is None else (warm_on,) if isinstance(warm_on, str) else tuple(warm_on)
-        )
+        self.warm_on = self.on if warm_on is None else (warm_on,) if isinstance(warm_on, str) else tuple(warm_on)
         self.warm = False
 
     @property

@@ -83,10 +83,7 @@ class ACM(ACMBackbone):
     size_multiple = 16
 
     def __init__(
-        self,
-        in_channels: int = 1,
-        num_blocks: Sequence[int] = (3, 3, 3),
-        channels: Sequence[int] = (8, 16, 32, 64),
+        self, in_channels: int = 1, num_blocks: Sequence[int] = (3, 3, 3), channels: Sequence[int] = (8, 16, 32, 64)
     ) -> None:
         super().__init__(in_channels, num_blocks, channels)
         self.fuse2 = AsymmetricFusion(channels[2])

@@ -34,10 +34,7 @@ class ALCNet(ACMBackbone):
     unused_parameters = ('uplayer1.*', 'uplayer2.*')
 
     def __init__(
-        self,
-        in_channels: int = 1,
-        num_blocks: Sequence[int] = (4, 4, 4),
-        channels: Sequence[int] = (8, 16, 32, 64),
+        self, in_channels: int = 1, num_blocks: Sequence[int] = (4, 4, 4), channels: Sequence[int] = (8, 16, 32, 64)
     ) -> None:
         super().__init__(in_channels, num_blocks, channels)
         c0, c1, c2, c3 = channels

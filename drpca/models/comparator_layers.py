@@ -130,9 +130,7 @@ def stack(
     return nn.Sequential(block(in_channels, out_channels, **first), *rest)
 
 
-def pointwise_gate(
-    channels: int, reduction: int = 4, *, bias: bool = True, momentum: float = 0.1
-) -> nn.Sequential:
+def pointwise_gate(channels: int, reduction: int = 4, *, bias: bool = True, momentum: float = 0.1) -> nn.Sequential:
     """(B, C, H, W) → weights in (0, 1) of the same shape: conv1, BN, ReLU, conv1, BN, sigmoid."""
     hidden = channels // reduction
     return nn.Sequential(
@@ -142,13 +140,9 @@ def pointwise_gate(
     )
 
 
-def pooled_gate(
-    channels: int, reduction: int = 4, *, bias: bool = True, momentum: float = 0.1
-) -> nn.Sequential:
+def pooled_gate(channels: int, reduction: int = 4, *, bias: bool = True, momentum: float = 0.1) -> nn.Sequential:
     """(B, C, H, W) → one weight in (0, 1) per channel, (B, C, 1, 1): the pointwise gate of the mean."""
-    return nn.Sequential(
-        nn.AdaptiveAvgPool2d(1), *pointwise_gate(channels, reduction, bias=bias, momentum=momentum)
-    )
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), *pointwise_gate(channels, reduction, bias=bias, momentum=momentum))
 
 
 class PooledGate(nn.Module):
@@ -165,9 +159,7 @@ class PooledGate(nn.Module):
 class FCNHead(nn.Module):
     """Logits from features: conv3 to a quarter of the channels, BN, ReLU, dropout 0.1, conv1."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int = 1, *, bias: bool = False, momentum: float = 0.1
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int = 1, *, bias: bool = False, momentum: float = 0.1) -> None:
         super().__init__()
         hidden = in_channels // 4
         self.block = nn.Sequential(
@@ -183,9 +175,7 @@ class FCNHead(nn.Module):
 class BasicBlock(nn.Module):
     """The two-convolution residual block of ResNet-18 (He et al., CVPR 2016), torchvision's names."""
 
-    def __init__(
-        self, in_channels: int, out_channels: int, stride: int = 1, shortcut_momentum: float = 0.1
-    ) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: int = 1, shortcut_momentum: float = 0.1) -> None:
         super().__init__()
         self.conv1 = same_conv(in_channels, out_channels, stride=stride, bias=False)
         self.bn1 = nn.BatchNorm2d(out_channels)
@@ -195,13 +185,7 @@ class BasicBlock(nn.Module):
         if stride != 1 or in_channels != out_channels:
             self.downsample = nn.Sequential(
                 *conv_bn(
-                    in_channels,
-                    out_channels,
-                    1,
-                    stride=stride,
-                    bias=False,
-                    momentum=shortcut_momentum,
-                    relu=False,
+                    in_channels, out_channels, 1, stride=stride, bias=False, momentum=shortcut_momentum, relu=False
                 )
             )
 

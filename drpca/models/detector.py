@@ -143,9 +143,7 @@ class DetectionModel(BaseModel):
                 setattr(self.network, attribute, default)
         terms = {name: _build_loss(name, term) for name, term in (losses or {}).items()}
         self.losses: Any = nn.ModuleDict(terms)
-        self.decomposes = any(
-            {'stages', 'background'} & set(getattr(term, 'inputs', ())) for term in terms.values()
-        )
+        self.decomposes = any({'stages', 'background'} & set(getattr(term, 'inputs', ())) for term in terms.values())
         if self.decomposes and not hasattr(self.network, 'decompose'):
             raise UserError(
                 f"{type(self.network).__name__} has no decomposition, which a loss on 'stages' or 'background' "
@@ -161,9 +159,7 @@ class DetectionModel(BaseModel):
         if precision not in ('float32', 'bfloat16'):
             raise unknown_name('precision', str(precision), ('float32', 'bfloat16'))
         self.precision = getattr(torch, precision)
-        self.normalises = any(value != 0 for value in np.ravel(mean)) or any(
-            value != 1 for value in np.ravel(std)
-        )
+        self.normalises = any(value != 0 for value in np.ravel(mean)) or any(value != 1 for value in np.ravel(std))
         for name, value in (('mean', mean), ('std', std)):
             tensor = torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
@@ -189,12 +185,7 @@ class DetectionModel(BaseModel):
             image = image.expand(-1, self.in_channels, -1, -1)
         multiple = math.lcm(self.network.size_multiple, self.pad_multiple)
         height, width = (max(side, self.network.min_size) for side in image.shape[-2:])
-        pad = (
-            0,
-            width + -width % multiple - image.shape[-1],
-            0,
-            height + -height % multiple - image.shape[-2],
-        )
+        pad = (0, width + -width % multiple - image.shape[-1], 0, height + -height % multiple - image.shape[-2])
         return F.pad(image, pad) if any(pad) else image
 
     def apply_to(self, function: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, ...]:

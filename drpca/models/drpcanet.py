@@ -30,11 +30,7 @@ class ScalarGenerator(nn.Module):
     def __init__(self, hidden: int = 3) -> None:
         super().__init__()
         self.generator = nn.Sequential(
-            nn.AdaptiveAvgPool2d(1),
-            conv(1, hidden, 1),
-            nn.ReLU(inplace=True),
-            conv(hidden, 1, 1),
-            nn.Sigmoid(),
+            nn.AdaptiveAvgPool2d(1), conv(1, hidden, 1), nn.ReLU(inplace=True), conv(hidden, 1, 1), nn.Sigmoid()
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,9 +132,7 @@ class DynamicResidualGroup(nn.Module):
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
-        self.body = nn.Sequential(
-            *(DynamicResidualBlock(channels) for _ in range(depth)), conv(channels, channels, 3)
-        )
+        self.body = nn.Sequential(*(DynamicResidualBlock(channels) for _ in range(depth)), conv(channels, channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.body(x)

@@ -14,16 +14,7 @@ from torch.nn import functional as F
 from drpca.models.layers import image_gradient
 from drpca.registry import MODELS
 
-from .comparator_layers import (
-    Comparator,
-    FCNHead,
-    check_image,
-    conv_bn,
-    resize,
-    resnet_stem,
-    same_conv,
-    stack,
-)
+from .comparator_layers import Comparator, FCNHead, check_image, conv_bn, resize, resnet_stem, same_conv, stack
 from .deform_conv import deform_conv2d, deform_conv2d_reference, find_operator
 
 
@@ -38,9 +29,7 @@ class Block(nn.Module):
         )
         self.downsample = nn.Sequential()
         if stride != 1 or in_channels != out_channels:
-            self.downsample.extend(
-                conv_bn(in_channels, out_channels, 1, stride=stride, bias=False, relu=False)
-            )
+            self.downsample.extend(conv_bn(in_channels, out_channels, 1, stride=stride, bias=False, relu=False))
 
     def forward(self, x: Tensor) -> Tensor:
         return F.relu(self.body(x) + self.downsample(x))
@@ -87,9 +76,7 @@ class TTOA(nn.Module):
 
     def __init__(self, channels: int, modulated: bool) -> None:
         super().__init__()
-        self.preprocess = nn.Sequential(
-            same_conv(channels, channels // 2, 1), same_conv(channels // 2, channels, 1)
-        )
+        self.preprocess = nn.Sequential(same_conv(channels, channels // 2, 1), same_conv(channels // 2, channels, 1))
         self.dcn_row = DeformableConv(channels, (1, 3), modulated)
         self.dcn_colum = DeformableConv(channels, (3, 1), modulated)
 

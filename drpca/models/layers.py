@@ -73,9 +73,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, channels: int, reduction: int = 16) -> None:
         super().__init__()
         self.fc = nn.Sequential(
-            conv(channels, channels // reduction, 1),
-            nn.ReLU(inplace=True),
-            conv(channels // reduction, channels, 1),
+            conv(channels, channels // reduction, 1), nn.ReLU(inplace=True), conv(channels // reduction, channels, 1)
         )
 
     def forward(self, x: Tensor) -> Tensor:

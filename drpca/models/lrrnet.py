@@ -58,9 +58,7 @@ class ResidualBlock(nn.Module):
         self.norm_2 = nn.GroupNorm(GROUPS, channels)
         self.conv_2 = nn.Sequential(nn.Dropout(dropout), conv(channels, channels, 3))
         self.scale = nn.Parameter(torch.ones(1, channels, 1, 1))
-        self.residual_connection = (
-            nn.Identity() if in_channels == channels else conv(in_channels, channels, 1)
-        )
+        self.residual_connection = nn.Identity() if in_channels == channels else conv(in_channels, channels, 1)
         self.attention = SelfAttention(channels) if attention else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
@@ -107,9 +105,7 @@ class Upsample(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.upsample = nn.Sequential(
-            nn.Upsample(scale_factor=2, mode='nearest'), conv(channels, channels, 3)
-        )
+        self.upsample = nn.Sequential(nn.Upsample(scale_factor=2, mode='nearest'), conv(channels, channels, 3))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.upsample(x)

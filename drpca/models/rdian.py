@@ -20,9 +20,7 @@ from .comparator_layers import Comparator, FCNHead, channel_statistics, check_im
 DIRECTIONS = ((0, 0), (0, 2), (0, 4), (2, 4), (4, 4), (4, 2), (4, 0), (2, 0))
 
 
-def conv_bn_leaky(
-    in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1
-) -> nn.Sequential:
+def conv_bn_leaky(in_channels: int, out_channels: int, kernel_size: int = 3, stride: int = 1) -> nn.Sequential:
     """Convolution without bias, BN, leaky ReLU 0.01."""
     return nn.Sequential(
         same_conv(in_channels, out_channels, kernel_size, stride=stride, bias=False),

@@ -32,10 +32,7 @@ class ResUNet(Comparator):
     size_multiple = 8
 
     def __init__(
-        self,
-        in_channels: int = 1,
-        num_blocks: Sequence[int] = (2, 2, 2),
-        channels: Sequence[int] = (16, 32, 64, 128),
+        self, in_channels: int = 1, num_blocks: Sequence[int] = (2, 2, 2), channels: Sequence[int] = (16, 32, 64, 128)
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -56,11 +53,7 @@ class ResUNet(Comparator):
         x1 = self.conv1_0(F.max_pool2d(x0, 2))
         x2 = self.conv2_0(F.max_pool2d(x1, 2))
         y = self.conv3_0(F.max_pool2d(x2, 2))
-        decoder: tuple[tuple[nn.Module, Tensor], ...] = (
-            (self.conv2_1, x2),
-            (self.conv1_2, x1),
-            (self.conv0_3, x0),
-        )
+        decoder: tuple[tuple[nn.Module, Tensor], ...] = ((self.conv2_1, x2), (self.conv1_2, x1), (self.conv0_3, x0))
         for block, skip in decoder:
             y = block(torch.cat([skip, upsample(y)], dim=1))
         return (self.final(y),)

@@ -23,9 +23,7 @@ class BackgroundStep(nn.Module):
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
-        self.convs = nn.Sequential(
-            *conv_stack([1] + [channels] * (depth + 1), normalise=True), conv(channels, 1, 3)
-        )
+        self.convs = nn.Sequential(*conv_stack([1] + [channels] * (depth + 1), normalise=True), conv(channels, 1, 3))
 
     def forward(self, state: StageState) -> Tensor:
         x = state.reconstruction - state.target
@@ -50,9 +48,7 @@ class ReconstructionStep(nn.Module):
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
-        self.mapping = nn.Sequential(
-            *conv_stack([1] + [channels] * (depth + 1), normalise=True), conv(channels, 1, 3)
-        )
+        self.mapping = nn.Sequential(*conv_stack([1] + [channels] * (depth + 1), normalise=True), conv(channels, 1, 3))
 
     def forward(self, state: StageState) -> Tensor:
         return self.mapping(state.background + state.target)

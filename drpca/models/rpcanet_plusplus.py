@@ -133,9 +133,7 @@ class RPCANetPlusPlus(UnfoldingNetwork):
 
     in_channels = 1
     min_train_batch = 2
-    unused_parameters = tuple(
-        f'decos.0.lowrank.ConvLSTM.conv_{name}.*' for name in ('xf', 'hf', 'hi', 'ho', 'hj')
-    )
+    unused_parameters = tuple(f'decos.0.lowrank.ConvLSTM.conv_{name}.*' for name in ('xf', 'hf', 'hi', 'ho', 'hj'))
 
     def __init__(
         self, num_stages: int = 6, channels: int = 32, target_depth: int = 6, reconstruction_depth: int = 3

@@ -12,15 +12,7 @@ from torch.nn import functional as F
 
 from drpca.registry import MODELS
 
-from .comparator_layers import (
-    Comparator,
-    channel_statistics,
-    check_image,
-    conv_bn,
-    pooled_gate,
-    resize,
-    same_conv,
-)
+from .comparator_layers import Comparator, channel_statistics, check_image, conv_bn, pooled_gate, resize, same_conv
 
 
 def halve(x: Tensor) -> Tensor:
@@ -51,9 +43,7 @@ class ResidualUBlock(nn.Module):
         flat: Keep the resolution: dilations 1, 2, 4, 8 in place of pooling ("RSU-4F").
     """
 
-    def __init__(
-        self, in_channels: int, mid_channels: int, out_channels: int, depth: int, flat: bool = False
-    ) -> None:
+    def __init__(self, in_channels: int, mid_channels: int, out_channels: int, depth: int, flat: bool = False) -> None:
         super().__init__()
         self.depth = depth
         self.flat = flat
@@ -165,7 +155,6 @@ class UIUNet(Comparator):
             x = self.get_submodule(f'stage{level}d')(x)
             decoded.insert(0, x)
         sides = [
-            resize(self.get_submodule(f'side{level}')(x), image.shape[-2:])
-            for level, x in enumerate(decoded, start=1)
+            resize(self.get_submodule(f'side{level}')(x), image.shape[-2:]) for level, x in enumerate(decoded, start=1)
         ]
         return (self.outconv(torch.cat(sides, dim=1)), *sides)

@@ -45,11 +45,7 @@ class Stage(nn.Module):
     """
 
     def __init__(
-        self,
-        background: nn.Module,
-        target: nn.Module,
-        reconstruction: nn.Module,
-        noise: nn.Module | None = None,
+        self, background: nn.Module, target: nn.Module, reconstruction: nn.Module, noise: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.lowrank = background
@@ -104,11 +100,7 @@ class UnfoldingNetwork(nn.Module):
     checkpoint_stages = False
 
     def __init__(
-        self,
-        num_stages: int,
-        make_stage: Callable[[], Stage],
-        has_noise: bool = False,
-        carry_noise: bool = True,
+        self, num_stages: int, make_stage: Callable[[], Stage], has_noise: bool = False, carry_noise: bool = True
     ) -> None:
         super().__init__()
         self.has_noise = has_noise
@@ -139,11 +131,7 @@ class UnfoldingNetwork(nn.Module):
         if not (self.checkpoint_stages and self.training and torch.is_grad_enabled()):
             return stage(state, reconstruct)
         return checkpoint(
-            stage,
-            state,
-            reconstruct,
-            use_reentrant=False,
-            context_fn=lambda: (nullcontext(), _statistics_kept(stage)),
+            stage, state, reconstruct, use_reentrant=False, context_fn=lambda: (nullcontext(), _statistics_kept(stage))
         )
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:

@@ -110,9 +110,7 @@ def _figure(score: Score, analysis: ScoreAnalysis, event: _Event) -> dict[str, s
     over_scores = outline(case.scores, pred_mask, case.gt_mask)
     row, column, scale = round(event.row), round(event.column), _PICTURE / shape[0]
     marked = cv2.resize(over_image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    top_left, bottom_right = (
-        (round((column + d) * scale), round((row + d) * scale)) for d in (-_CROP, _CROP)
-    )
+    top_left, bottom_right = ((round((column + d) * scale), round((row + d) * scale)) for d in (-_CROP, _CROP))
     cv2.rectangle(marked, top_left, bottom_right, (255, 210, 0), 2)
     crops = [_crop(picture, row, column) for picture in (over_image, over_scores)]
     return {

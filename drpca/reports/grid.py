@@ -94,10 +94,7 @@ def save_grid(picture: np.ndarray, path: Path) -> None:
 def _line(row: GridRow, titles: Sequence[str], protocol: Protocol) -> np.ndarray:
     frame, gt_mask = Case(row.name, row.image, row.gt_mask).at(protocol.size)
     centre = _centre(gt_mask)
-    cells = [
-        caption(_cell(to_grey(frame), centre), row.name),
-        caption(_cell(to_grey(gt_mask), centre), 'mask'),
-    ]
+    cells = [caption(_cell(to_grey(frame), centre), row.name), caption(_cell(to_grey(gt_mask), centre), 'mask')]
     for title, scores in zip(titles, row.scores):
         case = ImageCase(*Case(row.name, scores, row.gt_mask).at(protocol.size), name=row.name)
         cells.append(caption(_cell(to_grey(case.scores), centre, _outlines(case, protocol)), title))
@@ -122,17 +119,11 @@ def _outlines(case: ImageCase, protocol: Protocol) -> list[tuple[np.ndarray, tup
         false[1 + int(np.abs(centroids - (alarm.row, alarm.column)).sum(axis=1).argmin())] = True
     missed = np.concatenate([[False], ~matching.hit])
     false_alarms = false[predictions.labels]
-    return [
-        (predictions.mask & ~false_alarms, HIT),
-        (false_alarms, FALSE_ALARM),
-        (missed[case.targets.labels], MISS),
-    ]
+    return [(predictions.mask & ~false_alarms, HIT), (false_alarms, FALSE_ALARM), (missed[case.targets.labels], MISS)]
 
 
 def _cell(
-    grey: np.ndarray,
-    centre: tuple[int, int] | None,
-    outlines: Sequence[tuple[np.ndarray, tuple[int, int, int]]] = (),
+    grey: np.ndarray, centre: tuple[int, int] | None, outlines: Sequence[tuple[np.ndarray, tuple[int, int, int]]] = ()
 ) -> np.ndarray:
     """A square picture with outlines and inset; what is not square is centred on black."""
     scale = _CELL / max(grey.shape)

@@ -11,8 +11,7 @@ def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int =
     widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
     return '\n'.join(
         '  '.join(
-            cell.ljust(width) if i < left else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(line, widths))
+            cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths))
         ).rstrip()
         for line in lines
     )

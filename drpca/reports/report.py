@@ -97,9 +97,7 @@ def _differences(scores: Sequence[Score]) -> list[dict[str, Any]]:
             records, others = first.records[protocol.name], score.records[protocol.name]
             same = first.split.dataset == score.split.dataset and _names(records) == _names(others)
             cells = _difference_cells(records, others, protocol.name) if same else None
-            rows.append(
-                {'name': str(score.folder.path), 'definition': tables.definition(protocol), 'cells': cells}
-            )
+            rows.append({'name': str(score.folder.path), 'definition': tables.definition(protocol), 'cells': cells})
     return rows
 
 
@@ -136,14 +134,7 @@ def _seeds(scores: Sequence[Score]) -> list[dict[str, Any]]:
         for protocol in members[0].protocols if len(members) > 1 else ():
             spread = functional.mean_and_deviation([member.figures[protocol.name] for member in members])
             cells = [' ± '.join(tables.shown(key, value) for value in spread[key]) for key in _FIGURES]
-            rows.append(
-                {
-                    'name': name,
-                    'runs': len(members),
-                    'definition': tables.definition(protocol),
-                    'cells': cells,
-                }
-            )
+            rows.append({'name': name, 'runs': len(members), 'definition': tables.definition(protocol), 'cells': cells})
     return rows
 
 

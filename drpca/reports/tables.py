@@ -101,9 +101,7 @@ def as_latex(scores: Sequence[Score]) -> str:
     for index, score in enumerate(scores):
         header, *rows = _cells(score)
         if index == 0:
-            lines += [
-                ' & '.join(map(_latex, ['results', *header])).replace('x1e-6', r'$\times 10^{-6}$') + r' \\'
-            ]
+            lines += [' & '.join(map(_latex, ['results', *header])).replace('x1e-6', r'$\times 10^{-6}$') + r' \\']
         lines += [r'\midrule']
         lines += [' & '.join(map(_latex, [title(score), *row])) + r' \\' for row in rows]
     return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}']) + '\n'

@@ -218,9 +218,7 @@ class ResultsWriter:
             details = f'{made}, split {before.get("split")}'
             if before.get('data_root', run.get('data_root')) != run.get('data_root'):
                 details += f', data in {before["data_root"]}'
-        elif (threshold := before.get('threshold', self.threshold)) != self.threshold and self._holds(
-            _TARGETS
-        ):
+        elif (threshold := before.get('threshold', self.threshold)) != self.threshold and self._holds(_TARGETS):
             what, names = 'targets of another threshold', _TARGETS
             details = f'{threshold}, not {self.threshold}'
         else:
@@ -307,9 +305,7 @@ class ResultsWriter:
     def _add_to_coco(self, detection: Detection) -> None:
         height, width = detection.scores.shape
         image_id = len(self._coco['images']) + 1
-        self._coco['images'].append(
-            {'id': image_id, 'file_name': detection.name, 'height': height, 'width': width}
-        )
+        self._coco['images'].append({'id': image_id, 'file_name': detection.name, 'height': height, 'width': width})
         labels, _ = ndimage.label(detection.mask, structure=np.ones((3, 3)))
         for index, target in enumerate(detection.targets):
             top, left, bottom, right = target.box

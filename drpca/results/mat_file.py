@@ -99,9 +99,7 @@ def read_mat(path: str | Path, key: str = 'T') -> np.ndarray:
     if not path.is_file():
         raise UserError(f'Cannot read {path}: no such file.')
     if path.stat().st_size > MAX_BYTES:
-        raise UserError(
-            f'Cannot read {path}: expected at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}.'
-        )
+        raise UserError(f'Cannot read {path}: expected at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}.')
     try:
         found = dict(_variables(path.read_bytes(), key))
     except _Damaged as error:

@@ -108,9 +108,7 @@ def predict(
         options = {'size': RECIPE, 'dataset': dataset, 'data_root': data_root, **options}
         detector = Detector(detector, checkpoint, **options)
     elif options or checkpoint is not None:
-        raise UserError(
-            f'The detector is made already: give {", ".join(options) or "checkpoint"} to Detector(...).'
-        )
+        raise UserError(f'The detector is made already: give {", ".join(options) or "checkpoint"} to Detector(...).')
     decomposer = make_decomposer(detector.mapper) if stages else None
     frames, name, images = _open_frames(detector, source, dataset, split, data_root)
     stream = _open_stream(detector, frames, live, queue)
@@ -151,9 +149,7 @@ def _write_all(
     detections: Iterable[Detection] = detector.stream(frames) if stream is None else stream
     if temporal is not None:
         detections = temporal(detections)
-    bar = tqdm(
-        detections, total=frames.total, unit='img', disable=None if progress else True, dynamic_ncols=True
-    )
+    bar = tqdm(detections, total=frames.total, unit='img', disable=None if progress else True, dynamic_ncols=True)
     try:
         for detection in bar:
             writer.write(detection)
@@ -212,9 +208,7 @@ def _open_frames(
     return frames, name, {'dataset': None, 'split': None, 'data_root': None, 'input': text}
 
 
-def _open_stream(
-    detector: Detector, frames: FrameSource, live: str | None, queue: int | None
-) -> LiveStream | None:
+def _open_stream(detector: Detector, frames: FrameSource, live: str | None, queue: int | None) -> LiveStream | None:
     """The live stream that is asked for; a camera is one unless something else is said."""
     when_full = live or ('drop' if is_camera(frames.images) else None)
     if when_full is not None:

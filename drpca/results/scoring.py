@@ -297,9 +297,7 @@ def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = Fals
             if listed
         ]
         advice = 'Name the right --dataset and --split' + (', or use --allow-partial.' if names else '.')
-        raise UserError(
-            f'{folder.path} against {split.dataset} {split.split}: {" and ".join(parts)}. {advice}'
-        )
+        raise UserError(f'{folder.path} against {split.dataset} {split.split}: {" and ".join(parts)}. {advice}')
     return names
 
 

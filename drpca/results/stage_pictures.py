@@ -51,9 +51,7 @@ class StageFolder:
         path = self.path / f'{name}.png'
         self.images[name] = scalars
         content = {**self.made_by, 'images': self.images}
-        save_bytes(
-            path, cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes(), overwrite=True
-        )
+        save_bytes(path, cv2.imencode('.png', cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes(), overwrite=True)
         save_text(self.path / INDEX, json.dumps(content, indent=1) + '\n', overwrite=True)
         return path
 
@@ -86,9 +84,7 @@ def _tile(title: str, values: np.ndarray, stretch: bool = True) -> np.ndarray:
 
 
 def stages_picture(
-    decomposition: FrameDecomposition,
-    scores: np.ndarray | None = None,
-    gt_mask: np.ndarray | None = None,
+    decomposition: FrameDecomposition, scores: np.ndarray | None = None, gt_mask: np.ndarray | None = None
 ) -> np.ndarray:
     """D, score and mask in a row, and below a row of B, T, (N) and D for every stage.
 

@@ -184,6 +184,4 @@ def parse_corruptions(texts: Sequence[str | Corruption]) -> list[Corruption]:
                 f'Corruption {text!r}: expected numbers after {kind}=, for example '
                 f'{kind}={",".join(f"{v:g}" for v in KINDS[kind].levels)}.'
             ) from None
-    return ready + [
-        Corruption(kind, level) for kind, levels in chosen.items() for level in sorted(set(levels))
-    ]
+    return ready + [Corruption(kind, level) for kind, levels in chosen.items() for level in sorted(set(levels))]

@@ -104,12 +104,7 @@ class CrossDatasetStudy:
             }
             for entry in self.datasets
         }
-        return {
-            'detector': self.described,
-            'datasets': content,
-            'warnings': self.warnings,
-            'versions': versions(),
-        }
+        return {'detector': self.described, 'datasets': content, 'warnings': self.warnings, 'versions': versions()}
 
 
 def cross_dataset(
@@ -171,9 +166,7 @@ def cross_dataset(
     return study
 
 
-def _training_splits(
-    config: Config, trained_on: Sequence[str], data_root: str | None
-) -> tuple[list[Split], list[str]]:
+def _training_splits(config: Config, trained_on: Sequence[str], data_root: str | None) -> tuple[list[Split], list[str]]:
     """Splits that the detector has seen, and lines about those that are not at hand.
 
     Raises:

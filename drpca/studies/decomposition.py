@@ -146,9 +146,7 @@ class Measurement:
     def summary(self) -> list[dict[str, float]]:
         """Means over the images: the image itself first, then each stage, NaN left out."""
 
-        def means(
-            rank: np.ndarray, relative: np.ndarray, energy: np.ndarray, **rest: np.ndarray
-        ) -> dict[str, float]:
+        def means(rank: np.ndarray, relative: np.ndarray, energy: np.ndarray, **rest: np.ndarray) -> dict[str, float]:
             energies = {f'energy_{r}': energy[:, index] for index, r in enumerate(self.ranks)}
             columns = {'effective_rank': rank, 'relative_rank': relative, **energies, **rest}
             return {name: defined_mean(values) for name, values in columns.items()}
@@ -247,8 +245,4 @@ def _stage_measures(
     decomposition: FrameDecomposition, view: str, threshold: float, ranks: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     for stage in decomposition.stages:
-        yield {
-            **low_rankness(stage.background, ranks),
-            **sparsity(stage.target, view, threshold),
-            **stage.scalars,
-        }
+        yield {**low_rankness(stage.background, ranks), **sparsity(stage.target, view, threshold), **stage.scalars}

@@ -24,9 +24,7 @@ def low_rank_figure(measured: Measurement) -> Figure:
     for index, colour in enumerate(colours):
         mean = np.maximum(measured.curves[:, index].mean(axis=0), floor)
         curves.semilogy(GRID, mean, color=colour, label=f'B, stage {index + 1}')
-    curves.semilogy(
-        GRID, np.maximum(measured.image_curves.mean(axis=0), floor), 'k--', label='image', linewidth=1
-    )
+    curves.semilogy(GRID, np.maximum(measured.image_curves.mean(axis=0), floor), 'k--', label='image', linewidth=1)
     curves.set(title='singular values of B', xlabel='relative index', ylabel='σ / largest σ')
     curves.legend(fontsize=6, frameon=False)
     _percentiles(rank, stages, measured.effective_rank, COLOURS[0], 'B')
@@ -36,9 +34,7 @@ def low_rank_figure(measured: Measurement) -> Figure:
         colour = COLOURS[index % len(COLOURS)]
         beside = 0.12 * (index - (len(measured.ranks) - 1) / 2)
         _percentiles(energy, stages + beside, measured.energy[:, :, index], colour, f'first {r}')
-        energy.axhline(
-            defined_mean(measured.image_energy[:, index]), color=colour, linestyle='--', linewidth=1
-        )
+        energy.axhline(defined_mean(measured.image_energy[:, index]), color=colour, linestyle='--', linewidth=1)
     energy.set_title('energy of B in the first σ')
     for axis in (rank, energy):
         _stage_axis(axis, stages)

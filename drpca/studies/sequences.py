@@ -48,9 +48,7 @@ class OperatingPoint:
     false_per_frame: float
 
 
-def operating_point(
-    masks: Iterable[np.ndarray], targets: Sequence[Components], threshold: float
-) -> OperatingPoint:
+def operating_point(masks: Iterable[np.ndarray], targets: Sequence[Components], threshold: float) -> OperatingPoint:
     """Pd and Fa of detection masks.
 
     Args:

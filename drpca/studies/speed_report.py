@@ -70,9 +70,7 @@ def plot_tradeoff(results: Sequence[VariantSpeed], scores: dict[str, float], pat
 
     shown = [result for result in results if result.network in scores]
     if not shown:
-        raise UserError(
-            f'No IoU for any of the measured networks; the file has: {", ".join(scores) or "none"}.'
-        )
+        raise UserError(f'No IoU for any of the measured networks; the file has: {", ".join(scores) or "none"}.')
     figure = Figure(figsize=(10, 4), layout='constrained')
     panels = figure.subplots(1, 2)
     for axes, label in zip(panels, ('latency in ms per image', 'parameters in use, M')):

@@ -371,11 +371,7 @@ def benchmark_training(
         raise UserError(f'--device {device}: no GPU here.')
     if graphs and not gpu:
         raise UserError('--graphs needs a GPU.')
-    size, batch, steps = (
-        size or (256 if gpu else 128),
-        batch or (8 if gpu else 4),
-        steps or (40 if gpu else 2),
-    )
+    size, batch, steps = (size or (256 if gpu else 128), batch or (8 if gpu else 4), steps or (40 if gpu else 2))
     if min(size, batch, steps, repetitions) < 1:
         raise UserError('--size, --batch, --steps and --repetitions must be at least 1.')
     if threads is not None:

@@ -87,10 +87,7 @@ async def visit(folder):
     store = DetectorStore(list_choices(folder))
     label = np.zeros((40, 48), bool)
     label[10:12, 20:22] = True
-    samples = [
-        Sample('first', 'synthetic', frame(), label),
-        Sample('second', 'synthetic', frame(64, 64), label),
-    ]
+    samples = [Sample('first', 'synthetic', frame(), label), Sample('second', 'synthetic', frame(64, 64), label)]
     pages = []
 
     def root():
@@ -279,8 +276,7 @@ def upload_path(server):
 
 def form(content, name='one.png'):
     body = (
-        f'--x\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\n'
-        'Content-Type: image/png\r\n\r\n'
+        f'--x\r\nContent-Disposition: form-data; name="f"; filename="{name}"\r\nContent-Type: image/png\r\n\r\n'
     ).encode()
     return body + content + b'\r\n--x--\r\n', {'Content-Type': 'multipart/form-data; boundary=x'}
 

@@ -71,10 +71,7 @@ def test_low_rank_plus_sparse_is_recovered() -> None:
     background = rng.standard_normal((80, 3)) @ rng.standard_normal((3, 60))
     target = np.where(rng.random(background.shape) < 0.05, rng.uniform(5, 10, background.shape), 0)
     weight = 1 / 80**0.5
-    shrink, cost = (
-        lambda a, rho: nonnegative_soft_threshold(a, weight / rho),
-        lambda t: weight * float(t.sum()),
-    )
+    shrink, cost = (lambda a, rho: nonnegative_soft_threshold(a, weight / rho), lambda t: weight * float(t.sum()))
     by_admm = admm(background + target, shrink, cost, False, 'gram', 'cpu', None)
     nipps = BASELINES.build({'type': 'NIPPS', 'weight': 0.9, 'energy_ratio': 0.9})
     by_nipps = nipps.solve(background + target, np.zeros((9, 9)), None)

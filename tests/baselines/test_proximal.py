@@ -77,9 +77,7 @@ def test_tail_shrinkage_on_singular_values_is_the_proximal_map(keep: int) -> Non
         for _ in range(50):
             assert cost(result) <= cost(result + scale * rng.standard_normal(matrix.shape))
     start = result + 0.3 * rng.standard_normal(matrix.shape)
-    found = optimize.minimize(
-        lambda x: cost(x.reshape(6, 4)), start.ravel(), method='Powell', options={'ftol': 1e-9}
-    )
+    found = optimize.minimize(lambda x: cost(x.reshape(6, 4)), start.ravel(), method='Powell', options={'ftol': 1e-9})
     assert cost(result) <= found.fun + 1e-6
 
 

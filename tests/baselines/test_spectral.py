@@ -10,14 +10,7 @@ from scipy import linalg
 
 from drpca.baselines.proximal import shrink_tail
 from drpca.baselines.svd import map_singular_values, singular_values
-from drpca.baselines.tensor import (
-    from_slices,
-    map_tensor_singular_values,
-    t_product,
-    t_svd,
-    t_transpose,
-    to_slices,
-)
+from drpca.baselines.tensor import from_slices, map_tensor_singular_values, t_product, t_svd, t_transpose, to_slices
 
 rng = np.random.default_rng(3)
 

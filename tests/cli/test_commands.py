@@ -61,9 +61,7 @@ def test_native_size_and_single_image(workplace: Path) -> None:
     assert loadmat('out/frame/mat/frame.mat')['T'].shape == (45, 61)
 
 
-def test_unreadable_frames_are_named_and_the_rest_is_done(
-    workplace: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_unreadable_frames_are_named_and_the_rest_is_done(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     frames = workplace / 'frames'
     frames.mkdir()
     for name in 'abc':

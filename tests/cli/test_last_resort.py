@@ -80,9 +80,7 @@ def test_names_that_are_no_text_can_be_printed() -> None:
     assert (done.returncode, done.stdout) == (0, '\\udcff\n')
 
 
-@pytest.mark.parametrize(
-    'arguments', [['--help'], ['config'], ['config', 'lrrnet_synthetic'], ['config', 'nothere']]
-)
+@pytest.mark.parametrize('arguments', [['--help'], ['config'], ['config', 'lrrnet_synthetic'], ['config', 'nothere']])
 def test_a_reader_that_leaves_ends_a_command_quietly(arguments: list[str]) -> None:
     reading, writing = os.pipe()
     os.close(reading)

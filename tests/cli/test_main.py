@@ -35,12 +35,8 @@ def test_version(capsys: pytest.CaptureFixture) -> None:
     assert capsys.readouterr().out == f'drpca {drpca.__version__}\n'
 
 
-@pytest.mark.parametrize(
-    ('given', 'nearest'), [('trian', 'train'), ('check_dataset', 'check-dataset'), ('foo', '')]
-)
-def test_an_unknown_command_names_the_nearest(
-    given: str, nearest: str, capsys: pytest.CaptureFixture
-) -> None:
+@pytest.mark.parametrize(('given', 'nearest'), [('trian', 'train'), ('check_dataset', 'check-dataset'), ('foo', '')])
+def test_an_unknown_command_names_the_nearest(given: str, nearest: str, capsys: pytest.CaptureFixture) -> None:
     assert main([given, '--help']) == 2
     out, err = capsys.readouterr()
     assert not out
@@ -60,9 +56,7 @@ def test_help_takes_less_than_a_second(name: str) -> None:
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     script = '-m drpca.app' if name == 'app' else script_of(name) if name else ''
     assert (f'examples:\n  python {script}' if name else 'usage: ') in done.stdout
-    assert ('exit status' in done.stdout) == (
-        name not in ('', 'train', 'export', 'benchmark', 'benchmark-training')
-    )
+    assert ('exit status' in done.stdout) == (name not in ('', 'train', 'export', 'benchmark', 'benchmark-training'))
     assert not done.stderr.strip()
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
@@ -89,9 +83,7 @@ def test_no_command_calls_another() -> None:
     """A command parses, calls one function, prints: what two of them need stands in ``common`` or among the options."""
     for path in (ROOT / 'drpca' / 'cli').glob('*.py'):
         for module in re.findall(r'(?:from|import) drpca\.cli(?:\.| import )(\w+)', path.read_text()):
-            assert module in ('common', 'guard') or module.endswith('_options'), (
-                f'{path.name} imports {module}'
-            )
+            assert module in ('common', 'guard') or module.endswith('_options'), f'{path.name} imports {module}'
 
 
 def test_no_tool_without_a_command() -> None:
@@ -105,8 +97,6 @@ def test_scripts_start_from_anywhere_without_installation(script: str, tmp_path:
     packages = [path for path in sys.path if path.endswith('site-packages')]
     code = f'import sys, runpy; sys.path += {packages}; sys.path[:0] = [{str((ROOT / script).parent)!r}]; '
     code += f"sys.argv = [{script!r}, '--help']; runpy.run_path({str(ROOT / script)!r}, run_name='__main__')"
-    done = subprocess.run(
-        [sys.executable, '-I', '-S', '-c', code], cwd=tmp_path, capture_output=True, text=True
-    )
+    done = subprocess.run([sys.executable, '-I', '-S', '-c', code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert 'examples:' in done.stdout

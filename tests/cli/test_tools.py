@@ -110,15 +110,7 @@ def test_stages_in_the_report(workplace: Path, capsys: pytest.CaptureFixture) ->
     assert cv2.imread(str(folder / f'{name}.png')).shape[1] == 4 * 224 + 3 * 4  # 32 px enlarged 7 times
 
     assert infer.main([CONFIG, '--checkpoint', 'w.pth', *TINY]) == 0
-    scoring = [
-        '--results',
-        'results/synthetic',
-        '--protocol',
-        'basicirstd',
-        '--report',
-        'r.html',
-        '--overwrite',
-    ]
+    scoring = ['--results', 'results/synthetic', '--protocol', 'basicirstd', '--report', 'r.html', '--overwrite']
     assert score.main(scoring) == 0
     page = Path('r.html').read_text()
     assert 'id="stages"' in page

@@ -43,10 +43,7 @@ def test_options(command: str, option: str, value: str, expected: str, capsys: p
     ('text', 'message'),
     [
         ('import sys\nsys.exit(3)\n', 'Cannot read config .*: SystemExit: 3'),
-        (
-            "model = dict(type='TopHat')\ninference_size = '1e999'\n",
-            'inference_size: expected None or a side of',
-        ),
+        ("model = dict(type='TopHat')\ninference_size = '1e999'\n", 'inference_size: expected None or a side of'),
         ("model = dict(type='TopHat')\ninference_size = 0\n", 'inference_size: expected None or a side of 8'),
         ('model = dict(type=1)\n', r'model: expected dict\(type=…\)'),
         ("model = dict(type='')\n", r'model: expected dict\(type=…\)'),
@@ -66,9 +63,7 @@ def test_config_options(options: dict[str, Any]) -> None:
         load_config('rpcanet_synthetic', data_root='nope', options=options)
 
 
-@pytest.mark.parametrize(
-    ('name', 'value'), [('pad_multiple', 0), ('pad_multiple', '[['), ('in_channels', 'x')]
-)
+@pytest.mark.parametrize(('name', 'value'), [('pad_multiple', 0), ('pad_multiple', '[['), ('in_channels', 'x')])
 def test_input_rules_of_a_network(name: str, value: object) -> None:
     with pytest.raises(UserError, match=rf'model\.{name}: expected a whole number of at least 1'):
         DetectionModel(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}), **{name: value})

@@ -16,9 +16,7 @@ WritePairs = Callable[..., None]
 def write_pairs() -> WritePairs:
     """``write_pairs(images, masks, names, ending='', suffix='.png')`` writes an image and a mask a name."""
 
-    def write(
-        images: Path, masks: Path, names: Iterable[str], ending: str = '', suffix: str = '.png'
-    ) -> None:
+    def write(images: Path, masks: Path, names: Iterable[str], ending: str = '', suffix: str = '.png') -> None:
         for name in names:
             save(frame(name), images / f'{name}{suffix}')
             save(target_mask(name), masks / f'{name}{ending}.png')

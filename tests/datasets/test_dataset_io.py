@@ -15,15 +15,7 @@ import pytest
 from PIL import Image
 
 from drpca.datasets import io as image_io
-from drpca.datasets.io import (
-    image_shape,
-    read_colours,
-    read_image,
-    read_mask,
-    resize_image,
-    resize_mask,
-    to_unit,
-)
+from drpca.datasets.io import image_shape, read_colours, read_image, read_mask, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import read_tree
 from drpca.errors import UserError
 from tests.support import ROOT
@@ -110,9 +102,7 @@ def test_missing_empty_and_foreign_files(tmp_path):
             read_image(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ('suffix', 'kind'), [('png', 'png'), ('jpg', 'jpeg'), ('tif', 'tiff'), ('bmp', 'bmp')]
-)
+@pytest.mark.parametrize(('suffix', 'kind'), [('png', 'png'), ('jpg', 'jpeg'), ('tif', 'tiff'), ('bmp', 'bmp')])
 def test_no_truncation_goes_unnoticed(tmp_path, suffix, kind):
     buffer = io.BytesIO()
     Image.fromarray(GREY).save(buffer, kind)

@@ -159,9 +159,7 @@ def test_a_file_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatch: 
 def test_trimmed_parameters() -> None:
     network = DetectionModel(MODELS.build({'type': 'ISTDUNet'})).eval()
     names = unused_parameter_names(network.network)
-    kept, trimmed = (
-        sum(p.numel() for p in exportable(network, trim).network.parameters()) for trim in (False, True)
-    )
+    kept, trimmed = (sum(p.numel() for p in exportable(network, trim).network.parameters()) for trim in (False, True))
     assert names
     assert trimmed < kept
 
@@ -176,11 +174,7 @@ def test_padding_by_the_file_s_rules() -> None:
 
 
 @pytest.mark.parametrize(
-    ('arguments', 'message'),
-    [
-        (('n.onnx', 'onnxx'), 'Unknown format'),
-        (('n.bin', 'torch'), 'ends in .pt2'),
-    ],
+    ('arguments', 'message'), [(('n.onnx', 'onnxx'), 'Unknown format'), (('n.bin', 'torch'), 'ends in .pt2')]
 )
 def test_bad_export(tmp_path: Path, arguments: tuple[str, str], message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -223,9 +217,7 @@ def test_command_and_inference_with_its_file(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     network = "dict(type='RPCANet', num_stages=1)"
-    Path('small.py').write_text(
-        f"model = dict(type='DetectionModel', network={network})\ninference_size = None\n"
-    )
+    Path('small.py').write_text(f"model = dict(type='DetectionModel', network={network})\ninference_size = None\n")
     Path('frames').mkdir()
     cv2.imwrite('frames/a.png', (255 * IMAGES[0]).astype(np.uint8))
     torch.save(model().network.state_dict(), 'w.pth')

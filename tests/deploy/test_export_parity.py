@@ -48,9 +48,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     side = max(32, network.min_size)
     generator = np.random.default_rng(0)
     # Two sizes, one of a batch and one that needs padding by most networks.
-    images = [
-        generator.random(shape, np.float32) for shape in ((2, 1, side, side), (1, 1, side + 3, side + 21))
-    ]
+    images = [generator.random(shape, np.float32) for shape in ((2, 1, side, side), (1, 1, side + 3, side + 21))]
     with torch.inference_mode():
         logits = [model.detect(torch.from_numpy(image)).numpy() for image in images]
     return Exported(model, path, images, logits)

@@ -85,10 +85,7 @@ def test_agpcnet_as_far_as_float32_goes() -> None:
         if isinstance(module, NonLocal):
             module.query_conv.weight.data *= 3
             module.key_conv.weight.data *= 3
-    model, frame = (
-        DetectionModel(network),
-        torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(1)),
-    )
+    model, frame = (DetectionModel(network), torch.rand(1, 1, 128, 128, generator=torch.Generator().manual_seed(1)))
     with torch.inference_mode():
         plain, fast = model.detect(frame), optimise_model(model, CPU).detect(frame)
         (exact,) = network.double()(frame.double().expand(-1, 3, -1, -1))
@@ -137,9 +134,7 @@ def test_every_batch_norm_of_the_unfolded_networks_is_folded() -> None:
         assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()), name
 
 
-@pytest.mark.skipif(
-    not can_fuse(torch.float32), reason='this PyTorch has no oneDNN convolution with activation'
-)
+@pytest.mark.skipif(not can_fuse(torch.float32), reason='this PyTorch has no oneDNN convolution with activation')
 @pytest.mark.parametrize('activation', [None, nn.ReLU(), nn.LeakyReLU(0.2)])
 @pytest.mark.parametrize('channels', [(1, 8), (3, 5), (32, 16)])
 def test_fused_convolution(activation: nn.Module | None, channels: tuple[int, int]) -> None:
@@ -195,9 +190,7 @@ def test_last_stage_ends_with_the_target() -> None:
     calls: list[str] = []
     for index, stage in enumerate(network.decos):
         for name in ('residual', 'merge'):
-            stage.get_submodule(name).register_forward_hook(
-                lambda *_, key=f'{name} {index}': calls.append(key)
-            )
+            stage.get_submodule(name).register_forward_hook(lambda *_, key=f'{name} {index}': calls.append(key))
     with torch.inference_mode():
         logits = network.detect(image())
         assert calls == ['residual 0', 'merge 0']
@@ -291,9 +284,7 @@ def test_quota_of_a_container(tmp_path: Path, files: dict[str, str], expected: f
 
 
 @pytest.mark.parametrize(('chosen', 'expected'), [(None, 2), (5, 5)])
-def test_threads_are_limited_unless_chosen(
-    monkeypatch: pytest.MonkeyPatch, chosen: int | None, expected: int
-) -> None:
+def test_threads_are_limited_unless_chosen(monkeypatch: pytest.MonkeyPatch, chosen: int | None, expected: int) -> None:
     now = chosen or 8
     kept: list[int] = []
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)

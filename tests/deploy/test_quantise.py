@@ -41,9 +41,7 @@ def test_int8_file(tmp_path: Path, format: str) -> None:
     pytest.importorskip('onnxruntime' if format == 'onnx' else 'openvino')
     path = tmp_path / ('n.onnx' if format == 'onnx' else 'n.xml')
     network = model()
-    agreement = export_model(
-        network, path, format, images=IMAGES, labels=LABELS, calibration=IMAGES, max_iou_loss=0.1
-    )
+    agreement = export_model(network, path, format, images=IMAGES, labels=LABELS, calibration=IMAGES, max_iou_loss=0.1)
     assert 1e-4 < agreement.max_error < 0.05 * max(1, agreement.max_logit)
     expected, got = drpca.Detector(network)(IMAGES)[0], drpca.Detector(path)(IMAGES)[0]
     assert np.abs(got.scores - expected.scores).max() < 0.02
@@ -87,9 +85,7 @@ def test_loss_of_iou() -> None:
 def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.chdir(tmp_path)
     network = "dict(type='RPCANet', num_stages=1)"
-    Path('small.py').write_text(
-        f"model = dict(type='DetectionModel', network={network})\ninference_size = None\n"
-    )
+    Path('small.py').write_text(f"model = dict(type='DetectionModel', network={network})\ninference_size = None\n")
     Path('frames').mkdir()
     for name, image in zip('abc', IMAGES):
         cv2.imwrite(f'frames/{name}.png', (255 * image).astype(np.uint8))

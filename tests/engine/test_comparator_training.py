@@ -22,9 +22,7 @@ RECIPES = [f'{model}_synthetic{variant}' for model in COMPARATORS for variant in
 
 def batch(config: Config, data_root: Path, **options: Any) -> dict[str, Any]:
     """The first two training images of a config."""
-    dataset = DATASETS.build(
-        {**config.train_dataloader.dataset, 'data_root': data_root, 'limit': 2, **options}
-    )
+    dataset = DATASETS.build({**config.train_dataloader.dataset, 'data_root': data_root, 'limit': 2, **options})
     return default_collate([dataset[index] for index in range(2)])
 
 
@@ -35,9 +33,7 @@ def train_on_smallest(config: Config, data_root: Path) -> None:
     train_one_step(config, images)
 
 
-@pytest.mark.parametrize(
-    'name', [pytest.param(n, marks=[pytest.mark.slow] if 'uiunet' in n else []) for n in RECIPES]
-)
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[pytest.mark.slow] if 'uiunet' in n else []) for n in RECIPES])
 def test_every_recipe_trains_one_step(name: str, data_root: Path) -> None:
     train_on_smallest(load_config(find_config(name)), data_root)
 

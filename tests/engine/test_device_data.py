@@ -178,9 +178,7 @@ def test_crops_are_windows_and_show_a_target_when_asked(root: Path, size: int | 
 def test_every_window_of_an_empty_image_comes_up(root: Path) -> None:
     images, _ = plain(root)
     loader = on_device(root, {'type': 'RandomCrop', 'size': SIDE - 1, 'target_prob': 0.0})
-    corners = [
-        find(image.numpy(), images[0])[0] for n in range(3) for image in batch_of(loader, n, [0] * 20)[0]
-    ]
+    corners = [find(image.numpy(), images[0])[0] for n in range(3) for image in batch_of(loader, n, [0] * 20)[0]]
     assert set(corners) == {(0, 0), (0, 1), (1, 0), (1, 1)}
 
 
@@ -221,10 +219,7 @@ def test_a_target_of_one_pixel_survives_shrinking(tmp_path: Path) -> None:
         mask[7 + 2 * number, 11 + number] = 255
         for part in ('images', 'masks'):
             cv2.imwrite(str(tmp_path / f'mine/{part}/{number}.png'), mask)
-    steps = (
-        {'type': 'ScaleJitter', 'low': 0.6, 'high': 0.9},
-        {'type': 'RandomCrop', 'size': 20, 'target_prob': 1.0},
-    )
+    steps = ({'type': 'ScaleJitter', 'low': 0.6, 'high': 0.9}, {'type': 'RandomCrop', 'size': 20, 'target_prob': 1.0})
     loader = on_device(tmp_path, *steps, dataset='mine', split='all', size=None)
     for number in range(20):
         masks = loader.batch(torch.arange(10), number)['gt_mask']

@@ -66,9 +66,7 @@ def stop_in_call(monkeypatch: pytest.MonkeyPatch, owner: type, name: str, number
 
 
 @pytest.fixture(scope='module')
-def uninterrupted(
-    data_root: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str, str], dict[str, Any]]:
+def uninterrupted(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], dict[str, Any]]:
     """Weights of a network trained in one go; made once each."""
     made: dict[tuple[str, str], dict[str, Any]] = {}
 

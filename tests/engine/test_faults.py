@@ -65,9 +65,7 @@ def limited(monkeypatch: pytest.MonkeyPatch, fits: Any) -> None:
 def test_out_of_memory_answers_with_what_fits(
     data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limited(
-        monkeypatch, lambda batch, checkpointed, mode: mode != 'loss' or batch <= (8 if checkpointed else 3)
-    )
+    limited(monkeypatch, lambda batch, checkpointed, mode: mode != 'loss' or batch <= (8 if checkpointed else 3))
     line = fails(arguments(data_root, tmp_path, '--batch-size', '8'), capsys)
     assert 'Batch 8 of 32 × 32 does not fit in the memory of cpu' in line
     assert '2 fits: --batch-size 2 --accumulate 4' in line
@@ -287,9 +285,7 @@ def test_empty_predictions_are_pointed_out(
     assert 'Nothing is predicted' in capsys.readouterr().out
 
 
-def test_ctrl_c_in_the_last_validation_stops(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ctrl_c_in_the_last_validation_stops(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     args = [*arguments(data_root, tmp_path), 'train_dataloader.dataset.limit=2', 'train_cfg.val_interval=9']
     after_val_epoch = TrainingLogHook.after_val_epoch
 

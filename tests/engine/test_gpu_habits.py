@@ -167,8 +167,7 @@ def test_losses_wait_for_nothing(config: str) -> None:
 
 
 @pytest.mark.parametrize(
-    'config',
-    ['rpcanet_sirstv1_best', 'lrrnet_sirstv1_best', 'deep_supervision', 'learned_weights', 'sls_iou'],
+    'config', ['rpcanet_sirstv1_best', 'lrrnet_sirstv1_best', 'deep_supervision', 'learned_weights', 'sls_iou']
 )
 def test_a_step_reads_nothing_back(config: str) -> None:
     """Backward pass included: on the processor, for a fake one has none."""
@@ -341,9 +340,7 @@ def test_every_network_of_the_benchmark_is_compiled(compiler: Compiler) -> None:
 
 
 @pytest.mark.parametrize('deterministic', [False, True])
-def test_deterministic_runs_allow_matrix_products(
-    monkeypatch: pytest.MonkeyPatch, deterministic: bool
-) -> None:
+def test_deterministic_runs_allow_matrix_products(monkeypatch: pytest.MonkeyPatch, deterministic: bool) -> None:
     monkeypatch.delenv('CUBLAS_WORKSPACE_CONFIG', raising=False)
     randomness = {'seed': 0, 'deterministic': deterministic}
     with mock.patch.object(DetectionRunner, 'from_cfg', side_effect=Enough), pytest.raises(Enough):

@@ -70,9 +70,7 @@ def test_a_run_that_was_stopped_goes_on_alike(root: Path, tmp_path: Path, refere
         with pytest.raises(Interrupted):
             run(root, tmp_path)
     resumed = run(root, tmp_path, resume=True)
-    first, second = (
-        torch.load(one.folder.last, weights_only=True)['state_dict'] for one in (reference, resumed)
-    )
+    first, second = (torch.load(one.folder.last, weights_only=True)['state_dict'] for one in (reference, resumed))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
     assert resumed.best == reference.best
     assert resumed.test == pytest.approx(reference.test, nan_ok=True)
@@ -95,9 +93,7 @@ def test_the_network_sees_images_as_of_their_own_sets(root: Path, written: str |
     path, names = find_config('acm_sirstv1'), JOINED.split('+')
     options = {f'{part}_dataloader.dataset.dataset': written for part in ('train', 'val')}
     options |= {'train_dataloader.dataset.pipeline': [], 'test_dataloader.dataset.dataset': names[1]}
-    single = {
-        name: load_config(path, name, root, {'train_dataloader.dataset.pipeline': []}) for name in names
-    }
+    single = {name: load_config(path, name, root, {'train_dataloader.dataset.pipeline': []}) for name in names}
     assert single[names[0]].model.mean != single[names[1]].model.mean
     config = load_config(path, names[0], root, options)
     assert config.train_dataloader.dataset.dataset == JOINED

@@ -152,9 +152,7 @@ torch.save = half
 
 
 @pytest.mark.parametrize('moment', list(KILLED))
-def test_killed_and_resumed_is_bit_identical(
-    data_root: Path, reference: Path, tmp_path: Path, moment: str
-) -> None:
+def test_killed_and_resumed_is_bit_identical(data_root: Path, reference: Path, tmp_path: Path, moment: str) -> None:
     options = keywords(data_root, tmp_path, {'default_hooks.checkpoint.interval_iters': 2}, ema=0.01)
     train_until_killed(options, KILLED[moment])
     folder = run_folder(tmp_path)
@@ -165,11 +163,7 @@ def test_killed_and_resumed_is_bit_identical(
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(
-    data_root: Path,
-    reference: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    data_root: Path, reference: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from drpca.engine.hooks.log import TrainingLogHook
 
@@ -219,9 +213,7 @@ def test_nan_stops_with_the_names_of_the_batch(data_root: Path, tmp_path: Path) 
     assert record['loss'] in ('nan', 'inf')
 
 
-def test_a_failing_run_does_not_stop_the_others(
-    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
-) -> None:
+def test_a_failing_run_does_not_stop_the_others(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     args = arguments(data_root, tmp_path, '--seeds', '0', '1')
     (run_folder(tmp_path) / 'last.pth').parent.mkdir(parents=True)
     (run_folder(tmp_path) / 'last.pth').write_bytes(b'taken')
@@ -239,9 +231,7 @@ def test_a_fault_of_the_program_does_not_stop_the_others(
 ) -> None:
     monkeypatch.setenv('TMPDIR', str(tmp_path))
     monkeypatch.setattr('tempfile.tempdir', None)
-    result = SimpleNamespace(
-        epochs=2, best=0.5, checkpoint='best.pth', test={'IoU': 0.25, 'Fa': 1e-6}, seconds=3
-    )
+    result = SimpleNamespace(epochs=2, best=0.5, checkpoint='best.pth', test={'IoU': 0.25, 'Fa': 1e-6}, seconds=3)
 
     def train_run(run: Any, resume: bool) -> Any:
         if run.seed == 0:
@@ -301,11 +291,7 @@ def test_two_processes_train_every_network(data_root: Path, tmp_path: Path) -> N
     launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--standalone']
     environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(
-        [*launcher, str(ROOT / 'run_configs.py'), *args],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=400,
+        [*launcher, str(ROOT / 'run_configs.py'), *args], env=environment, capture_output=True, text=True, timeout=400
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for name in networks:

@@ -47,9 +47,7 @@ def log(path: Path) -> list[dict[str, Any]]:
 
 
 def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return first.keys() == second.keys() and all(
-        torch.equal(value, second[key]) for key, value in first.items()
-    )
+    return first.keys() == second.keys() and all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 def test_final_mode_trains_on_trainval_and_scores_the_averaged_last_weights(
@@ -230,10 +228,7 @@ def test_clipping_and_averaging_are_those_of_mmengine() -> None:
         (ExponentialMovingAverage, mmengine_model.ExponentialMovingAverage, {'momentum': 0.3}),
         (MomentumAnnealingEMA, mmengine_model.MomentumAnnealingEMA, {'momentum': 0.3, 'gamma': 1}),
     ):
-        results = [
-            averaged(mmengine_optim.OptimWrapper, theirs, options),
-            averaged(OptimWrapper, ours, options),
-        ]
+        results = [averaged(mmengine_optim.OptimWrapper, theirs, options), averaged(OptimWrapper, ours, options)]
         assert equal(*results)
 
 

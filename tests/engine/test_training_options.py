@@ -128,9 +128,7 @@ def test_a_weight_without_its_end(data_root: Path, tmp_path: Path, capsys: pytes
 def test_milestones_keep_their_places(name: str) -> None:
     whole, short = (load_config(find_config(name), options=o) for o in ({}, {'train_cfg.max_epochs': 40}))
     for before, after in zip(whole.param_scheduler, short.param_scheduler):
-        places = [
-            [m / epochs for m in part.get('milestones', [])] for part, epochs in ((before, 400), (after, 40))
-        ]
+        places = [[m / epochs for m in part.get('milestones', [])] for part, epochs in ((before, 400), (after, 40))]
         assert places[0] == places[1]
     assert ('milestones' in whole.param_scheduler[0]) == name.endswith('basicirstd')
 

@@ -62,9 +62,7 @@ class TestReferenceFigures:
         figures, expected = evaluate(maps, case).compute(), EXPECTED[case]['pyirstdmetrics_1_0_2_fixed_0_5']
         for preset, key in (('shooting', 'shooting'), ('basicirstd', 'centroid_distance'), ('opdc', 'opdc')):
             rates = expected[key]
-            assert_figures(
-                figures[preset], {'Pd': rates['probability_detection'], 'Fa': rates['false_alarm']}
-            )
+            assert_figures(figures[preset], {'Pd': rates['probability_detection'], 'Fa': rates['false_alarm']})
         opdc = {name: expected['opdc_errors'][part] for name, part in ERROR_PARTS.items()}
         opdc['hIoU'] = expected['opdc']['hiou']
         if expected['images_with_empty_side']:

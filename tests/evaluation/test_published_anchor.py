@@ -31,9 +31,7 @@ def test_published_weights_score_as_published(tmp_path, monkeypatch):
     ):
         got = {key: figures[preset][key] for key in wanted}
         # Convolutions differ between machines: a pixel at the threshold may fall on either side.
-        assert got.pop('Fa') == pytest.approx(
-            wanted.pop('Fa'), rel=0.05 if preset == 'basicirstd' else 0.01
-        ), preset
+        assert got.pop('Fa') == pytest.approx(wanted.pop('Fa'), rel=0.05 if preset == 'basicirstd' else 0.01), preset
         assert got == pytest.approx(wanted, rel=1e-3), preset
         for key in got.keys() & {'IoU', 'F1', 'AUC'}:
             assert got[key] == pytest.approx(wanted[key], abs=1e-4 if key == 'AUC' else 2e-4), (preset, key)

@@ -66,10 +66,7 @@ def test_a_registered_protocol_is_found_by_name(samples):
 @pytest.mark.parametrize(
     ('spec', 'message'),
     [
-        (
-            'rpcnet',
-            r"Unknown protocol 'rpcnet'. Did you mean 'rpcanet'\? Known: basicirstd, drpca,",
-        ),
+        ('rpcnet', r"Unknown protocol 'rpcnet'. Did you mean 'rpcanet'\? Known: basicirstd, drpca,"),
         ({'type': 'drpca', 'treshold': 0.1}, "'treshold'. Did you mean 'threshold'"),
         ({'type': 'Protocol'}, 'needs a name'),
         ({'type': 'drpca', 'matching': 'nearest'}, "'nearest'"),

@@ -25,12 +25,8 @@ def main() -> int:
     parser.add_argument('--first', type=int, default=0, metavar='N', help='number of the first case')
     parser.add_argument('--seed', type=int, default=0, metavar='N')
     parser.add_argument('--jobs', type=int, default=os.cpu_count(), metavar='N')
-    parser.add_argument(
-        '--keep', type=Path, default=Path('fuzz-faults'), metavar='DIR', help='of cases at fault'
-    )
-    parser.add_argument(
-        '--replay', type=Path, metavar='FOLDER', help='run the case of a folder again, show it'
-    )
+    parser.add_argument('--keep', type=Path, default=Path('fuzz-faults'), metavar='DIR', help='of cases at fault')
+    parser.add_argument('--replay', type=Path, metavar='FOLDER', help='run the case of a folder again, show it')
     parser.add_argument('--all', action='store_true', help='also list the faults that are known')
     args = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -123,9 +123,7 @@ def nest(file: str, depth: int) -> None:
 
 def _png(width: int, height: int, data: bool = True) -> bytes:
     def chunk(kind: bytes, content: bytes) -> bytes:
-        return (
-            struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
-        )
+        return struct.pack('>I', len(content)) + kind + content + struct.pack('>I', zlib.crc32(kind + content))
 
     header = struct.pack('>IIBBBBB', width, height, 8, 0, 0, 0, 0)
     body = chunk(b'IDAT', zlib.compress(bytes(1000))) if data else b''

@@ -91,9 +91,7 @@ def load() -> None:
         parser_of(command)
 
 
-def run_cases(
-    cases: Iterable[tuple[int, Case]], world: Path, scratch: Path, jobs: int = 2
-) -> Iterator[Outcome]:
+def run_cases(cases: Iterable[tuple[int, Case]], world: Path, scratch: Path, jobs: int = 2) -> Iterator[Outcome]:
     """The outcomes, in the order in which they are there; the folders of cases at fault stay in ``scratch``."""
     running: list[_Child] = []
     waiting = iter(cases)
@@ -213,11 +211,7 @@ def _be_child(case: Case, world: Path, folder: Path, report: Path, pipe: int) ->
     shutil.copytree(world, folder, symlinks=True)
     os.chdir(folder)
     gate = folder.parent / 'bin'
-    os.environ |= {
-        'PATH': f'{gate}:{os.environ["PATH"]}',
-        'MARK_FILE': str(folder / MARK),
-        'HOME': str(folder),
-    }
+    os.environ |= {'PATH': f'{gate}:{os.environ["PATH"]}', 'MARK_FILE': str(folder / MARK), 'HOME': str(folder)}
     os.environ.pop('DRPCA_DATA', None)
     apply([edit for edit in case.edits if edit[0] != 'disk'])
     limits = [edit for edit in case.edits if edit[0] == 'disk']
@@ -289,9 +283,7 @@ def looked_around(case: Case, folder: Path, before: dict[str, str], code: int) -
     command = case.argv[0] if case.argv else ''
     after = hashes(folder)
     if MARK in after:
-        faults.append(
-            ('code ran', f'{command} from a {case.edits[0][0] if case.edits else "case without edits"}')
-        )
+        faults.append(('code ran', f'{command} from a {case.edits[0][0] if case.edits else "case without edits"}'))
     for name in before:
         if after.get(name) != before[name] and not _asked_for(case, name):
             what = 'an input' if name.split('/')[0] in INPUTS else 'a file'

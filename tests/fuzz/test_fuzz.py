@@ -20,9 +20,7 @@ TRACEBACK = """Traceback (most recent call last):
 KeyError: 'a'
 """
 
-still_open = pytest.mark.xfail(
-    bool(KNOWN), reason='faults are still open, see tests/fuzz/known.py', strict=False
-)
+still_open = pytest.mark.xfail(bool(KNOWN), reason='faults are still open, see tests/fuzz/known.py', strict=False)
 
 
 def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:

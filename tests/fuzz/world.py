@@ -77,13 +77,7 @@ def _images() -> None:
     frame, _ = _frame(rng)
     deep, _ = _frame(rng, np.uint16)
     colour = cv2.merge([frame, frame // 2, frame // 3])
-    frames = {
-        'grey.png': frame,
-        'deep.png': deep,
-        'colour.png': colour,
-        'photo.jpg': frame,
-        'plain.bmp': frame,
-    }
+    frames = {'grey.png': frame, 'deep.png': deep, 'colour.png': colour, 'photo.jpg': frame, 'plain.bmp': frame}
     for name, values in {**frames, 'scan.tif': deep}.items():
         cv2.imwrite(f'frames/{name}', values)
 
@@ -99,14 +93,7 @@ def _results() -> None:
         scores = (mask / 255 * 0.8 + 0.1).astype(np.float32)
         savemat(f'results/mini/mat/{name}.mat', {'T': scores}, do_compression=compressed)
         cv2.imwrite(f'results/mini/img/{name}.png', np.rint(scores * 255).astype(np.uint8))
-    run = {
-        'config': 'TopHat',
-        'dataset': 'mini',
-        'split': 'test',
-        'input': None,
-        'size': 32,
-        'threshold': 0.5,
-    }
+    run = {'config': 'TopHat', 'dataset': 'mini', 'split': 'test', 'input': None, 'size': 32, 'threshold': 0.5}
     Path('results/mini/run.json').write_text(json.dumps(run))
 
 

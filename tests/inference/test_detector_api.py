@@ -133,9 +133,7 @@ def test_paths_folders_and_videos(detector: drpca.Detector, tmp_path: Path) -> N
     assert [len(detection.targets) for detection in detections] == [1] * 12
 
 
-def test_a_truncated_video_gives_its_frames_and_then_an_error(
-    detector: drpca.Detector, tmp_path: Path
-) -> None:
+def test_a_truncated_video_gives_its_frames_and_then_an_error(detector: drpca.Detector, tmp_path: Path) -> None:
     whole = write_video(tmp_path / 'v.avi', noisy=True).read_bytes()
     (tmp_path / 'v.avi').write_bytes(whole[: len(whole) * 6 // 10])
     source = FrameSource(tmp_path / 'v.avi', keep_going=True)

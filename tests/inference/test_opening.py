@@ -67,9 +67,7 @@ def test_published_weights_by_name_and_by_config() -> None:
     assert [target.area for target in by_name.targets] == [target.area for target in by_config.targets]
 
 
-def test_weights_that_come_with_the_project_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_weights_that_come_with_the_project_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     card = weight_cards()['rpcanet_plus_sirstv1_whole']
     found, given = drpca.Detector(card.config), drpca.Detector(card.config, card.path)
@@ -77,9 +75,7 @@ def test_weights_that_come_with_the_project_are_found(
     assert np.array_equal(scores(found), scores(given))
 
 
-def test_nothing_means_the_newest_run_and_its_own_config(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_means_the_newest_run_and_its_own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match='No trained weights under checkpoints'):
         drpca.Detector()

@@ -47,9 +47,7 @@ def detector(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     backend, _, form = kind.partition('-')
     if not is_installed(backend):
         pytest.skip(f'needs {backend}')
-    format, suffix = {'torch': ('torch', 'pt2')}.get(
-        backend, ('openvino', form) if form else ('onnx', 'onnx')
-    )
+    format, suffix = {'torch': ('torch', 'pt2')}.get(backend, ('openvino', form) if form else ('onnx', 'onnx'))
     path = tmp_path_factory.mktemp(kind) / f'model.{suffix}'
     write_model(model(), path, format, input_rules(model()))
     return drpca.Detector(path, backend=backend, trust=True)
@@ -76,9 +74,7 @@ def assert_safe(detector: drpca.Detector, count: int = FRAMES) -> None:
     """Threads get the maps of their own frames, and keep them."""
     images = [frames(seed, count) for seed in range(THREADS)]
     expected = [maps(detector, own) for own in images]
-    assert np.abs(expected[0] - expected[1]).max(axis=(1, 2)).min() > 1e-3, (
-        'frames that look alike tell nothing'
-    )
+    assert np.abs(expected[0] - expected[1]).max(axis=(1, 2)).min() > 1e-3, 'frames that look alike tell nothing'
     with ThreadPoolExecutor(THREADS) as pool:
         for got, own in zip(pool.map(lambda own: maps(detector, own), images), expected):
             assert np.abs(got - own).max() < 1e-5
@@ -88,9 +84,7 @@ def test_threads_share_a_detector(detector: drpca.Detector) -> None:
     assert_safe(detector)
 
 
-@pytest.mark.parametrize(
-    'name', sorted(BASELINES.module_dict.keys() - {'NIPPS'})
-)  # finds nothing in such frames
+@pytest.mark.parametrize('name', sorted(BASELINES.module_dict.keys() - {'NIPPS'}))  # finds nothing in such frames
 def test_threads_share_a_classical_method(name: str) -> None:
     assert_safe(drpca.Detector(name.lower(), size=64), count=2)
 
@@ -113,9 +107,7 @@ def test_threads_look_inside_the_same_network() -> None:
     with ThreadPoolExecutor(THREADS) as pool:
         got = [[stage.scalars for stage in parts.stages] for parts in pool.map(inside.decompose, images)]
     for own, other in zip(expected, got):
-        assert [stage == pytest.approx(twin, abs=1e-5) for stage, twin in zip(own, other)] == [True] * len(
-            own
-        )
+        assert [stage == pytest.approx(twin, abs=1e-5) for stage, twin in zip(own, other)] == [True] * len(own)
 
 
 @pytest.mark.parametrize('copied', [copy.deepcopy, lambda detector: pickle.loads(pickle.dumps(detector))])

@@ -226,12 +226,9 @@ def test_cameras_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ('suffix', 'codec'),
-    [('.avi', 'MJPG'), ('.avi', 'mp4v'), ('.avi', 'FFV1'), ('.mkv', 'FFV1'), ('.mkv', 'MJPG')],
+    ('suffix', 'codec'), [('.avi', 'MJPG'), ('.avi', 'mp4v'), ('.avi', 'FFV1'), ('.mkv', 'FFV1'), ('.mkv', 'MJPG')]
 )
-def test_a_video_cut_anywhere_gives_whole_frames_and_then_an_error(
-    tmp_path: Path, suffix: str, codec: str
-) -> None:
+def test_a_video_cut_anywhere_gives_whole_frames_and_then_an_error(tmp_path: Path, suffix: str, codec: str) -> None:
     whole = write_video(tmp_path / f'whole{suffix}', codec, noisy=True)
     frames = [frame for _, frame in video_frames(whole)]
     assert len(frames) == 12

@@ -99,9 +99,7 @@ def test_only_like_is_compared_with_like(changes: dict[str, Any], comparable: bo
         ('trained', [run(0, 0.68), run(1, 0.72)], 0.76, 5e-6, {'IoU'}),
     ],
 )
-def test_what_disagrees(
-    kind: L.Kind, runs: list[L.ScoredRun], iou: float, fa: float, marked: set[str]
-) -> None:
+def test_what_disagrees(kind: L.Kind, runs: list[L.ScoredRun], iou: float, fa: float, marked: set[str]) -> None:
     assert L.disagreements(row(runs, kind), published(figures={'IoU': iou, 'Fa': fa})) == marked
 
 
@@ -115,9 +113,7 @@ def test_main_table() -> None:
     header, _, first, second, third = table.splitlines()
     assert header.startswith('| method | weights | M parameters | GFLOP | training | ms | IoU % |')
     assert header.endswith('| hIoU % (opdc) | published IoU / F1 / Pd / Fa |')
-    assert (
-        '| trained here: `rpcanet_mine`, 1 seed | 2.000 (1.500 used) | 12.3 | 1.5 h | 7.1 | 90.00 |' in first
-    )
+    assert '| trained here: `rpcanet_mine`, 1 seed | 2.000 (1.500 used) | 12.3 | 1.5 h | 7.1 | 90.00 |' in first
     assert '| 75.00 ≠ / 80.00 ≠ / 90.00 / 5.00 |' in first
     assert '`rpcanet_sirstv1`, 2 of 3 seeds, **1 failed** | – | – | – | – | 70.00 ± 2.83 |' in second
     assert '| 75.00 / 80.00 ≠ / 90.00 / 5.00 |' in second
@@ -269,9 +265,7 @@ def test_block_is_put_between_the_markers() -> None:
     assert P.block([], []) == 'Nothing is measured yet.\n'
 
 
-@pytest.mark.parametrize(
-    ('seconds', 'text'), [(None, '–'), (38.2, '38 s'), (1688, '28 min'), (14580, '4.0 h')]
-)
+@pytest.mark.parametrize(('seconds', 'text'), [(None, '–'), (38.2, '38 s'), (1688, '28 min'), (14580, '4.0 h')])
 def test_durations(seconds: float | None, text: str) -> None:
     table = P.main_table([row([run(0, 0.5)], cost=L.Cost(training_seconds=seconds))], [])
     assert f'| {text} |' in table.splitlines()[2]

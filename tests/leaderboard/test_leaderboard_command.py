@@ -117,9 +117,7 @@ def test_maps_of_other_weights_are_not_reused(workplace: Path, trained: Path) ->
     assert row.figures != load_table(trained / 'table.json')[0][0].figures
 
 
-def test_half_a_run_is_resumed_and_a_missing_one_trained(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_half_a_run_is_resumed_and_a_missing_one_trained(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed once in each training: the next calls go on from there."""
     runs = workplace / 'checkpoints' / CONFIG
     (runs / 'seed_0' / 'summary.json').unlink()
@@ -200,9 +198,7 @@ def test_no_train_marks_what_is_missing(workplace: Path, monkeypatch: pytest.Mon
     assert [run.state for run in row.runs] == ['done', 'missing']
 
 
-@pytest.mark.parametrize(
-    ('changes', 'asked'), [({'epochs': 7}, 7), ({'epochs': None, 'cfg_options': {}}, 400)]
-)
+@pytest.mark.parametrize(('changes', 'asked'), [({'epochs': 7}, 7), ({'epochs': None, 'cfg_options': {}}, 400)])
 def test_a_run_with_other_options_is_not_shown_as_this_one(
     workplace: Path, changes: dict[str, Any], asked: int
 ) -> None:
@@ -357,8 +353,6 @@ def test_metafiles_and_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
         (['rpcanet', *DATA, '--seeds', '1', '1'], 'expected different whole numbers'),
     ],
 )
-def test_bad_input_is_one_line(
-    workplace: Path, capsys: pytest.CaptureFixture, args: list[str], message: str
-) -> None:
+def test_bad_input_is_one_line(workplace: Path, capsys: pytest.CaptureFixture, args: list[str], message: str) -> None:
     assert leaderboard.main(args) == 2
     assert message in error_line(capsys)

@@ -119,9 +119,7 @@ def soft_iou(logits: Tensor, mask: Tensor) -> Tensor:
     return (1 - (both + 1) / (scores.sum((1, 2, 3)) + mask.sum((1, 2, 3)) - both + 1)).mean()
 
 
-def case_loss(
-    case: dict[str, Any], section: dict[str, Any], maps: dict[str, Tensor], image: Tensor
-) -> Tensor:
+def case_loss(case: dict[str, Any], section: dict[str, Any], maps: dict[str, Tensor], image: Tensor) -> Tensor:
     """The loss that the figures of the training section were made with (its field ``loss``)."""
     batch, _, height, width = image.shape
     mask = rule_mask(batch, height, width)

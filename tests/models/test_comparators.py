@@ -51,9 +51,7 @@ OTHER_CONFIGURATIONS: list[tuple[str, dict[str, Any], int]] = [
 ]
 
 
-@pytest.fixture(
-    scope='module', params=[n for n in network_names() if hasattr(MODELS.get(n), 'unused_parameters')]
-)
+@pytest.fixture(scope='module', params=[n for n in network_names() if hasattr(MODELS.get(n), 'unused_parameters')])
 def network(request: pytest.FixtureRequest) -> nn.Module:
     torch.manual_seed(0)
     return MODELS.build(small(request.param))

@@ -32,9 +32,7 @@ def example(request: pytest.FixtureRequest) -> Example:
     return normal(2, 3, 5, 7), offset, normal(4, 3, rows, columns), normal(4), padding, normal(2, taps, 5, 7)
 
 
-def by_the_formula(
-    x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, int], mask: Tensor
-):
+def by_the_formula(x: Tensor, offset: Tensor, weight: Tensor, bias: Tensor, padding: tuple[int, int], mask: Tensor):
     """y(p) = sum_t w_t · m_t(p) · x(p + p_t + d_t(p)) + b, one number after the other."""
     batch, channels, height, width = x.shape
     kernel_rows, kernel_columns = weight.shape[-2:]

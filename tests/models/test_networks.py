@@ -92,9 +92,7 @@ class LargestResult(TorchDispatchMode):
 
 @pytest.mark.parametrize('memory_format', [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize('training', [False, True])
-def test_attention_of_lrrnet_never_holds_its_matrix(
-    memory_format: torch.memory_format, training: bool
-) -> None:
+def test_attention_of_lrrnet_never_holds_its_matrix(memory_format: torch.memory_format, training: bool) -> None:
     torch.manual_seed(0)
     attention = SelfAttention(32)
     x = torch.randn(1, 32, 32, 48).contiguous(memory_format=memory_format).requires_grad_(training)
@@ -150,7 +148,5 @@ def test_predictions_carry_name_scores_and_mask(network: nn.Module) -> None:
 
 def test_soft_iou_of_a_target_free_image_is_defined() -> None:
     loss = MODELS.build({'type': 'SoftIoULoss'})
-    value = loss(
-        {'target': torch.full((1, 1, 8, 8), -20.0)}, torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8)
-    )
+    value = loss({'target': torch.full((1, 1, 8, 8), -20.0)}, torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
     assert value.item() == pytest.approx(0, abs=1e-5)

@@ -125,10 +125,7 @@ def test_networks_without_decomposition_say_so() -> None:
 class TestChangingWeights:
     LOSSES = {
         'soft_iou': {'type': 'SoftIoULoss', 'weight': {'type': 'LearnedWeight', 'start': 2.0}},
-        'fidelity_loss': {
-            'type': 'FidelityLoss',
-            'weight': {'type': 'ScheduledWeight', 'start': 1, 'end': 3},
-        },
+        'fidelity_loss': {'type': 'FidelityLoss', 'weight': {'type': 'ScheduledWeight', 'start': 1, 'end': 3}},
         'l1': {'type': 'L1Loss', 'weight': 0.2},
     }
 
@@ -233,8 +230,7 @@ def test_carried_noise_changes_the_second_stage_alone() -> None:
     carried, published = (detector('RPCANetPlus', {}, carry_noise=carry).eval() for carry in (True, False))
     with torch.no_grad():
         first, second = (
-            list(zip(*pair))
-            for pair in zip(carried.network.decompose(IMAGE), published.network.decompose(IMAGE))
+            list(zip(*pair)) for pair in zip(carried.network.decompose(IMAGE), published.network.decompose(IMAGE))
         )
     assert all(torch.equal(a, b) for a, b in first)
     assert not torch.equal(*second[1])

@@ -266,11 +266,7 @@ def test_page_works_in_a_browser(three_folders, tmp_path, width):
         'headless no-sandbox disable-gpu no-first-run disable-component-update disable-sync dump-dom '
         f'disable-background-networking window-size={width},900 virtual-time-budget=3000'
     )
-    command = [
-        chromium,
-        *(f'--{option}' for option in options.split()),
-        f'--user-data-dir={tmp_path}/profile',
-    ]
+    command = [chromium, *(f'--{option}' for option in options.split()), f'--user-data-dir={tmp_path}/profile']
     command.append(Path('probe.html').resolve().as_uri())
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout)

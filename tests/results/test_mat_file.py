@@ -55,9 +55,7 @@ def level_5(order: str, values: np.ndarray, stored: int, kind: int = 6, compress
 
 @pytest.mark.parametrize('compress', [False, True])
 @pytest.mark.parametrize('order', ['<', '>'])
-@pytest.mark.parametrize(
-    ('stored', 'kind'), [(2, 'u1'), (3, 'i2'), (6, 'u4'), (7, 'f4'), (9, 'f8'), (12, 'i8')]
-)
+@pytest.mark.parametrize(('stored', 'kind'), [(2, 'u1'), (3, 'i2'), (6, 'u4'), (7, 'f4'), (9, 'f8'), (12, 'i8')])
 def test_both_byte_orders_and_all_ways_of_storing(
     tmp_path: Path, order: str, stored: int, kind: str, compress: bool
 ) -> None:

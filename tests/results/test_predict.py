@@ -154,9 +154,7 @@ def test_images_of_another_data_root_need_overwrite(workplace: Path, capsys: pyt
 
 
 @pytest.mark.parametrize('name', ['targets.csv', 'coco.json', 'mat/mine.mat'])
-def test_files_that_no_run_describes_are_left_alone(
-    workplace: Path, name: str, capsys: pytest.CaptureFixture
-) -> None:
+def test_files_that_no_run_describes_are_left_alone(workplace: Path, name: str, capsys: pytest.CaptureFixture) -> None:
     path = Path('results/synthetic') / name
     path.parent.mkdir(parents=True)
     path.write_text('mine')

@@ -90,9 +90,7 @@ def robustness_results():
         return CorruptionScore(detector, corruption, {'p': {'IoU': iou, 'Fa': 1e-5}})
 
     levels = [None, Corruption('gaussian', 10), Corruption('gaussian', 30), Corruption('blur', 1)]
-    return [
-        result(name, level, iou) for name in ('a', 'b') for level, iou in zip(levels, (0.9, 0.5, 0.1, 0.4))
-    ]
+    return [result(name, level, iou) for name in ('a', 'b') for level, iou in zip(levels, (0.9, 0.5, 0.1, 0.4))]
 
 
 def test_robustness_curves_show_the_figures():

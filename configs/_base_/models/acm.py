@@ -3,9 +3,7 @@ model = dict(
     type='DetectionModel',
     network=dict(type='ACM'),
     pad_multiple=32,
-    losses=dict(
-        soft_iou=dict(type='SoftIoULoss', per_image=False),
-    ),
+    losses=dict(soft_iou=dict(type='SoftIoULoss', per_image=False)),
 )
 # Side of the square to which images are resized for inference, as published; None: native size, padded.
 inference_size = None

@@ -2,8 +2,4 @@
 # loss.
 _base_ = './alcnet.py'
 
-model = dict(
-    mean=95.010 / 255,
-    std=41.511 / 255,
-    losses=dict(_delete_=True, focal=dict(type='FocalLoss', alpha=2.0)),
-)
+model = dict(mean=95.010 / 255, std=41.511 / 255, losses=dict(_delete_=True, focal=dict(type='FocalLoss', alpha=2.0)))

@@ -6,8 +6,7 @@ model = dict(
     initialisation=None,
     pad_multiple=32,
     losses=dict(
-        _delete_=True,
-        soft_iou=dict(type='SoftIoULoss', on=['target', 'aux1', 'aux2', 'aux3'], per_image=False),
+        _delete_=True, soft_iou=dict(type='SoftIoULoss', on=['target', 'aux1', 'aux2', 'aux3'], per_image=False)
     ),
 )
 inference_size = None

@@ -2,10 +2,7 @@
 model = dict(
     type='DetectionModel',
     network=dict(type='ISTDUNet', centre_head=True),
-    losses=dict(
-        mask=dict(type='MaskMSELoss'),
-        centre=dict(type='CentreLoss', on='aux1'),
-    ),
+    losses=dict(mask=dict(type='MaskMSELoss'), centre=dict(type='CentreLoss', on='aux1')),
 )
 # Side of the square to which images are resized for inference, as published; None: native size, padded.
 inference_size = None

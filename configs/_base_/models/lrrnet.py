@@ -3,10 +3,7 @@
 model = dict(
     type='DetectionModel',
     network=dict(type='LRRNet'),
-    losses=dict(
-        soft_iou=dict(type='SoftIoULoss', weight=1.8),
-        fidelity=dict(type='FidelityLoss', weight=0.1),
-    ),
+    losses=dict(soft_iou=dict(type='SoftIoULoss', weight=1.8), fidelity=dict(type='FidelityLoss', weight=0.1)),
 )
 # Side of the square to which images are resized for inference, as published; None: native size, padded.
 inference_size = 512

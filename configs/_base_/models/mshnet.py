@@ -6,12 +6,7 @@ model = dict(
     mean=(0.485, 0.456, 0.406),
     std=(0.229, 0.224, 0.225),
     losses=dict(
-        sls=dict(
-            type='SLSIoULoss',
-            on=['target', 'aux1', 'aux2', 'aux3', 'aux4'],
-            warm_epoch=5,
-            warm_on='aux1',
-        ),
+        sls=dict(type='SLSIoULoss', on=['target', 'aux1', 'aux2', 'aux3', 'aux4'], warm_epoch=5, warm_on='aux1')
     ),
 )
 # Side of the square to which images are resized for inference, as published; None: native size, padded.

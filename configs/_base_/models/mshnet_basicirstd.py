@@ -5,8 +5,7 @@ model = dict(
     network=dict(in_channels=1),
     pad_multiple=32,
     losses=dict(
-        _delete_=True,
-        soft_iou=dict(type='SoftIoULoss', on=['target', 'aux1', 'aux2', 'aux3', 'aux4'], per_image=False),
+        _delete_=True, soft_iou=dict(type='SoftIoULoss', on=['target', 'aux1', 'aux2', 'aux3', 'aux4'], per_image=False)
     ),
 )
 inference_size = None

@@ -7,6 +7,6 @@ model = dict(
     precision='bfloat16',
     losses=dict(
         # SoftIoU has no gradient where all scores have sunk to 0; cross-entropy has, and brings them back.
-        bce=dict(type='BCELoss', weight=1.0),
+        bce=dict(type='BCELoss', weight=1.0)
     ),
 )

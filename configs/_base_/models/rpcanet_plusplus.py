@@ -2,10 +2,7 @@
 model = dict(
     type='DetectionModel',
     network=dict(type='RPCANetPlusPlus', num_stages=6),
-    losses=dict(
-        soft_iou=dict(type='SoftIoULoss'),
-        fidelity=dict(type='FidelityLoss', weight=0.01),
-    ),
+    losses=dict(soft_iou=dict(type='SoftIoULoss'), fidelity=dict(type='FidelityLoss', weight=0.01)),
 )
 # Side of the square to which images are resized for inference, as published; None: native size, padded.
 inference_size = 256

@@ -8,9 +8,7 @@ model = dict(
     losses=dict(
         _delete_=True,
         soft_iou=dict(
-            type='SoftIoULoss',
-            on=['target', 'aux1', 'aux2', 'aux3', 'aux4', 'aux5', 'aux6'],
-            per_image=False,
+            type='SoftIoULoss', on=['target', 'aux1', 'aux2', 'aux3', 'aux4', 'aux5', 'aux6'], per_image=False
         ),
     ),
 )

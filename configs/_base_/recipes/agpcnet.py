@@ -5,12 +5,5 @@ _base_ = '../schedules/poly_400e.py'
 
 train_cfg = dict(max_epochs=5, val_interval=1)
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='SGD', lr=0.05, momentum=0.9, weight_decay=1e-4))
-train_loader = dict(
-    batch_size=8,
-    drop_last=True,
-    dataset=dict(
-        size=256,
-        pipeline=[],
-    ),
-)
+train_loader = dict(batch_size=8, drop_last=True, dataset=dict(size=256, pipeline=[]))
 eval_loader = dict(dataset=dict(size=256))

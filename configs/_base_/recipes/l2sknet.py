@@ -3,12 +3,5 @@
 _base_ = '../schedules/step_400e.py'
 
 optim_wrapper = dict(optimizer=dict(lr=5e-4))
-train_loader = dict(
-    batch_size=8,
-    drop_last=True,
-    dataset=dict(
-        size=256,
-        pipeline=[],
-    ),
-)
+train_loader = dict(batch_size=8, drop_last=True, dataset=dict(size=256, pipeline=[]))
 eval_loader = dict(dataset=dict(size=256))

@@ -19,7 +19,7 @@ train_loader = dict(
         size=256,
         pipeline=[
             # A few hundred images hold one or two targets each: show more of them, on other backgrounds.
-            dict(type='TargetCopyPaste', prob=0.5, other=True),
+            dict(type='TargetCopyPaste', prob=0.5, other=True)
         ],
     ),
 )

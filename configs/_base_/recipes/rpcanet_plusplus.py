@@ -2,12 +2,5 @@
 # SIRST-Aug).
 _base_ = '../schedules/poly_800e.py'
 
-train_loader = dict(
-    batch_size=8,
-    drop_last=True,
-    dataset=dict(
-        size=256,
-        pipeline=[],
-    ),
-)
+train_loader = dict(batch_size=8, drop_last=True, dataset=dict(size=256, pipeline=[]))
 eval_loader = dict(dataset=dict(size=256))

@@ -65,9 +65,7 @@ class TrainingLogHook(Hook):
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         for key, value in outputs.items():
             value = value.detach()
             self._sums[key] = value + self._sums[key] if key in self._sums else value
@@ -84,9 +82,7 @@ class TrainingLogHook(Hook):
         for loss, (_, names) in zip(losses, self._pending):
             if not math.isfinite(loss):
                 path = Path(runner.work_dir) / 'diverged.json'
-                path.write_text(
-                    json.dumps({'epoch': runner.epoch, 'loss': str(loss), 'images': list(names)}, indent=1)
-                )
+                path.write_text(json.dumps({'epoch': runner.epoch, 'loss': str(loss), 'images': list(names)}, indent=1))
                 raise TrainingDiverged(
                     f'The loss became {loss} in epoch {runner.epoch + 1}; the batch is in {path}. {DIVERGED_ADVICE}'
                 )

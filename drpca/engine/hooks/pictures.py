@@ -53,10 +53,7 @@ class DecompositionGridHook(Hook):
         was_training = model.training
         model.eval()
         device = next(model.parameters()).device
-        rows = [
-            decomposition_panel(model, sample['image'].to(device), sample['gt_mask'])
-            for sample in self._samples
-        ]
+        rows = [decomposition_panel(model, sample['image'].to(device), sample['gt_mask']) for sample in self._samples]
         model.train(was_training)
         width = max(row.shape[1] for row in rows)
         rows = [np.pad(row, ((0, 4), (0, width - row.shape[1]), (0, 0))) for row in rows]

@@ -81,9 +81,7 @@ class SelectionHook(Hook):
                 f'(best {state["best"]:.4f} in epoch {state["best_epoch"]}).'
             )
 
-    def after_train_iter(
-        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
-    ) -> None:
+    def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         if self.interval_iters and (runner.iter + 1) % self.interval_iters == 0:
             self._save(runner, LAST, iteration=runner.iter + 1)
 
@@ -102,9 +100,7 @@ class SelectionHook(Hook):
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if full and not all(bool(value.isfinite().all()) for value in model.parameters()):
-            raise TrainingDiverged(
-                f'The weights are no numbers any more after epoch {runner.epoch}. {DIVERGED_ADVICE}'
-            )
+            raise TrainingDiverged(f'The weights are no numbers any more after epoch {runner.epoch}. {DIVERGED_ADVICE}')
         meta = {
             'epoch': runner.epoch,
             'iter': runner.iter if iteration is None else iteration,
@@ -117,16 +113,12 @@ class SelectionHook(Hook):
         checkpoint: dict[str, Any] = {'meta': meta, 'state_dict': model.state_dict()}
         if full:
             checkpoint['optimizer'] = runner.optim_wrapper.state_dict()
-            checkpoint['param_schedulers'] = [
-                scheduler.state_dict() for scheduler in runner.param_schedulers or []
-            ]
+            checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in runner.param_schedulers or []]
             # MMEngine's log buffers pickle functions, which a weights-only reader refuses; our log is a file.
             checkpoint['message_hub'] = {'log_scalars': {}, 'runtime_info': {}, 'resumed_keys': {}}
             checkpoint['stopped'] = runner.train_loop.stop_training
             if not runner.optim_wrapper.should_update():  # gradients are being accumulated
-                checkpoint['gradients'] = {
-                    name: p.grad for name, p in model.named_parameters() if p.grad is not None
-                }
+                checkpoint['gradients'] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         if not full:  # weights alone: what averaging adds for resuming stays in last.pth
             checkpoint = {key: checkpoint[key] for key in ('meta', 'state_dict')}
