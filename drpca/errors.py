@@ -74,7 +74,16 @@ def explain(error: Exception, doing: str) -> tuple[str, int]:
     Args:
         error: What was raised.
         doing: What was going on: the words of a command, or the name of a run.
+
+    Raises:
+        KeyboardInterrupt: It was Ctrl-C, which a library has made another error of, as MMEngine does while it formats a
+            config.
     """
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        cause = cause.__cause__ or cause.__context__
     if isinstance(error, UserError):
         return str(error), error.exit_code
     if isinstance(error, MemoryError) or any(text in str(error) for text in _NO_MEMORY):

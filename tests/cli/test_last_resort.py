@@ -39,6 +39,20 @@ def test_no_fault_of_ours(error: BaseException, code: int, line: str, capsys: py
     assert len(written.splitlines()) == 1
 
 
+def test_ctrl_c_that_a_library_made_an_error_of_stays_ctrl_c(capsys: pytest.CaptureFixture) -> None:
+    """MMEngine takes whatever ends the formatting of a config for a mistake in it."""
+
+    @guarded
+    def main(argv: list[str] | None = None) -> int:
+        try:
+            raise KeyboardInterrupt
+        except BaseException:
+            raise SyntaxError('Failed to format the config file') from None
+
+    assert main([]) == 130
+    assert capsys.readouterr().err == 'stopped\n'
+
+
 def test_a_fault_names_input_and_version_and_keeps_its_traceback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
