@@ -31,11 +31,12 @@ demo: install
 
 # In parts, each in processes of its own: in one go a worker process died twice, and tests that fork loaders then share
 # a process with the threads of ONNX Runtime, OpenVINO and the page's server.
-PARTS := tests/inference tests/deploy tests/app tests/cli tests/leaderboard tests/fuzz
+PARTS := tests/inference tests/deploy tests/studies tests/app tests/cli tests/leaderboard tests/fuzz
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: install
 	$(PYTEST) tests/inference tests/deploy
+	$(PYTEST) tests/studies
 	$(PYTEST) tests/app
 	$(PYTEST) tests/cli tests/leaderboard
 	$(PYTEST) tests/fuzz
@@ -43,6 +44,7 @@ test: install
 
 test-all: install
 	$(PYTEST) -m "" tests/inference tests/deploy
+	$(PYTEST) -m "" tests/studies
 	$(PYTEST) -m "" tests/app
 	$(PYTEST) -m "" tests/cli tests/leaderboard
 	$(PYTEST) -m "" tests/fuzz

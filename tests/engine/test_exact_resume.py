@@ -84,8 +84,14 @@ def differing(first: dict[str, Any], second: dict[str, Any]) -> list[str]:
     return [name for name, value in first.items() if not torch.equal(value, second[name])]
 
 
+QUICK = [
+    ('lrrnet', 'persistent', 'at a boundary'),
+    ('lrrnet', 'persistent', 'in validation'),
+    ('lrrnet', 'new', 'inside'),
+]
 CASES = [('lrrnet', loader, moment) for loader in LOADERS for moment in MOMENTS]
 CASES += [(network, 'persistent', 'at a boundary') for network in NETWORKS if network != 'lrrnet']
+CASES = [case if case in QUICK else pytest.param(*case, marks=pytest.mark.slow) for case in CASES]
 
 
 @pytest.mark.parametrize(('network', 'loader', 'moment'), CASES)
