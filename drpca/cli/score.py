@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drpca.cli.common import add_overwrite_option, claim_files, command_parser, guarded, size_argument, write_file
+from drpca.errors import EXIT_FAILED
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, known_protocols
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ EXAMPLES = """\
 
 exit status:
   0  scored
+  1  scored, but some images could not be read; they are named on standard error
   2  wrong usage or input; one line on standard error says what to do"""
 
 
@@ -110,7 +113,7 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments without the program's name; default ``sys.argv[1:]``.
 
     Returns:
-        Exit status: 0, or 2 after bad input.
+        Exit status: 0; 1 if images could not be read, which are named; or 2 after bad input.
     """
     arguments = build_parser().parse_args(argv)
     claim_files(arguments, 'json', 'csv', 'targets_csv', 'markdown', 'latex', 'report')
@@ -134,4 +137,7 @@ def main(argv: list[str] | None = None) -> int:
         analyse=bool(arguments.report or arguments.targets_csv), report=show,
     )  # fmt: skip
     write_files(arguments, scores)
-    return 0
+    lines = dict.fromkeys(line for done in scores for line in done.failed.values())
+    for line in lines:
+        print(f'error: {line}', file=sys.stderr)
+    return EXIT_FAILED if lines else 0

@@ -49,12 +49,13 @@ def gallery(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
     """
     misses = sorted((r for r in analysis.targets if not r.hit), key=lambda r: -np.nan_to_num(r.snr))
     alarms = sorted(analysis.false_alarms, key=lambda r: (-r.score, -r.area))
+    shown = [alarm for alarm in alarms if alarm.image not in score.failed]
     miss_events = [
         _Event(r.image, r.row, r.column, f'{r.area} px, SNR {number(r.snr, 1)}, highest score {r.score:.2f}')
         for r in misses[:WORST]
     ]
     alarm_events = [
-        _Event(r.image, r.row, r.column, f'{r.area} px, highest score {r.score:.2f}') for r in alarms[:WORST]
+        _Event(r.image, r.row, r.column, f'{r.area} px, highest score {r.score:.2f}') for r in shown[:WORST]
     ]
     return {
         'name': str(score.folder.path),

@@ -77,13 +77,17 @@ class ScoreAnalysis:
     false_alarms: list[FalseAlarmRow] = field(default_factory=list)
 
     def update(self, saved: Case, split: Split) -> None:
-        """Adds one image."""
+        """Adds one image.
+
+        Raises:
+            UserError: The image itself cannot be read: all but the rows of its targets is added.
+        """
         case = ImageCase(*saved.at(self.protocol.size), name=saved.name)
-        image = resize_image(to_unit(split.read_image(saved.name)), case.scores.shape)
         self.curves += curve_counts(case.scores, case.targets)
         self.roc += F.roc_counts(case.scores, case.targets)
-        self.targets += target_rows(case, image, self.protocol)
         self.false_alarms += false_alarm_rows(case, self.protocol)
+        image = resize_image(to_unit(split.read_image(saved.name)), case.scores.shape)
+        self.targets += target_rows(case, image, self.protocol)
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,8 @@ class Score:
         records: Counts of each image by the name of the protocol.
         analysis: Of the first protocol, if asked for.
         threshold_from: The folder and the split on which the thresholds were chosen, if they were.
+        failed: Name → line, of images that cannot be read. Their maps and masks are in the figures all the same; rows
+            of their targets and pictures of them are missing.
     """
 
     folder: ResultsFolder
@@ -107,6 +113,7 @@ class Score:
     records: dict[str, list[ImageRecord]]
     analysis: ScoreAnalysis | None = None
     threshold_from: tuple[ResultsFolder, Split] | None = None
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def score(
@@ -182,13 +189,17 @@ def score_folder(
     analysis = ScoreAnalysis(protocols[0]) if analyse else None
 
     def cases() -> Iterator[Case]:
-        for case in iterate_cases(folder, images, allow_partial):
+        for case in iterate_cases(folder, images, allow_partial, failed):
             yield case
             if analysis is not None:
-                analysis.update(case, images)
+                try:
+                    analysis.update(case, images)
+                except UserError as error:
+                    failed[case.name] = str(error)
 
+    failed: dict[str, str] = {}
     figures, records = _score(cases(), protocols)
-    return Score(folder, images, list(protocols), figures, records, analysis, threshold_from)
+    return Score(folder, images, list(protocols), figures, records, analysis, threshold_from, failed)
 
 
 def score_split(
@@ -301,7 +312,9 @@ def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = Fals
     return names
 
 
-def iterate_cases(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> Iterator[Case]:
+def iterate_cases(
+    folder: ResultsFolder, split: Split, allow_partial: bool = False, failed: dict[str, str] | None = None
+) -> Iterator[Case]:
     """Reads map after map with its mask.
 
     Raises:
@@ -315,7 +328,9 @@ def iterate_cases(folder: ResultsFolder, split: Split, allow_partial: bool = Fal
         shape = case.scores.shape
         try:
             is_own = shape == case.gt_mask.shape or shape == image_shape(split.image_path(name))
-        except UserError:  # map and mask are whole and can be scored
+        except UserError as error:  # map and mask are whole and can be scored
+            if failed is not None:
+                failed[name] = str(error)
             yield case
             continue
         own, common = (case, common) if is_own else (own, common or case)

@@ -248,10 +248,16 @@ class TestErrors:
         for name in NAMES:
             save_map(workplace, name, np.zeros((32, 32)))
         Path('data/mini/test/images/a_2.png').write_bytes(b'no picture')
-        assert main([]) == 0
-        assert capsys.readouterr().err == ''
-        line = fails(capsys, '--targets-csv', 'targets.csv')
-        assert 'a_2.png' in line
+        whole = score('results/mini')[0]
+        assert list(whole.failed) == ['a_2'], 'named, and the rest done'
+        assert whole.figures['basicirstd']['images'] == len(NAMES)
+        assert main(['--targets-csv', 'targets.csv', '--report', 'r.html']) == 1
+        said = capsys.readouterr().err.splitlines()
+        assert [line for line in said if line.startswith('error: ')] == [f'error: {whole.failed["a_2"]}']
+        rows = Path('targets.csv').read_text()
+        assert 'b_1' in rows
+        assert 'a_2' not in rows
+        assert Path('r.html').stat().st_size > 10_000
 
     def test_values_out_of_range(self, workplace, capsys):
         save_map(workplace, 'a_2', np.full(SIZES['a_2'], 200.0))
