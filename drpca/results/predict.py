@@ -199,9 +199,9 @@ def _open_frames(
     if is_camera(given):
         name, text = 'camera', str(given)
     elif isinstance(given, str | os.PathLike):
-        name, text = Path(given).resolve().stem, str(given)
-        if not Path(given).exists():
+        if not Path(given).exists():  # a link that leads to itself is none, either
             raise UserError(f'--input {given}: no such image, video or folder.')
+        name, text = Path(given).resolve().stem, str(given)
     else:
         name = text = 'frames'
     frames = source if isinstance(source, FrameSource) else detector.mapper.source(source, keep_going=True)

@@ -13,7 +13,7 @@ from tests.fuzz.known import KNOWN
 from tests.fuzz.runner import hashes, looked_around, said
 from tests.support import ROOT, python
 
-CASES = 2000
+CASES = 600
 TRACEBACK = """Traceback (most recent call last):
   File "/a/drpca/config.py", line 7, in load
     x

@@ -199,3 +199,9 @@ print(*entered_files(run))
     entered = done.stdout.split()
     assert 'results/predict.py' in entered, done.stderr
     assert len(entered) <= LIMIT, entered
+
+
+def test_a_link_that_leads_to_itself_is_no_input(tmp_path: Path) -> None:
+    (tmp_path / 'loop.mp4').symlink_to('loop.mp4')
+    with pytest.raises(UserError, match=r'loop\.mp4: no such image, video or folder'):
+        predict('tophat', tmp_path / 'loop.mp4', tmp_path / 'out')
