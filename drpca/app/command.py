@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
-from drpca.cli.common import command_parser, guarded
+from drpca.cli.common import command_parser
+from drpca.cli.guard import guarded
 from drpca.errors import UserError
 
 DESCRIPTION = """\

@@ -12,11 +12,11 @@ from drpca.cli.common import (
     claim_files,
     command_parser,
     device_argument,
-    guarded,
     keywords,
     positive,
     write_file,
 )
+from drpca.cli.guard import guarded
 from drpca.errors import EXIT_FAILED
 
 EXAMPLES = """\

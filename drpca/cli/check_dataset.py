@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import drpca
-from drpca.cli.common import add_overwrite_option, claim_files, command_parser, guarded, write_file
+from drpca.cli.common import add_overwrite_option, claim_files, command_parser, write_file
+from drpca.cli.guard import guarded
 from drpca.errors import EXIT_FAILED
 
 if TYPE_CHECKING:

@@ -12,7 +12,6 @@ from typing import Any
 
 from mmengine.config import DictAction
 
-from drpca.cli.guard import guarded as guarded
 from drpca.files import make_folder, refuse_present, save_text
 from drpca.options import MAX_SIDE, NATIVE
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from mmengine.config import Config
 
-from drpca.cli.common import OptionsAction, command_parser, guarded
+from drpca.cli.common import OptionsAction, command_parser
+from drpca.cli.guard import guarded
 from drpca.config import KNOWN_KEYS, data_sets, find_config, list_configs, load_config, split_name
 
 _DESCRIPTION = """\

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded, keywords
+from drpca.cli.common import command_parser, keywords
+from drpca.cli.guard import guarded
 from drpca.evaluation.protocols import build_protocols, known_protocols
 
 _DESCRIPTION = """\

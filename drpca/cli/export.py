@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 import drpca
-from drpca.cli.common import command_parser, guarded, keywords, positive
+from drpca.cli.common import command_parser, keywords, positive
+from drpca.cli.guard import guarded
 from drpca.errors import UserError
 from drpca.options import EXPORT_FORMATS
 

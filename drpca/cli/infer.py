@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import drpca
-from drpca.cli.common import OptionsAction, command_parser, guarded, size_argument
+from drpca.cli.common import OptionsAction, command_parser, size_argument
+from drpca.cli.guard import guarded
 from drpca.errors import EXIT_FAILED, UserError
 from drpca.inference.live import QUEUE, WHEN_FULL
 from drpca.options import AUTO, BACKENDS, MAP_FORMATS, PRECISIONS, RECIPE, TILE, VIDEO_OUT

@@ -15,13 +15,13 @@ from drpca.cli.common import (
     add_overwrite_option,
     claim_files,
     command_parser,
-    guarded,
     keywords,
     positive,
     seed_argument,
     size_argument,
     write_file,
 )
+from drpca.cli.guard import guarded
 from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
 from drpca.files import refuse_present

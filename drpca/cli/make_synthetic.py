@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from drpca.cli.common import command_parser, guarded, keywords
+from drpca.cli.common import command_parser, keywords
+from drpca.cli.guard import guarded
 from drpca.datasets.synthetic import FOLDER, SyntheticParameters, generate_dataset
 
 _DESCRIPTION = """\

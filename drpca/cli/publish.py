@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 import drpca
-from drpca.cli.common import command_parser, guarded, keywords, seed_argument
+from drpca.cli.common import command_parser, keywords, seed_argument
+from drpca.cli.guard import guarded
 
 _DESCRIPTION = """\
 Make a small weight file of a trained run, to hand on: a bare state dict under the published parameter names, called

@@ -6,7 +6,8 @@ import argparse
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded, keywords, seed_argument
+from drpca.cli.common import command_parser, keywords, seed_argument
+from drpca.cli.guard import guarded
 from drpca.evaluation.protocols import build_protocols, known_protocols
 from drpca.options import ROBUST_FIGURES
 from drpca.studies.corruptions import KINDS, parse_corruptions
@@ -58,7 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    from drpca.inference.opening import open_detectors
+    from drpca.inference.detector import open_detectors
 
     corruptions, protocols = parse_corruptions(args.corruption), build_protocols(args.protocol)
     detectors = open_detectors(args.config, args.checkpoint, **D.detector_options(args))

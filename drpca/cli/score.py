@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drpca.cli.common import add_overwrite_option, claim_files, command_parser, guarded, size_argument, write_file
+from drpca.cli.common import add_overwrite_option, claim_files, command_parser, size_argument, write_file
+from drpca.cli.guard import guarded
 from drpca.errors import EXIT_FAILED
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, known_protocols
 

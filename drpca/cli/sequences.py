@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 import drpca
-from drpca.cli.common import command_parser, guarded, keywords
+from drpca.cli.common import command_parser, keywords
+from drpca.cli.guard import guarded
 
 _DESCRIPTION = """\
 Compare the confirmation over m of n frames with single frames, on synthetic sequences of known truth.

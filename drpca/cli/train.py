@@ -7,8 +7,8 @@ import json
 import sys
 from typing import Any
 
-from drpca.cli.common import OptionsAction, command_parser, guarded, keywords, seed_argument
-from drpca.cli.guard import command_line
+from drpca.cli.common import OptionsAction, command_parser, keywords, seed_argument
+from drpca.cli.guard import command_line, guarded
 from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, UserError, explain
 
 EXAMPLES = """\

@@ -6,7 +6,8 @@ import argparse
 
 import drpca
 from drpca.cli import detector_options as D
-from drpca.cli.common import command_parser, guarded, keywords
+from drpca.cli.common import command_parser, keywords
+from drpca.cli.guard import guarded
 from drpca.options import STAGES_FOLDER
 
 _DESCRIPTION = f"""\

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from mmengine.model import is_model_wrapper
 from torch import nn
 from torch.utils.data import default_collate
 
 from drpca.errors import UserError, is_full
+from drpca.models.detector import bare_model
 
 DIVERGED_ADVICE = (
     'The last checkpoint is from before. Go on from it with --resume and clipped gradients (--clip-grad 1) or a lower '
@@ -51,7 +51,7 @@ def explain_out_of_memory(runner: Any) -> str:
 
     Call it outside the ``except`` block: the exception holds on to the tensors of the step that failed.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = bare_model(runner.model)
     device = next(model.parameters()).device
     where = torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type
     if not model.training:

@@ -30,6 +30,7 @@ from drpca.engine import optimisation  # noqa: F401 - registers the averages of 
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
 from drpca.errors import UserError
 from drpca.files import in_use, save_text
+from drpca.models.detector import bare_model
 from drpca.names import joined_names
 from drpca.registry import RUNNERS
 from drpca.run_folder import BEST, LOG, SUMMARY, RunFolder
@@ -144,13 +145,13 @@ def _check_sample(dataset: Any) -> None:
 
 def _save_memory_and_time(runner: DetectionRunner) -> None:
     """The options of a config that change neither the model nor its gradients."""
-    config, network = runner.cfg, _bare(runner).network
+    config, network = runner.cfg, bare_model(runner.model).network
     if config.get('cuda_graphs'):
         if not torch.cuda.is_available():
             raise UserError('cuda_graphs=True needs a GPU; leave it out, or use --compile.')
         if config.optim_wrapper.get('accumulative_counts', 1) > 1:
             raise UserError('cuda_graphs=True does not go with --accumulate: a graph reuses its gradients.')
-        _bare(runner).compile_network(mode='reduce-overhead')
+        bare_model(runner.model).compile_network(mode='reduce-overhead')
     if config.get('checkpoint_stages'):
         if not can_checkpoint(network):
             compiled = network._compiled_call_impl is not None
@@ -254,7 +255,7 @@ def _train(config: Config, resume: bool) -> dict[str, Any]:
     runner = build_runner(config)
     _warn_of_leaks(runner)
     if initial_weights and resume_from is None:
-        load_weights(_bare(runner).network, initial_weights)
+        load_weights(bare_model(runner.model).network, initial_weights)
     _run(runner, runner.train)
 
     barrier()  # the main process has written its files
@@ -267,13 +268,13 @@ def _train(config: Config, resume: bool) -> dict[str, Any]:
         'selection': 'val' if result.name == BEST else 'final',
         'best_epoch': selection['best_epoch'],
         'best': selection['best'],
-        'parameters': sum(value.numel() for value in _bare(runner).network.parameters()),
+        'parameters': sum(value.numel() for value in bare_model(runner.model).network.parameters()),
         'seconds': round(sum(line['seconds'] for line in folder.log()), 1),
         'checkpoint': str(result),
         'test': None,
     }
     if config.get('test_dataloader') is not None:
-        load_weights(_bare(runner).network, result)
+        load_weights(bare_model(runner.model).network, result)
         runner._has_loaded = True
         # The resulting weights are averaged ones already; the hook would swap in those of the last epoch.
         runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, EMAHook)]
@@ -306,10 +307,6 @@ def _run(runner: DetectionRunner, function: Callable[[], Any]) -> Any:
     last = RunFolder(Path(runner.work_dir)).last
     saved = f'The last checkpoint, {last}, is intact.' if last.exists() else 'Nothing had been saved yet.'
     raise TrainingFailed(f'{cause} {saved}')
-
-
-def _bare(runner: Runner) -> Any:
-    return getattr(runner.model, 'module', runner.model)
 
 
 def _warn_of_leaks(runner: Runner) -> None:

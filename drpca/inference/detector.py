@@ -1,5 +1,449 @@
-"""The detector, whose code is that of :mod:`drpca.inference.opening`."""
+"""The one way to a detector: from names, files and options to score maps, masks and lists of targets."""
 
-from drpca.inference.opening import Detector
+from __future__ import annotations
 
-__all__ = ['Detector']
+import json
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from torch import nn
+
+from drpca.cards import weight_cards
+from drpca.checkpoint import file_hash, read_checkpoint
+from drpca.config import (
+    HOME,
+    config_for,
+    evaluation_data,
+    find_config,
+    list_models,
+    load_config,
+    set_dataset,
+)  # fmt: skip
+from drpca.config_text import check_model, read_config
+from drpca.datasets.splits import Split, open_split
+from drpca.deploy.backends import SUFFIXES, open_backend
+from drpca.errors import UserError
+from drpca.inference.detections import Detection
+from drpca.inference.frames import FrameSource
+from drpca.inference.live import QUEUE, LiveStream
+from drpca.inference.mappers import (
+    OVERLAP,
+    BaselineMapper,
+    ExportedMapper,
+    FrameMapper,
+    build_baseline,
+    build_model,
+    is_baseline,
+    network_mapper,
+)  # fmt: skip
+from drpca.models.detector import DetectionModel
+from drpca.names import canonical_name, joined_names, simplify
+from drpca.options import AUTO, NATIVE, RECIPE, TILE
+from drpca.registry import MODELS
+from drpca.run_folder import newest_weights
+
+_ELSEWHERE = 'NUDT-SIRST'
+
+
+class Detector:
+    """Finds small targets in infrared frames. The only way to one: the commands, tools and the page use it too.
+
+    Any number of threads may share one. It can be pickled, copied and sent to another process; an exported file is
+    then read again.
+
+    >>> detector = drpca.Detector('rpcanet_sirstv1', 'RPCANet_SIRST.pkl')
+    >>> detections = detector('frames/')
+    >>> for detection in detector.stream('flight.mp4'): ...
+    >>> for detection in detector.live(0, when_full='drop'): ...
+
+    Args:
+        model: A network or :class:`drpca.models.detector.DetectionModel` with weights; a config's name or file; a
+            registered network's name (``'RPCANet'``), which stands for its home config, the one of SIRST V1; or a
+            file that ``tools/export.py`` wrote. None: the config inside the weights.
+        weights: Weight file, as authors publish it or as trained here; with a name, a config or None. None: the
+            newest ``best.pth`` or ``final.pth`` under ``checkpoints`` (of that config), else the weights that
+            come with the project.
+        size: Side of the square to which frames are resized, as the published recipes do; maps and targets are
+            then at that size. ``'native'``: each frame's own size, padded inside where a network needs it.
+            ``'recipe'``: the config's ``inference_size``. None: as ``'native'``. A classical method keeps the size
+            of its preset unless a number or ``'native'`` is given.
+        threshold: Scores above it are detections; in [0, 1).
+        tile: Frames with a longer side are cut into overlapping tiles of this side; None: never. ``'auto'``: 1024,
+            and never for classical methods, which take no other value.
+        overlap: Pixels that tiles share at least.
+        batch_size: Frames of equal size, or tiles, at once; None: 16 on a GPU, 1 on a CPU.
+        device: ``'cuda'``, ``'cpu'``, …; None takes a GPU where there is one. For networks in PyTorch.
+        precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; likewise, as are the next three.
+        optimise: Run the equivalent, faster form of the network.
+        compile: Run it through ``torch.compile``.
+        cuda_graph: Replay a CUDA graph per size of frame; needs an NVIDIA GPU.
+        threads: Threads of the CPU; None leaves PyTorch's setting.
+        backend: For exported files: ``'onnx'``, ``'openvino'``, ``'tensorrt'``, ``'torch'``, or ``'auto'``, the
+            fastest of those installed.
+        trust: Open a ``.pt2`` file, which can run any code; for files of one's own.
+        dataset: Data set in place of the config's.
+        data_root: Folder of the data sets; None: the config's, else ``$DRPCA_DATA``, else ``datasets``.
+        options: Dotted keys of the config → values.
+
+    Attributes:
+        name: As it was asked for; a network's own name where it was handed over.
+        config: Its config.
+        checkpoint: File of its weights; None for a classical method or a network that was handed over.
+        mapper: What makes the score maps.
+        tile: In pixels; None: never.
+        threshold: Scores above it are detections.
+        precision: Of the convolutions.
+
+    Raises:
+        UserError: Unknown model or config, no weights or some that do not fit, an unreadable file, a bad option,
+            or one that means nothing to this kind of detector.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module | str | os.PathLike[str] | None = None,
+        weights: str | os.PathLike[str] | None = None,
+        *,
+        size: int | str | None = None,
+        threshold: float = 0.5,
+        tile: int | str | None = AUTO,
+        overlap: int = OVERLAP,
+        batch_size: int | None = None,
+        device: str | None = None,
+        precision: str = 'fp32',
+        optimise: bool = True,
+        compile: bool = False,
+        cuda_graph: bool = False,
+        threads: int | None = None,
+        backend: str = 'auto',
+        trust: bool = False,
+        dataset: str | None = None,
+        data_root: str | Path | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        if not 0 <= threshold < 1:
+            raise UserError(f'Expected a threshold in [0, 1), got {threshold}.')
+        if isinstance(size, str) and size not in (NATIVE, RECIPE):
+            raise UserError(f"Expected a size in pixels, 'native' or 'recipe', got {size!r}.")
+        if isinstance(tile, str) and tile != AUTO:
+            raise UserError(f"Expected a tile in pixels, None or 'auto', got {tile!r}.")
+        if batch_size is not None and batch_size < 1:
+            raise UserError(f'--batch-size must be at least 1, got {batch_size}.')
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.threshold, self.precision = threshold, precision
+        self.dataset, self.data_root = dataset, data_root
+        self.tile = TILE if isinstance(tile, str) else tile
+        tiles: dict[str, Any] = {'tile': self.tile, 'overlap': overlap}
+        speed: dict[str, Any] = {
+            'precision': precision, 'optimise': optimise, 'compile': compile, 'cuda_graph': cuda_graph,
+        }  # fmt: skip
+        in_pytorch = {**speed, 'precision': precision != 'fp32', 'optimise': not optimise}
+        self.mapper: FrameMapper
+        if isinstance(model, nn.Module):
+            if weights is not None or options:
+                raise UserError('weights come with a name or a config, and so do options: set the network up yourself.')
+            network = model if isinstance(model, DetectionModel) else DetectionModel(model)
+            self.name = type(network.network).__name__
+            self.config, self.checkpoint = described_network(self.name), None
+            self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
+            return
+        config, self.checkpoint = resolve(model, weights, dataset=dataset, data_root=data_root, options=options)
+        self.name = str(self.checkpoint) if model is None else os.fspath(model)
+        if self.checkpoint is not None and self.checkpoint.suffix in SUFFIXES:
+            _refuse(f'{self.checkpoint} is compiled, precision included', **in_pytorch, device=device is not None)
+            exported = open_backend(self.checkpoint, backend, threads, trust)
+            rules = exported.rules
+            self.config = config or described_network(rules.network, rules.inference_size)
+            if self.method != rules.network:
+                raise UserError(
+                    f'{self.checkpoint} holds {rules.network}, but {self.name} describes {self.method}: name a config '
+                    f'of {rules.network}, or none.'
+                )
+            self.mapper = ExportedMapper(exported, self._side(size), batch_size=batch_size or 1, **tiles)
+            return
+        assert config is not None
+        self.config = config
+        if self.checkpoint is None:
+            is_cut = tile not in (None, AUTO)
+            _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend != 'auto')
+            self.mapper = BaselineMapper(build_baseline(config, size if size != RECIPE else None))
+            return
+        _refuse(f'{self.name} runs in PyTorch', backend=backend != 'auto')
+        network = build_model(config, self.checkpoint)
+        self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
+
+    @classmethod
+    def from_mapper(cls, mapper: FrameMapper, threshold: float = 0.5) -> Detector:
+        """A detector around score maps that are made elsewhere."""
+        detector = cls.__new__(cls)
+        detector.mapper, detector.threshold, detector.precision = mapper, threshold, 'fp32'
+        detector.name, detector.checkpoint, detector.tile = type(mapper).__name__, None, mapper.tile
+        detector.config, detector.dataset, detector.data_root = described_network(detector.name), None, None
+        return detector
+
+    def _side(self, size: int | str | None) -> int | None:
+        if size == RECIPE:
+            size = self.config.get('inference_size', 256)
+        return None if size is None or isinstance(size, str) else size
+
+    @property
+    def method(self) -> str:
+        """Registered name of the network or the classical method."""
+        return self._described_model['type']
+
+    @property
+    def _described_model(self) -> dict[str, Any]:
+        return self.config.model.get('network', self.config.model)
+
+    @property
+    def size(self) -> int | tuple[int, int] | None:
+        """Side of the square, or (height, width), to which frames are resized; None: their own size."""
+        sides = self.mapper.frame_size
+        return sides[0] if sides is not None and sides[0] == sides[1] else sides
+
+    def described(self) -> dict[str, Any]:
+        """What it is, for files; as in a results folder's ``run.json``."""
+        return {
+            'config': self.method,
+            'model': json.loads(json.dumps(dict(self._described_model))),
+            'checkpoint': None if self.checkpoint is None else str(self.checkpoint),
+            'checkpoint_sha256': None if self.checkpoint is None else file_hash(self.checkpoint),
+            'size': NATIVE if self.size is None else self.size,
+        }
+
+    def open_split(self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None) -> Split:
+        """The images of a data set: of the one named here, else of the detector's, else of its config's.
+
+        Raises:
+            UserError: None of them names a data set, or it is not there.
+        """
+        source = evaluation_data(self.config)
+        name = dataset or self.dataset or source.get('dataset')
+        if not name:
+            raise UserError('Which images? Give --dataset.')
+        root = data_root or self.data_root or source.get('data_root')
+        return open_split(name, split, root)
+
+    def __call__(self, images: Any) -> list[Detection]:
+        """All frames of ``images`` (see :class:`drpca.inference.frames.FrameSource`), also for a single one.
+
+        Raises:
+            UserError: A frame cannot be read.
+        """
+        return list(self.stream(images))
+
+    def stream(self, frames: Any) -> Iterator[Detection]:
+        """The same one by one, holding one batch in memory: for videos and long sequences.
+
+        Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
+        """
+        for name, image, scores in self.mapper.map_frames(self._source(frames)):
+            yield Detection(name, image, scores, scores > self.threshold)
+
+    def live(
+        self, frames: Any, *, queue: int = QUEUE, when_full: str = 'block', rate: float | None = None
+    ) -> LiveStream:
+        """The same while a thread reads ahead, each frame by itself, with its latency.
+
+        Args:
+            frames: A video, the number of a camera, the URL of a stream, or anything :meth:`stream` takes.
+            queue: Frames that may wait.
+            when_full: ``'block'``: the source waits, nothing is lost. ``'drop'``: the frame that has waited
+                longest is dropped, and ``LiveStream.dropped`` counts it.
+            rate: Frames per second at which a recording is played; None: as fast as it is read.
+
+        Raises:
+            UserError: A bad option; while iterating, as :meth:`stream`.
+        """
+        return LiveStream(self, self._source(frames), queue, when_full, rate)
+
+    def _source(self, frames: Any) -> FrameSource:
+        return frames if isinstance(frames, FrameSource) else self.mapper.source(frames)
+
+
+def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -> Path:
+    """The selected weights, ``best.pth`` or ``final.pth``, written last; else those that come with the project.
+
+    Args:
+        config: Name of the config that was trained; None for any.
+        folder: Of the runs.
+
+    Raises:
+        UserError: There are none.
+    """
+    found = newest_weights(folder, config)
+    if found is not None:
+        return found
+    card = weight_cards().get(config or '')
+    if card is None:
+        raise UserError(
+            f'No trained weights {f"of {config} " * bool(config)}under {folder}: train with run_configs.py, or give '
+            '--checkpoint FILE.'
+        )
+    return card.check()
+
+
+def resolve(
+    model: str | os.PathLike[str] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    *,
+    dataset: str | None = None,
+    data_root: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[Config | None, Path | None]:
+    """Config and weights from whichever of the two was given.
+
+    Args:
+        model: Name of a registered network, name or file of a config, or an exported file.
+        weights: Weight file or exported file; None: the newest of the config, else those of the project.
+        dataset: In place of the config's. The network is normalised as its weights were trained, all the same: by
+            mean and deviation of the set it was trained on, or, of joined ones, of this one.
+        data_root: Likewise.
+        options: Dotted keys of the config → values.
+
+    Returns:
+        The config, None for an exported file without one; the weights, None for a classical method.
+
+    Raises:
+        UserError: Unknown config, a bad option, no weights, or weights where none are taken.
+    """
+    checkpoint = None if weights is None else Path(weights)
+    if model is not None and Path(model).suffix in SUFFIXES:
+        if checkpoint is not None:
+            raise UserError(f'{model} has its weights and precision in it: leave out weights and precision.')
+        checkpoint, model = Path(model), None
+    if model is not None:
+        name = os.fspath(model)
+        path = _home_config(name) if _is_network(name) else find_config(name)
+        if path is None:
+            if checkpoint is None or options:
+                raise UserError(f'{name} has no config: give it weights, and no options.')
+            return described_network(name), checkpoint
+        config = load_config(path, None, data_root, options)
+        if dataset is not None:
+            trained = config if checkpoint is None or checkpoint.suffix in SUFFIXES else _config_in(checkpoint)
+            set_dataset(config, dataset, normalise=_is_trained_on(trained, dataset))
+        if not is_baseline(config):
+            return config, checkpoint or newest_best(path.stem)
+        if checkpoint is not None:
+            raise UserError(f'{model} is a classical method and takes no weights: leave out --checkpoint.')
+        return config, None
+    checkpoint = checkpoint or newest_best()
+    if checkpoint.suffix in SUFFIXES:
+        if options:
+            raise UserError(f'{checkpoint} is compiled: its options were settled when it was exported.')
+        return None, checkpoint
+    config = _config_in(checkpoint)
+    if config is None:
+        raise UserError(
+            f'{checkpoint} does not say which config it belongs to: give CONFIG, for example rpcanet_sirstv1.'
+        )
+    check_model(config, checkpoint)
+    if dataset is not None:
+        set_dataset(config, dataset, normalise=_is_trained_on(config, dataset))
+    config.merge_from_dict(dict(options or {}))
+    return config, checkpoint
+
+
+def _config_in(checkpoint: Path) -> Config | None:
+    """The config of the training that a checkpoint is of, where it holds one."""
+    meta = read_checkpoint(checkpoint).get('meta')
+    text = meta.get('cfg') if isinstance(meta, dict) else None
+    return None if text is None else read_config(text, checkpoint)
+
+
+def _is_trained_on(config: Config | None, dataset: str) -> bool:
+    """Whether a training was on a data set, or on others joined with it: its images were normalised as its own."""
+    source = ((config or {}).get('train_dataloader') or {}).get('dataset') or {}
+    names = joined_names(source.get('dataset') or '')
+    return simplify(canonical_name(dataset)) in (simplify(canonical_name(name)) for name in names)
+
+
+def _is_network(name: str) -> bool:
+    return name.isidentifier() and name != DetectionModel.__name__ and MODELS.get(name) is not None
+
+
+def _home_config(name: str) -> Path | None:
+    """The home config, that of SIRST V1, of a registered network; None where no config describes it."""
+    for folder in sorted(list_models(), key=lambda folder: simplify(folder) != simplify(name)):
+        path = config_for(folder, HOME)
+        model = load_config(path).model
+        if model.get('network', {}).get('type') == name:
+            if load_config(config_for(folder, _ELSEWHERE)).model.get('mean') != model.get('mean'):
+                text = f'{name} normalises as in {path.stem}; name a config for weights of another data set.'
+                warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
+            return path
+    return None
+
+
+def described_network(name: str, inference_size: int | None = None) -> Config:
+    """A config for a network that has none: one that was handed over, exported, or is not of this project."""
+    network = {'type': DetectionModel.__name__, 'network': {'type': name}}
+    return Config({'model': network, 'inference_size': inference_size})
+
+
+def _refuse(why: str, **given: bool) -> None:
+    """Raises :class:`drpca.errors.UserError` that names the options given which would have no effect."""
+    names = [name for name, is_given in given.items() if is_given]
+    if names:
+        raise UserError(f'{why}: leave out {", ".join(names)}.')
+
+
+def open_detectors(configs: Sequence[str], checkpoints: Sequence[str] = (), **options: Any) -> list[Detector]:
+    """Several detectors, with names that tell them apart.
+
+    Args:
+        configs: Names or files: one network for all checkpoints, or one for each, in their order, and classical
+            methods, which come last.
+        checkpoints: Weight files.
+        **options: Of all of them, see :class:`Detector`.
+
+    Raises:
+        UserError: As :class:`Detector`; or configs and checkpoints do not pair up.
+    """
+    networks: list[str] = []
+    pairs: list[tuple[str, str | None]] = []
+    for config in configs:
+        if is_baseline(load_config(find_config(config), options=options.get('options'))):
+            pairs.append((config, None))
+        else:
+            networks.append(config)
+    if networks:
+        if not checkpoints:
+            raise UserError(f'{networks[0]} needs weights: give --checkpoint FILE.')
+        if len(networks) not in (1, len(checkpoints)):
+            raise UserError(
+                f'{len(networks)} configs of networks and {len(checkpoints)} checkpoints: expected one config '
+                'for all, or one for each.'
+            )
+        pairs = [*zip(networks * (len(checkpoints) if len(networks) == 1 else 1), checkpoints), *pairs]
+    elif checkpoints:
+        raise UserError(f'{configs[0]} is a classical method and takes no --checkpoint.')
+    names = _names(pairs)
+    detectors = [Detector(config, file, **options) for config, file in pairs]
+    for detector, name in zip(detectors, names):
+        detector.name = name
+    return detectors
+
+
+def _names(pairs: Sequence[tuple[str, str | None]]) -> list[str]:
+    """File names without suffix, or whatever tells the detectors apart.
+
+    Raises:
+        UserError: Two are the same.
+    """
+    whole = [Path(config).stem if file is None else file for config, file in pairs]
+    for names in (
+        [Path(name).stem for name in whole],
+        whole,
+        [f'{Path(config).stem} {name}' for (config, _), name in zip(pairs, whole)],
+    ):
+        if len(set(names)) == len(names):
+            return names
+    raise UserError('One of the detectors is named twice; name each once.')

@@ -48,6 +48,17 @@ def list_images(folder: str | Path) -> list[Path]:
     return files
 
 
+def stem_of(path: str | os.PathLike[str]) -> str:
+    """What the results of an image, a video or a folder are called.
+
+    Raises:
+        UserError: There is none; a link that leads to itself is none, either.
+    """
+    if not Path(path).exists():
+        raise UserError(f'--input {path}: no such image, video or folder.')
+    return Path(path).resolve().stem
+
+
 class FrameSource:
     """An iterable of ``(name, (H, W) array)``, one frame in memory at a time.
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from mmengine.model import BaseModel
+from mmengine.model import BaseModel, is_model_wrapper
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -64,6 +64,11 @@ def unused_parameter_names(network: nn.Module) -> set[str]:
     """State dict names (parameters and buffers) that match the network's ``unused_parameters``."""
     patterns = getattr(network, 'unused_parameters', ())
     return {name for name in network.state_dict() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+
+
+def bare_model(model: nn.Module) -> Any:
+    """The model without what distributes its training over processes."""
+    return model.module if is_model_wrapper(model) else model
 
 
 @MODELS.register_module()

@@ -18,7 +18,7 @@ from drpca.files import in_use, make_folder
 from drpca.inference.decomposer import Decomposer, make_decomposer
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
-from drpca.inference.frames import FrameSource, is_camera
+from drpca.inference.frames import FrameSource, is_camera, stem_of
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
@@ -199,9 +199,7 @@ def _open_frames(
     if is_camera(given):
         name, text = 'camera', str(given)
     elif isinstance(given, str | os.PathLike):
-        if not Path(given).exists():  # a link that leads to itself is none, either
-            raise UserError(f'--input {given}: no such image, video or folder.')
-        name, text = Path(given).resolve().stem, str(given)
+        name, text = stem_of(given), str(given)
     else:
         name = text = 'frames'
     frames = source if isinstance(source, FrameSource) else detector.mapper.source(source, keep_going=True)

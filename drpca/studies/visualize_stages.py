@@ -12,10 +12,9 @@ import numpy as np
 
 from drpca.datasets.io import resize_mask
 from drpca.datasets.splits import spread
-from drpca.errors import UserError
 from drpca.inference.decomposer import FrameDecomposition, make_decomposer
 from drpca.inference.detector import Detector
-from drpca.inference.frames import FrameSource, list_images
+from drpca.inference.frames import FrameSource, list_images, stem_of
 from drpca.results.stage_pictures import StageFolder, stages_picture
 
 COUNT = 4
@@ -83,9 +82,7 @@ def visualize_stages(
         title = images.dataset
     else:
         path = Path(source) if isinstance(source, str | Path) else None
-        if path is not None and not path.exists():
-            raise UserError(f'--input {path}: no such image, video or folder.')
-        title = 'frames' if path is None else path.resolve().stem
+        title = 'frames' if path is None else stem_of(path)
         if path is not None:
             source = spread(list_images(path), limit) if path.is_dir() else path
         of_ones_own = FrameSource(source, min_side=detector.mapper.min_side)

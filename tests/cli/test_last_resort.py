@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import drpca
-from drpca.cli.common import guarded
+from drpca.cli.guard import guarded
 from drpca.errors import UserError
 from tests.support import python
 

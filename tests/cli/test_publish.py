@@ -17,7 +17,7 @@ from drpca.cli import publish
 from drpca.config import config_folder, find_config, load_config
 from drpca.engine import publish as workflow
 from drpca.errors import UserError
-from drpca.inference.opening import newest_best
+from drpca.inference.detector import newest_best
 from drpca.registry import MODELS
 from tests.support import error_line
 

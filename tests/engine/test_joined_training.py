@@ -16,7 +16,7 @@ from drpca.engine.hooks.log import TrainingLogHook
 from drpca.engine.loop import Interrupted
 from drpca.engine.runs import TrainingResult, plan_runs, train
 from drpca.errors import UserError
-from drpca.inference.opening import resolve
+from drpca.inference.detector import resolve
 from drpca.registry import DATASETS, MODELS
 
 JOINED = 'synthetic+NUDT-SIRST'

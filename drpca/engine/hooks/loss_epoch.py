@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from drpca.models.detector import bare_model
 from drpca.registry import HOOKS
 
 
@@ -18,7 +18,7 @@ class LossEpochHook(Hook):
     """
 
     def before_train_epoch(self, runner: Any) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         for term in model.losses.values():
             if hasattr(term, 'set_epoch'):
                 term.set_epoch(runner.epoch, runner.max_epochs - 1)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from drpca.models.detector import bare_model
 from drpca.registry import HOOKS
 
 
@@ -49,7 +49,7 @@ class DecompositionGridHook(Hook):
         if runner.epoch - self._last < self.interval and runner.epoch != runner.max_epochs:
             return
         self._last = runner.epoch
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         was_training = model.training
         model.eval()
         device = next(model.parameters()).device

@@ -8,13 +8,13 @@ from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from tqdm import tqdm
 
 from drpca.checkpoint import save_atomically
 from drpca.config_text import config_text
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
 from drpca.errors import UserError, unknown_name
+from drpca.models.detector import bare_model
 from drpca.registry import HOOKS
 from drpca.run_folder import BEST, FINAL, LAST
 
@@ -98,7 +98,7 @@ class SelectionHook(Hook):
     def _save(self, runner: Any, filename: str, full: bool = True, iteration: int | None = None) -> None:
         if not is_main_process():
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         if full and not all(bool(value.isfinite().all()) for value in model.parameters()):
             raise TrainingDiverged(f'The weights are no numbers any more after epoch {runner.epoch}. {DIVERGED_ADVICE}')
         meta = {
@@ -133,7 +133,7 @@ class SelectionHook(Hook):
                 'resume it with the same data, batch size and number of processes, or start another with --load-from.'
             )
         self.state.update(meta.get('selection', {}))
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = bare_model(runner.model)
         for name, gradient in checkpoint.get('gradients', {}).items():
             parameter = model.get_parameter(name)
             parameter.grad = gradient.to(parameter.device)
