@@ -89,7 +89,7 @@ def test_a_traceback_without_a_place_to_write_is_no_second_fault(
 
 
 def test_names_that_are_no_text_can_be_printed() -> None:
-    code = r"from drpca.cli.common import guarded; guarded(lambda argv: print('\udcff') or 0)([])"
+    code = r"from drpca.cli.guard import guarded; guarded(lambda argv: print('\udcff') or 0)([])"
     done = python(code, PYTHONIOENCODING='utf-8')
     assert (done.returncode, done.stdout) == (0, '\\udcff\n')
 
