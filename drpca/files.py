@@ -6,6 +6,7 @@ import errno
 import os
 import platform
 import re
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -188,11 +189,15 @@ def save_bytes(path: str | Path, content: bytes, overwrite: bool = False) -> Pat
 
 
 @contextmanager
-def in_use(folder: str | Path) -> Iterator[None]:
+def in_use(folder: str | Path, wait: bool = False) -> Iterator[None]:
     """Keeps other processes from writing to a folder meanwhile; makes it where there is none.
 
     The system gives the lock back when a process ends, however it ends, so none is ever left behind; the file
     ``.lock`` stays and says who held it last.
+
+    Args:
+        folder: The folder.
+        wait: Until another process is done with it, with a note on standard error.
 
     Raises:
         UserError: Another process writes to it, or it is not writable.
@@ -203,16 +208,19 @@ def in_use(folder: str | Path) -> Iterator[None]:
     lock = FileLock(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            holder = ''
+            with suppress(OSError):
+                holder = path.read_text().strip()
+            what = f'{folder} is in use by {holder or "another process"}'
+            if not wait:
+                raise UserError(f'{what}: wait for it, or choose another folder.') from None
+            print(f'note: {what}: waiting for it', file=sys.stderr)
+            lock.acquire()
         with suppress(OSError):  # it only tells others who holds it
             path.write_text(f'process {os.getpid()} on {platform.node()}\n')
-    except Timeout:
-        with suppress(OSError):
-            raise UserError(
-                f'{folder} is in use by {path.read_text().strip() or "another process"}: wait for it, or choose '
-                'another folder.'
-            ) from None
-        raise UserError(f'{folder} is in use by another process: wait for it, or choose another folder.') from None
     except OSError as error:
         raise cannot_write(Path(folder), error) from None
     try:
