@@ -35,7 +35,7 @@ KNOWN_KEYS = {
     'efficient_conv_bn_eval', 'inference_size', 'custom_imports', 'selection', 'checkpoint_stages', 'cuda_graphs',
 }  # fmt: skip
 
-HELPERS = {'dataset', 'normalisation', 'size', 'train_loader', 'eval_loader'}
+HELPERS = {'dataset', 'normalisation', 'augmentation', 'size', 'train_loader', 'eval_loader'}
 """What the files below ``configs/_base_`` give for those that inherit from them."""
 
 _HELPER = 'only helps to write the config and is not read; change the keys that use it, such as train_dataloader.….'
@@ -154,13 +154,19 @@ def set_dataset(config: MutableMapping[str, Any], dataset: str | Sequence[str], 
 
     A network that is normalised by mean and standard deviation of the config's own data set (``normalisation``) then is
     by those of the new one, of several the first one, where they are known. That is for a training; weights that are
-    there already go with the normalisation that they were trained with: ``normalise=False``.
+    there already go with the normalisation that they were trained with: ``normalise=False``. Likewise a training that
+    is augmented as its data set says (``augmentation``).
     """
     name = _joined_name(dataset)
     first = _read_data_set(joined_names(dataset)[0])
+    follows = 'augmentation' in config and 'augmentation' in first
     for source in _sources(config):
         source['dataset'] = name
         source.pop('normalisation', None)
+        if follows and source.get('before_resize') == config['augmentation']:
+            source['before_resize'] = first['augmentation']
+    if follows:
+        config['augmentation'] = first['augmentation']
     if 'dataset' in config:
         config['dataset'] = name
     if normalise and 'normalisation' in config and 'normalisation' in first:

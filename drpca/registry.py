@@ -3,7 +3,7 @@
 ``MODELS.build(dict(type='RPCANet'))`` works without any import by the caller: each registry knows the packages in
 which its classes are defined, and imports the one file that defines the name asked for. A config sets
 ``default_scope = 'drpca'``, so that MMEngine's ``Runner`` looks here first and in MMEngine's own registries (``Adam``,
-``PolyLR``, ``CheckpointHook``, …) next.
+``CosineAnnealingLR``, …) next.
 """
 
 from __future__ import annotations
@@ -111,13 +111,13 @@ HOOKS = _child('HOOKS', 'hook', 'drpca.engine')
 LOOPS = _child('LOOPS', 'loop', 'drpca.engine')
 RUNNERS = _child('RUNNERS', 'runner', 'drpca.engine')
 OPTIM_WRAPPERS = _child('OPTIM_WRAPPERS', 'optim_wrapper', 'drpca.engine')
+PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'parameter scheduler', 'drpca.engine')
 
 # Nothing of ours in these; they exist so that a config's default scope finds MMEngine's classes.
 VISUALIZERS = _child('VISUALIZERS', 'visualizer')
 VISBACKENDS = _child('VISBACKENDS', 'vis_backend')
 OPTIMIZERS = _child('OPTIMIZERS', 'optimizer')
 OPTIM_WRAPPER_CONSTRUCTORS = _child('OPTIM_WRAPPER_CONSTRUCTORS', 'optimizer wrapper constructor')
-PARAM_SCHEDULERS = _child('PARAM_SCHEDULERS', 'parameter scheduler')
 MODEL_WRAPPERS = _child('MODEL_WRAPPERS', 'model_wrapper')
 
 # Without a counterpart in MMEngine.

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.registry import PARAM_SCHEDULERS, DefaultScope
 from mmengine.runner import Runner
 
 from drpca.config import KNOWN_KEYS, config_folder, config_for, find_config, list_configs, list_models, load_config
@@ -38,10 +39,57 @@ def test_config_builds(name: str) -> None:
     with torch.device('meta'):
         model = MODELS.build(config.model)
     assert 'target' in model.network.outputs
-    for step in config.train_dataloader.dataset.pipeline:
+    source = config.train_dataloader.dataset
+    for step in (*source.pipeline, *source.get('before_resize', ())):
         TRANSFORMS.build(step)
     for schedule in config.param_scheduler:
         assert schedule.get('end', config.train_cfg.max_epochs) <= config.train_cfg.max_epochs
+
+
+def poly(t: int) -> float:
+    return (1 - t / 200) ** 0.9
+
+
+def steps(t: int) -> float:
+    return 0.1 ** ((t >= 100) + (t >= 150))
+
+
+# Learning rate of update t of 200 (20 epochs of 10), of the first one's; where it is stepped by epoch, t // 10 counts.
+SCHEDULES = {
+    'rpcanet_sirstv1': (1e-4, poly),
+    'rpcanet_sirst_aug': (1e-4, poly),
+    'rpcanet_plus_sirst_aug': (1e-4, poly),
+    'rpcanet_plus_nudt_sirst': (1e-4, poly),
+    'rpcanet_plus_irstd_1k': (1e-4, poly),
+    'drpcanet_sirstv1': (1e-4, poly),
+    'lrrnet_irstd_1k': (1e-4, poly),
+    'rpcanet_plusplus_sirstv1': (1e-4, poly),
+    'agpcnet_sirst_aug': (0.05, poly),
+    'rdian_sirstv1': (0.005, lambda t: ((0.005 - 1e-6) * (1 - t // 10 / 20) ** 0.9 + 1e-6) / 0.005),
+    'acm_sirstv1_basicirstd': (5e-4, steps),
+    'l2sknet_sirstv1': (5e-4, steps),
+    'dnanet_sirstv1': (0.05, lambda t: 1.0),
+}
+
+
+@pytest.mark.parametrize('name', SCHEDULES)
+def test_learning_rates_are_the_published_ones(name: str) -> None:
+    first, formula = SCHEDULES[name]
+    config = load_config(find_config(name), options={'train_cfg.max_epochs': 20})
+    assert config.optim_wrapper.optimizer.lr == first
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=first)
+    with DefaultScope.overwrite_default_scope('drpca'):
+        schedules = [
+            PARAM_SCHEDULERS.build(dict(schedule), default_args={'optimizer': optimizer, 'epoch_length': 10})
+            for schedule in config.param_scheduler
+        ]
+    rates = []
+    for t in range(200):
+        rates.append(optimizer.param_groups[0]['lr'])
+        for schedule in schedules:
+            if not schedule.by_epoch or t % 10 == 9:
+                schedule.step()
+    assert rates == pytest.approx([first * formula(t) for t in range(200)], rel=1e-9)
 
 
 def test_names_are_unique() -> None:

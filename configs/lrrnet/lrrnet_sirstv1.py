@@ -5,6 +5,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-train_dataloader = dict(dataset=dict(size=512))
+train_dataloader = dict(dataset=dict(size=512, before_resize=_base_.augmentation))
 val_dataloader = dict(dataset=dict(size=512))
 test_dataloader = dict(dataset=dict(size=512))

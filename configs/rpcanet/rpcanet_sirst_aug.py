@@ -4,3 +4,5 @@ _base_ = [
     '../_base_/schedules/poly_400e.py',
     '../_base_/default_runtime.py',
 ]
+
+train_dataloader = dict(dataset=dict(before_resize=_base_.augmentation))

@@ -9,14 +9,7 @@ train_dataloader = dict(
     num_workers=0,
     persistent_workers=False,
     on_device=True,
-    dataset=dict(
-        size=256,
-        pipeline=[
-            dict(type='RandomCrop', size=128, target_prob=0.8),
-            dict(type='RandomFlip', horizontal=0.5, vertical=0.5),
-            dict(type='RandomTranspose', prob=0.5),
-        ],
-    ),
+    dataset=dict(size=256, pipeline=[dict(type='RandomCrop', size=128, target_prob=0.8)]),
 )
 val_dataloader = dict(batch_size=1, on_device=True)
 test_dataloader = dict(batch_size=1, on_device=True)

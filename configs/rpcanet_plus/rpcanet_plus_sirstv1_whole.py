@@ -5,11 +5,7 @@ _base_ = './rpcanet_plus_sirstv1_cpu.py'
 
 load_from = 'checkpoints/rpcanet_plus_sirstv1_cpu/seed_0/best.pth'
 
-train_dataloader = dict(
-    dataset=dict(
-        pipeline=[dict(type='RandomFlip', horizontal=0.5, vertical=0.5), dict(type='RandomTranspose', prob=0.5)]
-    )
-)
+train_dataloader = dict(dataset=dict(pipeline=[]))
 train_cfg = dict(max_epochs=6, val_interval=1)
 optim_wrapper = dict(optimizer=dict(lr=3e-4))
 param_scheduler = [

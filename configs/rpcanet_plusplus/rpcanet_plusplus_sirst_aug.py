@@ -6,5 +6,6 @@ _base_ = [
 ]
 
 train_dataloader = _base_.train_loader
+train_dataloader.dataset.before_resize = _base_.augmentation
 val_dataloader = test_dataloader = _base_.eval_loader
 train_cfg = dict(max_epochs=400)

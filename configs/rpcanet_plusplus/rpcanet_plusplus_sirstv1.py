@@ -6,4 +6,5 @@ _base_ = [
 ]
 
 train_dataloader = _base_.train_loader
+train_dataloader.dataset.before_resize = _base_.augmentation
 val_dataloader = test_dataloader = _base_.eval_loader

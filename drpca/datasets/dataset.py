@@ -28,7 +28,7 @@ class InfraredDataset(Dataset):
     With ``cache`` every file is decoded once, on construction, by a pool of threads; resized images (uint8 or
     uint16) and masks stay in memory: 2 bytes a pixel, 56 MB for SIRST V1 at 256 × 256. Worker processes
     started by fork share that memory; started by spawn (Windows, macOS) each gets a copy, but decodes
-    nothing.
+    nothing. With ``before_resize`` the images are kept in their own sizes.
 
     Args:
         dataset: Name of the data set, or of several joined, see :func:`drpca.datasets.splits.open_joined`.
@@ -47,6 +47,10 @@ class InfraredDataset(Dataset):
         normalisation: Name → ``mean`` and ``std`` of the grey levels of data sets, in [0, 1]. A network has one pair,
             the first one here. Images of the others are shifted and scaled after the pipeline, so that it
             normalises each as of its own data set; they may leave [0, 1] thereby.
+        before_resize: Transforms that only move pixels (flips, transposition, quarter turns), carried out on the
+            stored grey values before resizing, as published loaders do. It is not the same behind it: mask pixels
+            are taken from the upper left of the places they stand for, so that a mask resized first and mirrored
+            then lies up to a pixel off its image (a third of the target pixels of SIRST V1 at 256 × 256 differ).
 
     Raises:
         UserError: Data root, data set, split or files are missing or damaged; an unknown transform; a size or
@@ -67,6 +71,7 @@ class InfraredDataset(Dataset):
         sixteen_bit: SixteenBit = 'minmax',
         limit: int | None = None,
         normalisation: Mapping[str, Mapping[str, float]] | None = None,
+        before_resize: Sequence[dict[str, Any] | Transform] = (),
     ) -> None:
         if limit is not None and limit < 1:
             raise UserError(f'limit must be at least 1, got {limit}.')
@@ -75,11 +80,12 @@ class InfraredDataset(Dataset):
         self.names = self.source.names[:limit]
         self.levels = _levels(self.source, normalisation or {})
         self.pipeline = [_build_transform(step) for step in pipeline]
+        self.before_resize = [_build_transform(step) for step in before_resize]
         self.mask_rule = mask_rule
         self.sixteen_bit = sixteen_bit
         self._cache: list[_Loaded] | None = None
         if cache:
-            self._cache = parallel_map(self._load, range(len(self)))
+            self._cache = parallel_map(self._read, range(len(self)))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -104,13 +110,13 @@ class InfraredDataset(Dataset):
         """
         position, seed = index if isinstance(index, tuple) else (index, None)
         position = range(len(self))[position]
-        image, gt_mask, (height, width) = self.load(position)
-        sample = {
-            'image': to_unit(image, self.sixteen_bit),
-            'gt_mask': gt_mask,
-            'rng': np.random.default_rng(position if seed is None else seed),
-            'donor': self._donor,
-        }
+        rng = np.random.default_rng(position if seed is None else seed)
+        image, gt_mask, (height, width) = self.stored(position)
+        sample: dict[str, Any] = {'image': image, 'gt_mask': gt_mask, 'rng': rng, 'donor': self._donor}
+        for transform in self.before_resize:
+            sample = transform(sample)
+        image, gt_mask = self._resize(sample['image'], sample['gt_mask'])
+        sample |= {'image': to_unit(image, self.sixteen_bit), 'gt_mask': gt_mask}
         for transform in self.pipeline:
             sample = transform(sample)
         if self.levels is not None:
@@ -131,20 +137,29 @@ class InfraredDataset(Dataset):
 
     def load(self, position: int) -> _Loaded:
         """Image and mask, resized but not augmented, and the (height, width) of the file."""
-        return self._load(position) if self._cache is None else self._cache[position]
+        image, gt_mask, original = self.stored(position)
+        return *self._resize(image, gt_mask), original
 
-    def _load(self, position: int) -> _Loaded:
+    def stored(self, position: int) -> _Loaded:
+        """The same as kept in memory: resized unless something is to be done before."""
+        return self._read(position) if self._cache is None else self._cache[position]
+
+    def _read(self, position: int) -> _Loaded:
         name = self.names[position]
         image, gt_mask = self.source.read_image(name), self.source.read_mask(name, self.mask_rule)
         original = (image.shape[0], image.shape[1])
-        if self.size is not None:
-            return resize_image(image, self.size), resize_mask(gt_mask, self.size), original
-        if gt_mask.shape != original:
+        if self.size is None and gt_mask.shape != original:
             raise UserError(
                 f'{self.source.mask_path(name)} is {gt_mask.shape[0]} × {gt_mask.shape[1]}, its image '
                 f'{original[0]} × {original[1]}: replace one of them, or set a size to resize both to.'
             )
-        return image, gt_mask, original
+        return *((image, gt_mask) if self.before_resize else self._resize(image, gt_mask)), original
+
+    def _resize(self, image: np.ndarray, gt_mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self.size is None:
+            return image, gt_mask
+        # OpenCV refuses the views that flips leave.
+        return resize_image(np.ascontiguousarray(image), self.size), resize_mask(gt_mask, self.size)
 
 
 _Loaded = tuple[np.ndarray, np.ndarray, tuple[int, int]]

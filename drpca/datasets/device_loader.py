@@ -50,7 +50,8 @@ class DeviceLoader:
                 f'on_device=True is for InfraredDataset; load {type(self.dataset).__name__} by processes '
                 '(on_device=False).'
             )
-        unknown = [t for t in self.dataset.pipeline if augment.dispatch(type(t)) is augment.dispatch(object)]
+        steps = [*self.dataset.before_resize, *self.dataset.pipeline]
+        unknown = [t for t in steps if augment.dispatch(type(t)) is augment.dispatch(object)]
         if unknown:
             names = ', '.join(getattr(t, '__name__', type(t).__name__) for t in unknown)
             raise UserError(
@@ -92,6 +93,10 @@ class DeviceLoader:
         seed = np.random.SeedSequence([sampler.seed, sampler.epoch, number, sampler.rank])
         self._generator.manual_seed(int(seed.generate_state(1, np.uint64)[0] >> 1))
         batch = DeviceBatch(self.store, index, self._generator)
+        for transform in self.dataset.before_resize:
+            augment(transform, batch)
+        if self.dataset.before_resize and self.dataset.size is not None:
+            batch.resize(self.dataset.size)
         for transform in self.dataset.pipeline:
             augment(transform, batch)
         if batch.common is None:

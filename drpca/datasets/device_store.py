@@ -10,14 +10,15 @@ import torch
 from scipy import ndimage
 
 from drpca.datasets import transforms as T
-from drpca.datasets.io import parallel_map, to_unit
+from drpca.datasets.io import parallel_map, resize_mask, to_unit
 from drpca.errors import UserError
 
 
 class DeviceStore:
     """All images of a data set as tensors on one device.
 
-    8-bit images are kept as uint8, deeper ones as float32 in [0, 1]; masks as bool.
+    8-bit images are kept as uint8, deeper ones as float32 in [0, 1]; masks as bool; in their own sizes where the data
+    set augments them before it resizes.
 
     Args:
         dataset: An :class:`drpca.datasets.InfraredDataset`.
@@ -29,6 +30,7 @@ class DeviceStore:
         size: (N, 2) int64, rows and columns in use.
         original: (N, 2) int64, size of the files.
         common: (H, W) where all images are of one size, else None.
+        stretched: (N,) bool, images whose range is that of the frame (deeper than 8 bits, ``sixteen_bit='minmax'``).
         levels: (N, 2) float32, gain and offset of augmented images, see ``normalisation`` of the data set; or None.
 
     Raises:
@@ -36,7 +38,7 @@ class DeviceStore:
     """
 
     def __init__(self, dataset: Any, device: torch.device) -> None:
-        loaded = parallel_map(dataset.load, range(len(dataset)))
+        loaded = parallel_map(dataset.stored, range(len(dataset)))
         deep = any(image.dtype != np.uint8 for image, _, _ in loaded)
         sizes = np.array([image.shape for image, _, _ in loaded])
         shape = (len(loaded), *sizes.max(axis=0))
@@ -45,7 +47,7 @@ class DeviceStore:
         for position, (image, gt_mask, _) in enumerate(loaded):
             rows, columns = image.shape
             images[position, :rows, :columns] = to_unit(image, dataset.sixteen_bit) if deep else image
-            masks[position, :rows, :columns] = gt_mask
+            masks[position, :rows, :columns] = resize_mask(gt_mask, (rows, columns))
         try:
             self.image, self.gt_mask = (torch.from_numpy(array).to(device) for array in (images, masks))
         except torch.cuda.OutOfMemoryError:
@@ -58,6 +60,8 @@ class DeviceStore:
         self.common = (int(shape[1]), int(shape[2])) if (sizes == sizes[0]).all() else None
         # A tensor of the device: dividing by a number would multiply by its reciprocal on a GPU.
         self.full_scale = torch.tensor(255.0, device=device)
+        stretched = [image.dtype != np.uint8 and dataset.sixteen_bit == 'minmax' for image, *_ in loaded]
+        self.stretched = torch.tensor(stretched, device=device)
         self.levels = None if dataset.levels is None else torch.from_numpy(dataset.levels).to(device)
         self.dataset = dataset
 

@@ -124,6 +124,34 @@ class DeviceBatch:
         self.common = size
         self._reset()
 
+    def resize(self, size: tuple[int, int]) -> None:
+        """Carry out what is pending, which must move pixels only, and resize as the data set does.
+
+        The image is off by one grey level where OpenCV's fixed-point numbers round otherwise; the mask is the same.
+        """
+        if self.common == size:
+            return
+        rows, columns = (torch.arange(side, device=self.image.device, dtype=torch.float64) for side in size)
+        grid = torch.stack(torch.meshgrid(rows, columns, indexing='ij'), dim=-1)
+        step = 1 / (_constant(size, self.size.device).double() / self.size.double())[:, None, None]
+        last = (self.size - 1)[:, None, None]
+
+        def stored(place: Tensor) -> Tensor:
+            canvas = torch.minimum(place.float().clamp(min=0), last)
+            return _times(self._linear[:, None, None], canvas) + self._shift[:, None, None]
+
+        self.gt_mask = _nearest(self.gt_mask, stored((grid * step).floor()), self._stored)
+        image = _bilinear(self.image, stored((grid + 0.5) * step - 0.5), self._stored)
+        if self.store.image.is_floating_point():
+            low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
+            own_range = (image - low) / torch.where(high > low, high - low, 1)
+            self.image = torch.where(self.store.stretched[self.index, None, None], own_range, image)
+        else:
+            self.image = (image * self.store.full_scale).round() / self.store.full_scale
+        self.size = self._stored = _constant(size, self.size.device).expand(len(self.image), 2)
+        self.common = size
+        self._reset()
+
     def settle(self, name: str) -> None:
         """Carry out what is pending, so that a transform sees the pixels.
 

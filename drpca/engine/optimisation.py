@@ -1,6 +1,7 @@
-"""MMEngine's optimiser wrapper and weight average, without waiting for the device in every iteration.
+"""MMEngine's optimiser wrapper and weight average, without waiting for the device in every iteration, and its
+polynomial learning rate as published.
 
-Registered under MMEngine's own names, so that configs say ``OptimWrapper`` and ``EMAHook`` as usual.
+Registered under MMEngine's own names, so that configs say ``OptimWrapper``, ``EMAHook`` and ``PolyLR`` as usual.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from mmengine import model as mmengine_model
 from mmengine import optim as mmengine_optim
 from torch import Tensor, nn
 
-from drpca.registry import MODELS, OPTIM_WRAPPERS
+from drpca.registry import MODELS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -32,6 +33,18 @@ class OptimWrapper(mmengine_optim.OptimWrapper):
     def initialize_count_status(self, model: nn.Module, init_counts: int, max_counts: int) -> None:
         self._inner_count, self._max_counts = init_counts, max_counts
         self._remainder_counts = max_counts % self._accumulative_counts
+
+
+@PARAM_SCHEDULERS.register_module()
+class PolyLR(mmengine_optim.PolyLR):
+    """Rate (1 − t/N)^power of update t = 0, …, N − 1, as published; ``end − begin`` is N.
+
+    MMEngine divides by N − 1: its last update has rate 0.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.total_iters += 1
 
 
 class _Together(mmengine_model.BaseAveragedModel):

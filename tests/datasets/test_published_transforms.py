@@ -1,4 +1,4 @@
-"""The augmentations of the comparator networks' recipes."""
+"""The augmentations of the published recipes."""
 
 from __future__ import annotations
 
@@ -6,9 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from mmengine.runner import Runner
 
-from drpca.datasets import GaussianBlur, RandomLongSide
+from drpca.config import find_config, load_config
+from drpca.datasets import GaussianBlur, InfraredDataset, RandomLongSide, SeededSampler
+from drpca.datasets.device_loader import DeviceLoader
+from drpca.datasets.io import resize_image, resize_mask
 from drpca.errors import UserError
+from tests.datasets.data_trees import frame, save, target_mask
 
 
 def sample(seed: int = 0, shape: tuple[int, int] = (30, 60)) -> dict[str, Any]:
@@ -46,3 +52,80 @@ def test_bad_arguments_are_refused() -> None:
         RandomLongSide(100, 50)
     with pytest.raises(UserError, match='prob in 0 to 1'):
         GaussianBlur(prob=1.5)
+
+
+DRAWS = 800
+
+
+class TestSymmetriesBeforeResizing:
+    """SIRST V1 as the authors of the unfolded networks load it, against the plain implementation of their rule."""
+
+    NATIVE, SIDE = (23, 31), 16
+
+    @pytest.fixture(scope='module', params=[np.uint8, np.uint16])
+    def dataset(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> InfraredDataset:
+        root = tmp_path_factory.mktemp('data')
+        for part, array in (('images', frame('a', self.NATIVE)), ('masks', target_mask('a', self.NATIVE))):
+            save(array.astype(request.param if part == 'images' else np.uint8), root / 'mine' / part / 'a.png')
+        published = load_config(find_config('rpcanet_sirstv1')).train_dataloader.dataset.before_resize
+        return InfraredDataset('mine', 'all', root, self.SIDE, before_resize=published)
+
+    def plain(self, dataset: InfraredDataset) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Every outcome of: flip up-down, flip left-right, transpose, each or not; then resize, then scale."""
+        outcomes = []
+        for number in range(8):
+            image, mask = frame('a', self.NATIVE).astype(dataset.stored(0)[0].dtype), target_mask('a', self.NATIVE)
+            if number & 1:
+                image, mask = image[::-1], mask[::-1]
+            if number & 2:
+                image, mask = image[:, ::-1], mask[:, ::-1]
+            if number & 4:
+                image, mask = image.T, mask.T
+            image = resize_image(np.ascontiguousarray(image), (self.SIDE, self.SIDE)).astype(np.float64)
+            low, high = (0, 255) if dataset.stored(0)[0].dtype == np.uint8 else (image.min(), image.max())
+            outcomes.append(((image - low) / (high - low), resize_mask(mask > 0, (self.SIDE, self.SIDE))))
+        return outcomes
+
+    def count(self, dataset: InfraredDataset, images: np.ndarray, masks: np.ndarray, atol: float) -> list[int]:
+        """How often each outcome came; all must be one of them."""
+        same = [np.abs(images - image).max(axis=(1, 2)) <= atol for image, _ in self.plain(dataset)] & np.array(
+            [(masks == mask).all(axis=(1, 2)) for _, mask in self.plain(dataset)]
+        )
+        assert (same.sum(axis=0) == 1).all()
+        return same.sum(axis=1).tolist()
+
+    def test_the_ordinary_loader(self, dataset: InfraredDataset) -> None:
+        samples = [dataset[0, seed] for seed in range(DRAWS)]
+        arrays = (np.stack([sample[key][0].numpy() for sample in samples]) for key in ('image', 'gt_mask'))
+        counts = self.count(dataset, *arrays, atol=1e-6)
+        assert all(abs(count - DRAWS / 8) < 4 * np.sqrt(DRAWS * 7 / 64) for count in counts)
+        image, mask, original = dataset.load(0)
+        assert (image.shape, mask.shape, original) == ((self.SIDE, self.SIDE), (self.SIDE, self.SIDE), self.NATIVE)
+
+    def test_the_loader_of_the_device(self, dataset: InfraredDataset) -> None:
+        loader = Runner.build_dataloader(
+            {'dataset': dataset, 'sampler': SeededSampler(dataset), 'batch_size': 1, 'num_workers': 0}
+        )
+        batch = DeviceLoader(loader, 'cpu').batch(torch.zeros(DRAWS, dtype=torch.int64), 0)
+        arrays = (batch[key][:, 0].numpy() for key in ('image', 'gt_mask'))
+        counts = self.count(dataset, *arrays, atol=1.01 / 255)
+        assert all(abs(count - DRAWS / 8) < 4 * np.sqrt(DRAWS * 7 / 64) for count in counts)
+
+    def test_behind_resizing_it_is_another_augmentation(self, dataset: InfraredDataset) -> None:
+        """Why the order matters: a mask that is mirrored behind resizing lies elsewhere."""
+        _, mask, _ = dataset.load(0)
+        assert any((mask[::-1] != other).any() for _, other in self.plain(dataset)[1:2])
+
+
+@pytest.mark.parametrize('model', ['rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet', 'rpcanet_plusplus'])
+def test_published_augmentation_belongs_to_the_data_set(model: str) -> None:
+    def kinds(name: str, dataset: str | None = None) -> list[str]:
+        pipelines = load_config(find_config(f'{model}_{name}'), dataset).train_dataloader.dataset
+        assert pipelines.pipeline == []
+        return [step.type for step in pipelines.before_resize]
+
+    for name, dataset in (('sirstv1', None), ('sirst_aug', None), ('nudt_sirst', 'SIRSTv1'), ('sirstv1', 'mine')):
+        assert kinds(name, dataset) == ['RandomFlip', 'RandomTranspose']
+    for name, dataset in (('nudt_sirst', None), ('irstd_1k', None), ('sirstv1', 'NUDT-SIRST'), ('nudt_sirst', 'mine')):
+        assert kinds(name, dataset) == []
+    assert 'before_resize' not in load_config(find_config('acm_nudt_sirst'), 'SIRSTv1').train_dataloader.dataset

@@ -4,6 +4,8 @@ _base_ = '../dataloaders.py'
 dataset = 'IRSTD-1k'
 # Mean and standard deviation of its grey levels (BasicIRSTD), as published.
 normalisation = dict(mean=87.4662 / 255, std=39.7195 / 255)
+# The published training of the unfolded networks augments SIRST V1 and SIRST-Aug alone.
+augmentation = []
 train_dataloader = dict(dataset=dict(dataset=dataset))
 val_dataloader = dict(dataset=dict(dataset=dataset))
 test_dataloader = dict(dataset=dict(dataset=dataset))

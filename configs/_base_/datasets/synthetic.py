@@ -5,6 +5,8 @@ dataset = 'synthetic'
 # Mean and standard deviation of its grey levels (BasicIRSTD), measured by the published rule on
 # the default set.
 normalisation = dict(mean=133.0133 / 255, std=25.2902 / 255)
+# The published training of the unfolded networks augments SIRST V1 and SIRST-Aug alone.
+augmentation = []
 train_dataloader = dict(dataset=dict(dataset=dataset))
 val_dataloader = dict(dataset=dict(dataset=dataset))
 test_dataloader = dict(dataset=dict(dataset=dataset))
