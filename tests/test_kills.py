@@ -24,7 +24,7 @@ from drpca.datasets.io import read_image
 from drpca.datasets.synthetic import generate_dataset
 from drpca.registry import MODELS
 from drpca.results.folder import COLUMNS
-from drpca.results.mat_file import read_mat
+from drpca.results.mat_file import read_maps
 
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 
@@ -89,7 +89,7 @@ def content(folder: str) -> dict[str, Any]:
         if path.suffix == '.png':
             found[name] = read_image(path).tolist()
         elif path.suffix == '.mat':
-            found[name] = read_mat(path).tolist()
+            found[name] = read_maps(path, ['T'])['T'].tolist()
         elif path.suffix == '.json':
             found[name] = json.loads(path.read_text())
         elif path.suffix == '.jsonl':

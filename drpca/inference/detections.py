@@ -29,6 +29,7 @@ class Target:
             being the window of 20 pixels around the box without any target (Gao et al., IEEE TIP 2013);
             infinite on a flat background, NaN without one.
         track: Number of the track that confirmed it (:mod:`drpca.inference.temporal`), else None.
+        logit: Highest logit, which tells peaks of 1.000 apart; None without logits.
     """
 
     row: float
@@ -39,6 +40,7 @@ class Target:
     mean: float
     snr: float
     track: int | None = None
+    logit: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no infinity or NaN: those become None."""
@@ -48,13 +50,16 @@ class Target:
         }
 
 
-def find_targets(scores: np.ndarray, image: np.ndarray, mask: np.ndarray) -> list[Target]:
+def find_targets(
+    scores: np.ndarray, image: np.ndarray, mask: np.ndarray, logits: np.ndarray | None = None
+) -> list[Target]:
     """Describes the components of a mask, in the order of their first pixels.
 
     Args:
         scores: (H, W) in [0, 1].
         image: (H, W) grey values at the same size.
         mask: (H, W) bool, where the scores exceed the threshold.
+        logits: (H, W), of which the scores are the sigmoid.
     """
     components = connected_components(mask)
     snrs = contrast_to_noise(*local_statistics(image, components))
@@ -72,6 +77,7 @@ def find_targets(scores: np.ndarray, image: np.ndarray, mask: np.ndarray) -> lis
                 peak=float(weights.max()),
                 mean=float(weights.mean()),
                 snr=float(snrs[index]),
+                logit=None if logits is None else float(logits[box][rows, columns].max()),
             )
         )
     return targets
@@ -90,6 +96,7 @@ class Detection:
         index: Place of the frame in a live stream, counting those dropped; None elsewhere, like the next two.
         time: Seconds from the start of a live stream to the frame's arrival.
         latency: Seconds from the frame's arrival to this result.
+        logits: (H, W) float32, of which the scores are the sigmoid; None of a classical method or of tiles.
     """
 
     name: str
@@ -100,8 +107,11 @@ class Detection:
     index: int | None = None
     time: float | None = None
     latency: float | None = None
+    logits: np.ndarray | None = None
 
     @cached_property
     def targets(self) -> list[Target]:
         """One entry per 8-connected component of the mask, described when first asked for."""
-        return find_targets(self.scores, self.image, self.mask) if self.confirmed is None else self.confirmed
+        if self.confirmed is not None:
+            return self.confirmed
+        return find_targets(self.scores, self.image, self.mask, self.logits)

@@ -243,8 +243,8 @@ class Detector:
 
         Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
         """
-        for name, image, scores in self.mapper.map_frames(self._source(frames)):
-            yield Detection(name, image, scores, scores > self.threshold)
+        for name, image, scores, logits in self.mapper.map_frames(self._source(frames)):
+            yield Detection(name, image, scores, scores > self.threshold, logits=logits)
 
     def live(
         self, frames: Any, *, queue: int = QUEUE, when_full: str = 'block', rate: float | None = None

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -47,11 +48,20 @@ class MappedFrame(NamedTuple):
         name: Its name.
         image: (H', W') float32 in [0, 1], as the detector saw it.
         scores: (H', W') float32 in [0, 1].
+        logits: (H', W') float32, of which ``scores`` is the sigmoid; None of a classical method or of tiles.
     """
 
     name: str
     image: np.ndarray
     scores: np.ndarray
+    logits: np.ndarray | None = None
+
+
+class ScoredBatch(NamedTuple):
+    """Score maps of a batch, (H, W) float32 in [0, 1] each, and the logits that they are the sigmoid of, if any."""
+
+    scores: Sequence[np.ndarray]
+    logits: Sequence[np.ndarray] | None = None
 
 
 def unit(frame: np.ndarray) -> np.ndarray:
@@ -95,6 +105,10 @@ class FrameMapper(ABC):
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         """(H, W) float32 images in [0, 1] of equal size → (H, W) float32 score maps in [0, 1]."""
 
+    def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
+        """The same with logits, where there are any."""
+        return ScoredBatch(self.score_batch(images))
+
     def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
         """Score maps with their images, in order. Equal sizes in a row share a batch."""
         batch: list[Frame] = []
@@ -129,11 +143,13 @@ class FrameMapper(ABC):
         return unit(frame)
 
     def _map_batch(self, batch: list[Frame]) -> Iterator[MappedFrame]:
-        for (name, image), scores in zip(batch, self.score_batch([image for _, image in batch])):
-            yield _checked(name, image, scores)
+        scored = self.map_batch([image for _, image in batch])
+        all_logits: Iterable[np.ndarray | None] = repeat(None) if scored.logits is None else scored.logits
+        for (name, image), scores, logits in zip(batch, scored.scores, all_logits):
+            yield _checked(name, image, scores, logits)
 
 
-def _checked(name: str, image: np.ndarray, scores: np.ndarray) -> MappedFrame:
+def _checked(name: str, image: np.ndarray, scores: np.ndarray, logits: np.ndarray | None = None) -> MappedFrame:
     """A map, which says something of every pixel.
 
     Raises:
@@ -144,7 +160,7 @@ def _checked(name: str, image: np.ndarray, scores: np.ndarray) -> MappedFrame:
             f'{name}: expected scores from 0 to 1, got {wrong} NaN of {scores.size}: the weights are damaged, or a '
             'parameter or the precision does not suit this frame; compute in fp32.'
         )
-    return MappedFrame(name, image, scores)
+    return MappedFrame(name, image, scores, logits)
 
 
 class NetworkMapper(FrameMapper):
@@ -185,9 +201,12 @@ class NetworkMapper(FrameMapper):
         self.model = optimise_model(model, self.device, precision, optimise, compile, cuda_graph)
 
     @torch.inference_mode()
-    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+    def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
         batch = torch.from_numpy(np.stack(images))[:, None].to(self.device)
-        return list(torch.sigmoid(self.model.detect(batch))[:, 0].cpu().numpy())
+        return _sigmoid(self.model.detect(batch))
+
+    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        return list(self.map_batch(images).scores)
 
     @property
     def has_stages(self) -> bool:
@@ -247,9 +266,17 @@ class ExportedMapper(FrameMapper):
         super().__init__(None if size is None else (size, size), **options)
         self.backend = backend
 
-    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+    def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
         logits = self.backend.logits(np.stack(images)[:, None].astype(np.float32))
-        return list(torch.sigmoid(torch.from_numpy(logits[:, 0].astype(np.float32))).numpy())
+        return _sigmoid(torch.from_numpy(logits.astype(np.float32)))
+
+    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        return list(self.map_batch(images).scores)
+
+
+def _sigmoid(logits: torch.Tensor) -> ScoredBatch:
+    """(B, 1, H, W) logits on any device → B score maps with them."""
+    return ScoredBatch(*(list(maps[:, 0].cpu().numpy()) for maps in (torch.sigmoid(logits), logits)))
 
 
 def build_baseline(config: Config, size: int | str | None = None) -> Baseline:

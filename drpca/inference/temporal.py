@@ -160,7 +160,7 @@ class TemporalFilter:
         self._last = detection.image
         mask = detection.scores > self.candidate_threshold
         labels, count = ndimage.label(mask, structure=EIGHT_NEIGHBOURS)
-        candidates = find_targets(detection.scores, detection.image, mask)
+        candidates = find_targets(detection.scores, detection.image, mask, detection.logits)
         strongest = sorted(range(count), key=lambda index: -candidates[index].peak)[:MAX_CANDIDATES]
         places = np.array([(candidates[i].row, candidates[i].column) for i in strongest]).reshape(-1, 2)
         time = self._step if detection.index is None else detection.index

@@ -5,7 +5,8 @@ A results folder is ``results/<dataset>/``:
 ====================  =======  ========================================================================
 file                  format   content
 ====================  =======  ========================================================================
-``mat/NAME.mat``      mat      score map, key ``T``, float32 in [0, 1]; what is read where there is one
+``mat/NAME.mat``      mat      score map, key ``T``, float32 in [0, 1]; what is read where there is one. Of a network
+                               also key ``logits``, float32: T is their sigmoid
 ``img/NAME.png``      png      score map, 8-bit; 16-bit is read as well
 ``json/NAME.json``    json     height, width, threshold and the targets of an image
 ``overlay/NAME.png``           image with detections outlined
@@ -31,6 +32,7 @@ import cv2
 import numpy as np
 from scipy import ndimage
 from scipy.io import savemat
+from scipy.special import expit
 from typing_extensions import TypedDict
 
 from drpca.datasets.io import read_image, to_unit
@@ -39,7 +41,7 @@ from drpca.evaluation.functional import check_pair
 from drpca.files import append_whole, cannot_write, replace_quickly
 from drpca.inference.detections import Detection
 from drpca.json_file import read_json
-from drpca.results.mat_file import read_mat
+from drpca.results.mat_file import read_maps
 from drpca.visualization.panels import outline
 
 PARTS = {
@@ -50,7 +52,8 @@ PARTS = {
 MAP_PARTS = ('mat', 'img')
 """Those that hold score maps, the preferred one first."""
 RUN, TARGETS, COCO = 'run.json', 'targets.csv', 'coco.json'
-MAT_KEY = 'T'
+MAT_KEY, LOGITS = 'T', 'logits'
+"""Variables of a MATLAB file."""
 IDENTITY = (
     'config', 'model', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile', 'precision', 'temporal',
 )  # fmt: skip
@@ -60,7 +63,7 @@ LATER = ('data_root',)
 _TARGETS = ('json', 'overlay', TARGETS, COCO)
 """What depends on the threshold as well."""
 _ALL = (*PARTS, TARGETS, COCO)
-COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track')
+COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track', 'logit')
 
 
 def saved_names(folder: str | Path, part: str) -> list[str]:
@@ -136,9 +139,28 @@ class ResultsFolder:
             UserError: The file is missing, unreadable, lacks the key ``T``, or holds NaN or values outside
                 [0, 1].
         """
+        return self.read_maps(name)[0]
+
+    def read_maps(self, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """Reads one score map and the logits beside it.
+
+        Returns:
+            (H, W) float32 in [0, 1], and (H, W) float32, of which it is the sigmoid, or None where there are none.
+
+        Raises:
+            UserError: As :meth:`read`; or what is called ``logits`` are not those of the score map.
+        """
         path = self.map_path(name)
-        scores = read_mat(path) if self.kind == 'mat' else to_unit(read_image(path), sixteen_bit='full')
-        return check_pair(scores, np.zeros(scores.shape, dtype=bool), str(path))[0]
+        maps: dict[str, np.ndarray] = {}
+        if self.kind == 'mat':
+            maps = read_maps(path, [MAT_KEY], [LOGITS])
+        else:
+            maps[MAT_KEY] = to_unit(read_image(path), sixteen_bit='full')
+        scores = check_pair(maps[MAT_KEY], np.zeros(maps[MAT_KEY].shape, dtype=bool), str(path))[0]
+        logits = maps.get(LOGITS)
+        if logits is not None and (logits.shape != scores.shape or not np.allclose(expit(logits), scores, atol=1e-3)):
+            raise UserError(f'{path}: the sigmoid of {LOGITS} is not {MAT_KEY}: write both anew, or {MAT_KEY} alone.')
+        return scores, logits
 
 
 def find_results(root: str | Path = 'results') -> list[ResultsFolder]:
@@ -281,7 +303,9 @@ class ResultsWriter:
 
     def _write_mat(self, detection: Detection) -> None:
         file = BytesIO()
-        savemat(file, {MAT_KEY: detection.scores.astype(np.float32)}, do_compression=True)
+        maps = {MAT_KEY: detection.scores, LOGITS: detection.logits}
+        content = {key: values.astype(np.float32) for key, values in maps.items() if values is not None}
+        savemat(file, content, do_compression=True)
         self._save(PARTS['mat'].format(detection.name), file.getvalue())
 
     def _write_json(self, detection: Detection) -> None:
@@ -299,7 +323,8 @@ class ResultsWriter:
             place = target.row, target.column, *target.box
             values = *place, target.area, target.peak, target.mean, target.snr
             track = '' if target.track is None else target.track
-            rows.writerow([detection.name, *(round(value, 6) for value in values), track])
+            logit = '' if target.logit is None else round(target.logit, 6)
+            rows.writerow([detection.name, *(round(value, 6) for value in values), track, logit])
         append_whole(self.folder / TARGETS, text.getvalue().encode())
 
     def _add_to_coco(self, detection: Detection) -> None:
@@ -313,6 +338,7 @@ class ResultsWriter:
                 'id': len(self._coco['annotations']) + 1, 'image_id': image_id, 'category_id': 1, 'iscrowd': 0,
                 'bbox': [left, top, right - left, bottom - top], 'area': target.area, 'score': target.peak,
                 **({} if target.track is None else {'track_id': target.track}),
+                **({} if target.logit is None else {'logit': target.logit}),
                 'segmentation': {'size': [height, width], 'counts': run_lengths(labels, index + 1, target.box)},
             })  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Reading one map of a MATLAB file, level 5 (``-v6``, ``-v7``).
+"""Reading the maps of a MATLAB file, level 5 (``-v6``, ``-v7``).
 
 SciPy's reader follows whatever a file says, and one changed bit can end the process; here each tag and size is
 checked before it is used. SciPy writes the files.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,12 +88,17 @@ class _Reader:
         return _Reader(memoryview(inner), self.order)
 
 
-def read_mat(path: str | Path, key: str = 'T') -> np.ndarray:
-    """Reads one 2-D variable of a MATLAB file as float32.
+def read_maps(path: str | Path, keys: Sequence[str], optional: Sequence[str] = ()) -> dict[str, np.ndarray]:
+    """Reads 2-D variables of a MATLAB file as float32.
+
+    Args:
+        path: The file.
+        keys: Variables that must be there.
+        optional: Variables that may be there.
 
     Raises:
-        UserError: The file is missing, of another version (4, 7.3) or damaged, the variable is not in it or is no
-            2-D array of real numbers.
+        UserError: The file is missing, of another version (4, 7.3) or damaged, one of ``keys`` is not in it, or a
+            variable is no 2-D array of real numbers.
     """
     path = Path(path)
     if not path.is_file():
@@ -101,22 +106,25 @@ def read_mat(path: str | Path, key: str = 'T') -> np.ndarray:
     if path.stat().st_size > MAX_BYTES:
         raise UserError(f'Cannot read {path}: expected at most {MAX_BYTES:,} bytes, got {path.stat().st_size:,}.')
     try:
-        found = dict(_variables(path.read_bytes(), key))
+        found = dict(_variables(path.read_bytes(), [*keys, *optional]))
     except _Damaged as error:
         raise UserError(f'Cannot read {path}: not a readable MATLAB file ({error}); save it again.') from None
     except OSError as error:
         raise UserError(f'Cannot read {path}: {error.strerror}.') from None
-    if key not in found:
-        names = ', '.join(name for name in found if name and not name.startswith('__')) or 'nothing'
-        raise UserError(f'Cannot read {path}: expected the variable {key!r}, found {names}.')
-    value = found[key]
-    if isinstance(value, str):
-        raise UserError(f'Cannot read {path}: expected {key!r} as a 2-D array of real numbers, got {value}.')
-    return value
+    maps = {}
+    for key in (*keys, *(key for key in optional if key in found)):
+        value = found.get(key)
+        if value is None:
+            names = ', '.join(name for name in found if name and not name.startswith('__')) or 'nothing'
+            raise UserError(f'Cannot read {path}: expected the variable {key!r}, found {names}.')
+        if isinstance(value, str):
+            raise UserError(f'Cannot read {path}: expected {key!r} as a 2-D array of real numbers, got {value}.')
+        maps[key] = value
+    return maps
 
 
-def _variables(data: bytes, key: str) -> Iterator[tuple[str, np.ndarray | str]]:
-    """Names and values: an array for ``key`` if it is one of real numbers, a description for everything else."""
+def _variables(data: bytes, keys: Sequence[str]) -> Iterator[tuple[str, np.ndarray | str]]:
+    """Names and values: an array for each of ``keys`` that is one of real numbers, a description for the others."""
     if data.startswith(b'\x89HDF') or data[124:126] in (b'\x00\x02', b'\x02\x00'):
         raise _Damaged('version 7.3, which is HDF5; expected up to 7, as save(…, "-v7") writes')
     if 0 in data[:4]:
@@ -131,10 +139,10 @@ def _variables(data: bytes, key: str) -> Iterator[tuple[str, np.ndarray | str]]:
         elif kind != _MATRIX:
             raise _Damaged(f'an element of type {kind}, expected a matrix')
         if len(matrix.data):
-            yield _variable(matrix, key)
+            yield _variable(matrix, keys)
 
 
-def _variable(matrix: _Reader, key: str) -> tuple[str, np.ndarray | str]:
+def _variable(matrix: _Reader, keys: Sequence[str]) -> tuple[str, np.ndarray | str]:
     kind, flags, at = matrix.element(0)
     if kind != _UINT32 or len(flags) != 8:
         raise _Damaged('a matrix without flags')
@@ -151,7 +159,7 @@ def _variable(matrix: _Reader, key: str) -> tuple[str, np.ndarray | str]:
         raise _Damaged('a matrix without a name')
     text = bytes(name).decode('latin1')
     numeric = (flag & 0xFF) >= _FIRST_NUMERIC
-    if text != key or not numeric or flag & _COMPLEX or len(shape) != 2:
+    if text not in keys or not numeric or flag & _COMPLEX or len(shape) != 2:
         what = 'complex ' if numeric and flag & _COMPLEX else ''
         return text, f'{what}{label} of shape {shape}'
     kind, content, _ = matrix.element(at)

@@ -274,6 +274,7 @@ def test_every_format(workplace: Path) -> None:
         assert float(row['row']) == pytest.approx(target['row'], abs=1e-5)
         assert entry['area'] == target['area'] == sum(entry['segmentation']['counts'][1::2])
         assert entry['score'] == pytest.approx(float(row['peak']), abs=1e-5)
+        assert entry['logit'] == target['logit'] == pytest.approx(float(row['logit']), abs=1e-5)
     stages = cv2.imread(str(folder / 'stages/a.png'))
     assert stages.shape[1] > 4 * 61, 'D, B, T and N side by side'
 

@@ -13,11 +13,15 @@ from scipy import io as scipy_io
 
 from drpca.errors import UserError
 from drpca.results import mat_file
-from drpca.results.mat_file import read_mat
+from drpca.results.mat_file import read_maps
 from tests.support import python
 
 RNG = np.random.default_rng(0)
 KINDS = ('f8', 'f4', 'i1', 'u1', 'i2', 'u2', 'i4', 'u4', 'i8', 'u8')
+
+
+def read_mat(path: Path) -> np.ndarray:
+    return read_maps(path, ['T'])['T']
 
 
 @pytest.mark.parametrize('compress', [False, True])
@@ -31,6 +35,21 @@ def test_reads_what_scipy_writes(tmp_path: Path, kind: str, compress: bool) -> N
         read = read_mat(tmp_path / 'a.mat')
         assert read.dtype == np.float32
         np.testing.assert_array_equal(read, values.astype(np.float32))
+
+
+@pytest.mark.parametrize('compress', [False, True])
+def test_several_variables_in_any_order_and_some_that_need_not_be_there(tmp_path: Path, compress: bool) -> None:
+    maps = {'logits': RNG.normal(size=(4, 6)).astype(np.float32), 'T': RNG.random((4, 6))}
+    scipy_io.savemat(tmp_path / 'a.mat', maps, do_compression=compress)
+    read = read_maps(tmp_path / 'a.mat', ['T'], ['logits', 'mask'])
+    assert list(read) == ['T', 'logits']
+    for name, values in read.items():
+        np.testing.assert_array_equal(values, maps[name].astype(np.float32))
+    with pytest.raises(UserError, match="expected the variable 'mask', found logits, T"):
+        read_maps(tmp_path / 'a.mat', ['T', 'mask'])
+    scipy_io.savemat(tmp_path / 'b.mat', {'T': maps['T'], 'logits': 'text'})
+    with pytest.raises(UserError, match="expected 'logits' as a 2-D array of real numbers"):
+        read_maps(tmp_path / 'b.mat', ['T'], ['logits'])
 
 
 def element(order: str, kind: int, content: bytes) -> bytes:

@@ -14,6 +14,7 @@ from scipy.io import loadmat
 from drpca.cli import infer
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
+from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
 from drpca.inference.temporal import TemporalFilter
 from drpca.results.predict import predict
@@ -116,6 +117,25 @@ def test_run_json_says_at_which_size_a_classical_method_worked(workplace: Path) 
 def infer_again(*more: str) -> int:
     options = ['--dataset', 'synthetic', '--size', '64', '--format', 'mat', 'csv']
     return infer.main(['tophat', *options, *more])
+
+
+def test_logits_are_saved_and_tell_targets_of_equal_scores_apart(workplace: Path) -> None:
+    """float32 calls every score 1 whose logit is above 17."""
+    done = predict(
+        CONFIG, None, 'out', checkpoint='w.pth', dataset='synthetic', formats=['mat'], options=SMALL, device='cpu'
+    )
+    name = next((done.folder / 'mat').iterdir()).name
+    saved = loadmat(done.folder / 'mat' / name)
+    assert saved['T'].dtype == saved['logits'].dtype == np.float32
+    np.testing.assert_array_equal(torch.sigmoid(torch.from_numpy(saved['logits'])), saved['T'])
+    classical = predict('tophat', out='classical', dataset='synthetic', formats=['mat'])
+    assert 'logits' not in loadmat(classical.folder / 'mat' / name)
+    logits = np.full((9, 9), -20, np.float32)
+    logits[2, 2], logits[6, 6] = 20, 40
+    scores = torch.sigmoid(torch.from_numpy(logits)).numpy()
+    first, second = Detection('a', scores, scores, scores > 0.5, logits=logits).targets
+    assert first.peak == second.peak == 1
+    assert (first.as_dict()['logit'], second.as_dict()['logit']) == (20, 40)
 
 
 def test_targets_of_another_threshold_need_overwrite(workplace: Path, capsys: pytest.CaptureFixture) -> None:

@@ -15,7 +15,7 @@ from drpca.errors import UserError
 from drpca.evaluation import Evaluator
 from drpca.evaluation.protocols import build_protocols, choose_protocols
 from drpca.results.folder import ResultsFolder
-from drpca.results.mat_file import read_mat
+from drpca.results.mat_file import read_maps
 from drpca.results.scoring import Case, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
 from tests.support import error_line, exit_code, limited_files
@@ -227,9 +227,21 @@ class TestErrors:
     def test_wrong_mat(self, tmp_path, variables, message):
         scipy_io.savemat(tmp_path / 'x.mat', variables)
         with pytest.raises(UserError, match=message):
-            read_mat(tmp_path / 'x.mat')
+            read_maps(tmp_path / 'x.mat', ['T'])
         with pytest.raises(UserError, match='no such file'):
-            read_mat(tmp_path / 'y.mat')
+            read_maps(tmp_path / 'y.mat', ['T'])
+
+    def test_logits_of_other_scores(self, workplace):
+        """Someone has changed T and kept the rest of the file."""
+        scores = make_maps()['a_1'][0]
+        logits = np.log(scores) - np.log1p(-scores)
+        path = workplace / 'results/mini/mat/a_1.mat'
+        scipy_io.savemat(path, {'T': scores, 'logits': logits})
+        np.testing.assert_array_equal(ResultsFolder('results/mini').read_maps('a_1')[1], logits.astype(np.float32))
+        for wrong in (logits + 1, logits[1:], np.full_like(logits, np.nan)):
+            scipy_io.savemat(path, {'T': scores, 'logits': wrong})
+            with pytest.raises(UserError, match='the sigmoid of logits is not T'):
+                ResultsFolder('results/mini').read_maps('a_1')
 
     def test_damaged_png(self, workplace, capsys):
         for file in Path('results/mini/mat').iterdir():
