@@ -20,7 +20,7 @@ ROOMS = {
     'baselines': 'datasets',
     'inference': 'deploy baselines datasets evaluation models visualization',
     'results': 'inference evaluation datasets visualization',
-    'engine': 'models losses datasets evaluation visualization',
+    'engine': 'deploy models losses datasets evaluation visualization',
     'reports': 'results inference evaluation datasets visualization',
     'studies': 'reports results engine inference deploy baselines models evaluation datasets visualization',
     'leaderboard': 'studies reports results engine inference deploy baselines evaluation datasets visualization',

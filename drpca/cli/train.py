@@ -18,6 +18,8 @@ EXAMPLES = """\
   python run_configs.py rpcanet_sirstv1 --resume         go on where the run stopped
   python run_configs.py drpcanet_sirstv1 --final --fast  train + val images, all epochs, fast settings
   python run_configs.py rpcanet_sirstv1 --epochs 50 --cfg-options optim_wrapper.optimizer.lr=5e-4
+  python run_configs.py rpcanet_sirstv1 --fast-dev-run   does everything work? takes seconds
+  python run_configs.py rpcanet_sirstv1 --time 2         as many epochs as fit into two hours
   torchrun --nproc_per_node 2 run_configs.py drpcanet_sirstv1 --launcher pytorch
 """
 
@@ -47,6 +49,22 @@ def build_parser() -> argparse.ArgumentParser:
     add('--load-from', metavar='FILE', help='start from these weights (fine-tuning)')
     add('--epochs', type=int, metavar='N', help='length of the training; schedules follow')
     add(
+        '--time', type=float, metavar='HOURS',
+        help='as many epochs as fit, measured first; stops when the time is up, can be resumed',
+    )  # fmt: skip
+    add(
+        '--fast-dev-run', action='store_true',
+        help='only try it: two batches through training, validation, checkpoint, test and export',
+    )  # fmt: skip
+    add(
+        '--overfit', type=int, metavar='N',
+        help='train and validate on the same N images: what learns at all gets them right',
+    )  # fmt: skip
+    add(
+        '--limit', type=float, metavar='F',
+        help='train on a share of the training images (below 1), or on the first F',
+    )  # fmt: skip
+    add(
         '--final', action='store_true',
         help='train on the training and validation splits for all epochs and score the last weights',
     )  # fmt: skip
@@ -58,7 +76,10 @@ def build_parser() -> argparse.ArgumentParser:
         '--fast', action='store_true',
         help='data on the device, bfloat16, NHWC, fused optimiser; on a GPU also compiled',
     )  # fmt: skip
-    add('--batch-size', type=int, metavar='N', help='images per step and process')
+    add(
+        '--batch-size', type=_batch_size, metavar='N|auto',
+        help='images per step and process; auto: the most that fit into memory, found by trying',
+    )  # fmt: skip
     add(
         '--accumulate', type=int, metavar='N',
         help='update the weights every N batches, by their mean gradient',
@@ -87,6 +108,10 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add('--dry-run', action='store_true', help='list the runs and stop')
     return parser
+
+
+def _batch_size(text: str) -> int | str:
+    return text if text == 'auto' else int(text)
 
 
 def _cell(value: float | None, factor: float, width: int) -> str:
@@ -154,7 +179,9 @@ def main(argv: list[str] | None = None) -> int:
             codes.append(code)
     main_process = is_main_process()
     leave_process_group()
-    if main_process:
+    if main_process and args.fast_dev_run and not args.dry_run and not codes:
+        print('All of it works: trained, validated, saved, tested and exported, on two batches; nothing was kept.')
+    elif main_process:
         if not args.dry_run:
             chosen = 'after the last epoch' if args.final else 'selected on the validation split'
             print(

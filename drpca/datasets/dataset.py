@@ -43,7 +43,7 @@ class InfraredDataset(Dataset):
         cache: Keep decoded images in memory.
         mask_rule: See :func:`drpca.datasets.io.read_mask`.
         sixteen_bit: See :func:`drpca.datasets.io.to_unit`; applied after resizing.
-        limit: Use the first so many images only.
+        limit: Use the first so many images only; below 1: that share of them, spread over the list.
         normalisation: Name → ``mean`` and ``std`` of the grey levels of data sets, in [0, 1]. A network has one pair,
             the first one here. Images of the others are shifted and scaled after the pipeline, so that it
             normalises each as of its own data set; they may leave [0, 1] thereby.
@@ -69,16 +69,18 @@ class InfraredDataset(Dataset):
         cache: bool = True,
         mask_rule: MaskRule = 'positive',
         sixteen_bit: SixteenBit = 'minmax',
-        limit: int | None = None,
+        limit: float | None = None,
         normalisation: Mapping[str, Mapping[str, float]] | None = None,
         before_resize: Sequence[dict[str, Any] | Transform] = (),
     ) -> None:
-        if limit is not None and limit < 1:
-            raise UserError(f'limit must be at least 1, got {limit}.')
+        if limit is not None and not limit > 0:
+            raise UserError(f'limit must be above 0, got {limit}.')
         self.size = _pair(size)
         self.source = open_joined(dataset, split, data_root)
-        self.names = self.source.names[:limit]
-        self.levels = _levels(self.source, normalisation or {})
+        names, levels = self.source.names, _levels(self.source, normalisation or {})
+        chosen = list(range(len(names))) if limit is None else part_of(range(len(names)), limit)
+        self.names = [names[index] for index in chosen]
+        self.levels = None if levels is None else levels[chosen]
         self.pipeline = [_build_transform(step) for step in pipeline]
         self.before_resize = [_build_transform(step) for step in before_resize]
         self.mask_rule = mask_rule
@@ -177,6 +179,14 @@ def _levels(source: Split, normalisation: Mapping[str, Mapping[str, float]]) -> 
         gain = first['std'] / own['std']
         levels += [(gain, first['mean'] - own['mean'] * gain)] * len(part)
     return np.array(levels, dtype=np.float32) if {*levels} - {(1.0, 0.0)} else None
+
+
+def part_of(indices: Sequence[int], limit: float) -> list[int]:
+    """The first ``limit`` of them; of a limit below 1 that share, at least one, spread over all."""
+    if limit >= 1:
+        return list(indices[: int(limit)])
+    count = max(round(limit * len(indices)), 1)
+    return [indices[number * len(indices) // count] for number in range(count)]
 
 
 def _pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:

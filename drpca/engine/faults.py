@@ -64,7 +64,7 @@ def explain_out_of_memory(runner: Any) -> str:
     text = f'Batch {batch} of {height} × {width} does not fit in the memory of {where}'
 
     def fits(size: int) -> bool:
-        return _step_fits(runner, model, size)
+        return step_fits(runner, model, size)
 
     network = model.network
     least = getattr(network, 'min_train_batch', 1)
@@ -106,7 +106,7 @@ def _largest(fits: Callable[[int], bool], batch: int, least: int) -> int | None:
     return None
 
 
-def _step_fits(runner: Any, model: Any, size: int) -> bool:
+def step_fits(runner: Any, model: Any, size: int) -> bool:
     """Whether forward and backward of so many images fit; gradients are dropped and statistics put back."""
     _release(model)
     dataset = runner.train_dataloader.dataset

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import copy
+import math
+import shlex
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
 
-from drpca.config import LOADERS, building, config_for, default_models, find_config, load_config
+from drpca.checkpoint import read_training_state
+from drpca.config import LOADERS, building, config_for, default_models, find_config, list_configs, load_config
+from drpca.config_text import read_config
 from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
 from drpca.engine.train import train as train_config
+from drpca.engine.trial import epochs_within, largest_batch, rehearse
 from drpca.errors import UserError, unknown_name
 from drpca.names import joined_names, simplify
 from drpca.run_folder import RunFolder
@@ -34,7 +41,8 @@ class TrainingOptions:
         final: Train on the training and validation splits and take the weights after the last epoch.
         log_test_every: Log the test figures every so many epochs; it selects nothing.
         fast: Data on the device, bfloat16, NHWC, fused optimiser; on a GPU also compiled.
-        batch_size: Images per step and process.
+        batch_size: Images per step and process; ``'auto'``: the most that fit into memory, found by trying
+            (:func:`drpca.engine.trial.largest_batch`).
         accumulate: Update the weights every so many batches, by their mean gradient.
         checkpoint_stages: Run stages again in the backward pass: less memory, more time.
         workers: Loader processes, 0 for none.
@@ -44,6 +52,13 @@ class TrainingOptions:
         clip_grad: Largest norm of the gradient, above 0.
         compile: Compile the network.
         deterministic: Deterministic kernels.
+        fast_dev_run: Only try everything on a few batches, in a folder that is removed at the end
+            (:func:`drpca.engine.trial.rehearse`).
+        overfit: Train on the first so many training images alone, without augmentation, and validate on the same: what
+            learns at all gets them right.
+        limit: Train on a part of the training images: a share below 1, spread over the list, or the first so many.
+        time: Hours that the training may take. The speed is measured first, and the training gets as many epochs as
+            fit, at most those of the config; when the time is up it stops and can be resumed.
         launcher: What started this process among several; one of ``LAUNCHERS``.
         cfg_options: Dotted keys of the config → values, applied last.
 
@@ -58,7 +73,7 @@ class TrainingOptions:
     final: bool = False
     log_test_every: int | None = None
     fast: bool = False
-    batch_size: int | None = None
+    batch_size: int | Literal['auto'] | None = None
     accumulate: int | None = None
     checkpoint_stages: bool = False
     workers: int | None = None
@@ -68,34 +83,54 @@ class TrainingOptions:
     clip_grad: float | None = None
     compile: bool = False
     deterministic: bool = False
+    fast_dev_run: bool = False
+    overfit: int | None = None
+    limit: float | None = None
+    time: float | None = None
     launcher: str = 'none'
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        whole = ('epochs', 'batch_size', 'accumulate', 'log_test_every', 'patience', 'workers')
-        for key in (*whole, 'clip_grad', 'ema'):
+        whole = ('epochs', 'batch_size', 'accumulate', 'log_test_every', 'patience', 'workers', 'overfit')
+        above_zero = ('clip_grad', 'limit', 'time')
+        for key in (*whole, *above_zero, 'ema'):
             value, option = getattr(self, key), '--' + key.replace('_', '-')
             kinds, words = (int, 'a whole number') if key in whole else ((int, float), 'a number')
             least = 0 if key == 'workers' else 1
-            if value is None:
+            if value is None or (key, value) == ('batch_size', 'auto'):
                 continue
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise UserError(f'{option} must be {words}, got {value!r}.')
             if key in whole and value < least:
                 raise UserError(f'{option} must be at least {least}, got {value}.')
-        if self.clip_grad is not None and not self.clip_grad > 0:
-            raise UserError(f'--clip-grad must be above 0, got {self.clip_grad:g}.')
+            if key in above_zero and not 0 < value < math.inf:
+                raise UserError(f'{option} must be above 0, got {value:g}.')
         if self.ema is not None and not 0 < self.ema < 1:
             raise UserError(f'--ema must lie between 0 and 1, got {self.ema:g}.')
         if self.amp not in (None, *PRECISIONS):
             raise unknown_name('precision (--amp)', str(self.amp), PRECISIONS)
         if self.launcher not in LAUNCHERS:
             raise unknown_name('launcher', str(self.launcher), LAUNCHERS)
+        self._check_pairs()
         if not isinstance(self.cfg_options, Mapping):
             raise UserError(f'--cfg-options: expected dotted keys and values, got {self.cfg_options!r}.')
         for key, option in (('randomness', '--seeds or --deterministic'), ('work_dir', '--work-dir')):
             if any(name.split('.')[0] == key for name in self.cfg_options):
                 raise UserError(f'--cfg-options {key} is set for every run: give {option}.')
+
+    def _check_pairs(self) -> None:
+        """Options that do not go together."""
+        if self.limit is not None and self.limit >= 1 and self.limit != int(self.limit):
+            raise UserError(f'--limit: expected a share below 1 or a whole number of images, got {self.limit:g}.')
+        if self.overfit and (self.limit or self.final):
+            raise UserError('--overfit validates on the images that it trains on: leave out --limit and --final.')
+        if self.time and self.epochs:
+            raise UserError('--time chooses the number of epochs: leave out --epochs.')
+        if self.launcher != 'none' and (self.batch_size == 'auto' or self.time or self.fast_dev_run):
+            given = '--batch-size auto' if self.batch_size == 'auto' else '--time' if self.time else '--fast-dev-run'
+            raise UserError(
+                f'{given} measures in one process: leave out --launcher, and give the numbers that it finds.'
+            )
 
 
 @dataclass(frozen=True)
@@ -197,11 +232,82 @@ def train(
 
 def train_run(run: Run, resume: bool = False) -> TrainingResult:
     """Does one of the trainings of :func:`plan_runs`; see :func:`train`."""
+    started = time.perf_counter()
     try:
-        return TrainingResult(run.folder, **train_config(build_config(run), resume))
+        if run.options.fast_dev_run:
+            short = replace(run.options, epochs=2, time=None)
+            return TrainingResult(run.folder, **rehearse(build_config(replace(run, options=short))))
+        saved = _saved_config(run) if resume else None
+        config = _settle(run, saved, started)
+        if saved is not None:
+            _check_length(run, config, saved)
+        return TrainingResult(run.folder, **train_config(config, resume))
     finally:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _saved_config(run: Run) -> Config | None:
+    """The config of a run that goes on."""
+    last = run.folder.last
+    return read_config(read_training_state(last)['meta']['cfg'], last) if last.is_file() else None
+
+
+def _settle(run: Run, saved: Config | None, started: float) -> Config:
+    """The config of a run, with what has to be measured first; a run that goes on keeps what was measured."""
+    options = run.options
+    if options.batch_size == 'auto':
+        size = largest_batch(build_config(run)) if saved is None else saved.train_dataloader.batch_size
+        run = replace(run, options=replace(options, batch_size=size))
+    if options.time is None:
+        return build_config(run)
+    seconds = 3600 * options.time
+    if saved is None:
+        epochs = epochs_within(build_config(run), seconds - (time.perf_counter() - started))
+    else:
+        epochs = saved.train_cfg.max_epochs
+    config = build_config(replace(run, options=replace(run.options, time=None, epochs=epochs)))
+    left = seconds - (time.perf_counter() - started)
+    config.custom_hooks = [*(config.get('custom_hooks') or []), {'type': 'DeadlineHook', 'seconds': left}]
+    return config
+
+
+def _check_length(run: Run, config: Config, saved: Config) -> None:
+    """A schedule ends with its training: one that is longer is another training, from the weights of the first.
+
+    Raises:
+        UserError: The run was begun with another length.
+    """
+    before, after = saved.train_cfg.max_epochs, config.train_cfg.max_epochs
+    if before == after or saved.get('param_scheduler') == config.get('param_scheduler'):
+        return
+    more = replace(
+        run.options, epochs=after - before if after > before else after, load_from=run.folder.last, time=None,
+        work_dir=Path(run.options.work_dir) / 'more',
+    )  # fmt: skip
+    raise UserError(
+        f'{run.folder.path} was begun for {before} epochs, not {after}, and its learning rate ends with them. '
+        f'Go on with --resume and the same --epochs, or train longer from its weights: '
+        f'{command_of(replace(run, options=more))}'
+    )
+
+
+def command_of(run: Run) -> str:
+    """The command that does a training, as a shell takes it."""
+    config = run.config
+    name = Path(config.filename or '') if isinstance(config, Config) else config
+    words = [name.stem if list_configs().get(name.stem) == name else str(name)]
+    words += ['--dataset', run.dataset] if run.dataset else []
+    words += ['--seeds', str(run.seed)] if run.seed else []
+    for option in fields(run.options):
+        value, word = getattr(run.options, option.name), '--' + option.name.replace('_', '-')
+        if option.name == 'cfg_options':
+            words += [word, *(f'{key}={inner}' for key, inner in value.items())] if value else []
+        elif value is True:
+            words.append(word)
+        elif value != option.default:
+            words += [word, str(value)]
+    return shlex.join(['python', 'run_configs.py', *words])
 
 
 def plan_runs(
@@ -242,7 +348,8 @@ def plan_runs(
                 own = simplify(path.stem) == simplify(f'{path.parent.name}{dataset}')
                 name = path.stem if own else f'{path.parent.name}_{_label(dataset)}'
                 chosen.append((path, dataset, name))
-    ending = '_final' if options.final else ''
+    ending = f'_overfit{options.overfit}' if options.overfit else f'_limit{options.limit:g}' if options.limit else ''
+    ending += '_final' if options.final else ''
     return [Run(config, d, name + ending, seed, options) for config, d, name in chosen for seed in seeds]
 
 
@@ -268,7 +375,8 @@ def build_config(run: Run) -> Config:
     asked = run.options
     options: dict[str, Any] = {
         'train_cfg.max_epochs': asked.epochs,
-        'train_dataloader.batch_size': asked.batch_size,
+        'train_dataloader.batch_size': None if asked.batch_size == 'auto' else asked.batch_size,
+        'train_dataloader.images': asked.limit if asked.limit is None or asked.limit < 1 else int(asked.limit),
         'train_dataloader.num_workers': asked.workers,
         'optim_wrapper.accumulative_counts': asked.accumulate,
         'optim_wrapper.clip_grad': None if asked.clip_grad is None else {'max_norm': asked.clip_grad},
@@ -306,6 +414,8 @@ def build_config(run: Run) -> Config:
         for loader in LOADERS:
             if config.get(loader) and config[loader].get('num_workers') == 0:
                 config[loader].persistent_workers = False
+        if asked.overfit:
+            _overfit(config, asked.overfit)
         source = config.train_dataloader.dataset
         if source.get('type') == 'InfraredDataset':
             open_joined(source.dataset, source.split, source.get('data_root'))
@@ -313,3 +423,15 @@ def build_config(run: Run) -> Config:
     config.randomness = {'seed': run.seed, 'deterministic': asked.deterministic}
     config.launcher = asked.launcher
     return config
+
+
+def _overfit(config: Config, images: int) -> None:
+    """Trains and validates on the same images, without augmentation; there is nothing to test."""
+    if not config.get('val_dataloader'):
+        raise UserError('--overfit needs a config that validates (val_dataloader).')
+    loader = config.train_dataloader
+    loader.images, loader.batch_size = images, min(loader.batch_size, images)
+    if 'pipeline' in loader.dataset:
+        loader.dataset.pipeline = []
+    config.val_dataloader.dataset, config.val_dataloader.images = copy.deepcopy(loader.dataset), images
+    config.test_dataloader = config.test_cfg = config.test_evaluator = None

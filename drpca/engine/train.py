@@ -19,11 +19,13 @@ from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.hooks import EMAHook
 from mmengine.runner import Runner
+from torch.utils.data import Subset
 
 from drpca.checkpoint import load_weights, read_checkpoint, read_training_state
 from drpca.config import building, evaluation_data, explain_build_error
 from drpca.config_text import read_config
 from drpca.datasets import find_datasets, open_split
+from drpca.datasets.dataset import part_of
 from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.leaks import find_leaks
 from drpca.engine import optimisation  # noqa: F401 - registers the averages of weights
@@ -32,7 +34,7 @@ from drpca.errors import UserError
 from drpca.files import in_use, save_text
 from drpca.models.detector import bare_model
 from drpca.names import joined_names
-from drpca.registry import RUNNERS
+from drpca.registry import DATASETS, RUNNERS
 from drpca.run_folder import BEST, LOG, SUMMARY, RunFolder
 
 # A change in one of these makes a resumed run another experiment.
@@ -45,7 +47,8 @@ class DetectionRunner(Runner):
 
     @staticmethod
     def build_dataloader(dataloader: Any, seed: int | None = None, diff_rank_seed: bool = False) -> Any:
-        """A loader whose config has ``on_device=True`` becomes a :class:`DeviceLoader`.
+        """A loader whose config has ``on_device=True`` becomes a :class:`DeviceLoader`; ``images`` is the ``limit`` of
+        any data set.
 
         Iterators over a loader draw a seed when they start their processes. They draw it from a generator of the
         loader's own: from torch's, dropout would depend on how often processes are started.
@@ -53,7 +56,9 @@ class DetectionRunner(Runner):
         if not isinstance(dataloader, dict):
             return dataloader
         options = dict(dataloader)
-        on_device = options.pop('on_device', False)
+        on_device, images = options.pop('on_device', False), options.pop('images', None)
+        if images is not None:
+            options['dataset'] = limited(options['dataset'], images)
         options.setdefault('collate_fn', {'type': 'default_collate'})
         if on_device:
             options.update(num_workers=0, persistent_workers=False)
@@ -80,6 +85,15 @@ class DetectionRunner(Runner):
     ) -> None:
         """MMEngine reads onto the GPU, and the optimiser's step counts would stay there, to be read in every step."""
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+
+
+def limited(source: dict[str, Any], images: float) -> Any:
+    """A data set, built, with ``limit`` as of :class:`drpca.datasets.InfraredDataset`, whatever its type."""
+    if source['type'] == 'InfraredDataset':  # which then reads no others
+        limit = source.get('limit') or images
+        return DATASETS.build({**source, 'limit': min(limit, images)})
+    dataset = DATASETS.build(source)
+    return Subset(dataset, part_of(range(len(dataset)), images))
 
 
 def _init_distributed(config: Config) -> None:

@@ -232,7 +232,7 @@ def test_a_log_that_was_cut_off_is_mended(data_root: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ('option', 'value', 'message'),
     [
-        ('--epochs', '5', 'not 5; the old ones would go on'),
+        ('--epochs', '5', 'not 5, and its learning rate ends with them'),
         ('--batch-size', '1', 'begun with 1 batches per epoch and would go on with 2'),
     ],
 )

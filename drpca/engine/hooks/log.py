@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
+from drpca.engine.progress import ProgressLines, training_bar
 from drpca.errors import unknown_name
 from drpca.registry import HOOKS
 from drpca.run_folder import BEST_ON_TEST, LOG
@@ -46,17 +47,14 @@ class TrainingLogHook(Hook):
         self._count = 0
         self._seconds = 0.0
         self._resumed: dict[str, Any] | None = None
-        self._bar: tqdm | None = None
+        self._bar: tqdm | ProgressLines | None = None
         self.metrics: dict[str, float] = {}
 
     def before_train(self, runner: Any) -> None:
         if not torch.cuda.is_available():
             self.interval = 1
         if is_main_process():
-            self._bar = tqdm(
-                total=runner.max_iters, initial=runner.iter, desc='train', unit='it', dynamic_ncols=True,
-                disable=None,
-            )  # fmt: skip
+            self._bar = training_bar(runner.max_iters, runner.iter)
 
     def before_train_epoch(self, runner: Any) -> None:
         resumed, self._resumed = self._resumed or {'sums': {}, 'count': 0, 'seconds': 0.0}, None
