@@ -431,7 +431,8 @@ def _overfit(config: Config, images: int) -> None:
         raise UserError('--overfit needs a config that validates (val_dataloader).')
     loader = config.train_dataloader
     loader.images, loader.batch_size = images, min(loader.batch_size, images)
-    if 'pipeline' in loader.dataset:
-        loader.dataset.pipeline = []
+    for steps in ('pipeline', 'before_resize'):
+        if steps in loader.dataset:
+            loader.dataset[steps] = []
     config.val_dataloader.dataset, config.val_dataloader.images = copy.deepcopy(loader.dataset), images
     config.test_dataloader = config.test_cfg = config.test_evaluator = None

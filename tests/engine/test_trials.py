@@ -109,14 +109,15 @@ def test_limit(data_root: Path, options: dict[str, Any]) -> None:
 
 
 def test_overfit_validates_what_it_trains_on(options: dict[str, Any]) -> None:
-    keys = {**SMALL, 'train_dataloader.dataset.pipeline': [{'type': 'RandomFlip'}]}
+    flip = [{'type': 'RandomFlip'}]
+    keys = {**SMALL, **{f'train_dataloader.dataset.{steps}': flip for steps in ('pipeline', 'before_resize')}}
     result = drpca.train(CONFIG, overfit=3, epochs=1, **{**options, 'cfg_options': keys, 'batch_size': 8})
     assert result.folder.name == f'{CONFIG}_overfit3'
     assert result.test is None
     (run,) = plan_runs([CONFIG], options=TrainingOptions(overfit=3, **{**options, 'cfg_options': keys}))
     config = build_config(run)
     assert config.train_dataloader.dataset == config.val_dataloader.dataset
-    assert config.train_dataloader.dataset.pipeline == []
+    assert config.train_dataloader.dataset.pipeline == config.train_dataloader.dataset.before_resize == []
     assert config.train_dataloader.images == config.val_dataloader.images == 3
 
 
@@ -216,7 +217,7 @@ def test_a_training_within_a_time(
     monkeypatch.setattr(runs, 'epochs_within', lambda config, seconds: min(within(config, seconds), 2))
     result = drpca.train(CONFIG, time=0.1, limit=4, **options)
     assert result.epochs == 2
-    assert result.folder.log()[-1]['lr'] == pytest.approx(0, abs=1e-5)
+    assert result.folder.log()[-1]['lr'] == pytest.approx(1e-4 * 0.25**0.9), 'the last of four'
 
 
 def test_the_time_is_up(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
