@@ -358,15 +358,15 @@ def checkpoints(r: Random) -> Case:
     return Case(argv, [['state', file, kind, r.randint(0, 60)]], silent)
 
 
-def payloads(r: Random) -> Case:
-    """Files with code in them, which must leave no mark."""
+def payload_forms(r: Random) -> list[Case]:
+    """Files with code in them, which must leave no mark: Python in configs, pickles, PostScript, outside files."""
     last, best = 'runs/own/seed_0/last.pth', 'runs/own/seed_0/best.pth'
     resumed = ['infer', '--checkpoint', best, '--input', 'frames', '--out', 'out']
     exported = ['infer', 'own.py', '--checkpoint', 'model.pt2', '--input', 'frames/grey.png', '--out', 'out']
     board = ['leaderboard', 'own.py', '--dataset', 'mini', '--work-dir', 'runs', '--no-train', '--no-latency']
     text = r.choice([text for text in EVIL_CONFIGS if 'MARK' in text or 'evil' in text])
     module = ['write', 'evil.py', "open('MARK', 'w')\n"]
-    return r.choice([
+    return [
         Case(resumed, [['config_text', best, text], module]), Case(RESUME, [['config_text', last, text], module]),
         Case(board, [['config_text', best, text], module]), Case(resumed, [['state', best, 'marker', 0]]),
         Case(OWN, [['archive', 'w.pth', 'data.pkl', 'marker']]), Case(RESUME, [['state', last, 'marker', 0]]),
@@ -376,7 +376,11 @@ def payloads(r: Random) -> Case:
         Case(SCORE, [['image', 'datasets/mini/test/masks/x.png', 'postscript']]),
         Case(['check-dataset'], [['image', 'datasets/mini/test/images/x.png', 'postscript']]),
         Case(exported[:3] + ['model.onnx', *exported[4:]], [['onnx_part', 'model.onnx', 'external']]),
-    ])
+    ]
+
+
+def payloads(r: Random) -> Case:
+    return r.choice(payload_forms(r))
 
 
 def config_change(r: Random) -> tuple[str, str]:
