@@ -21,18 +21,23 @@ from drpca.registry import MODELS, network_names
 
 # Names under which other programs store the network inside a file or a module.
 WRAPPERS = ('module.', '_orig_mod.', 'network.', 'model.', 'net.')
+TENSORS = '.safetensors'
 CONTAINERS = ('state_dict', 'model_state_dict', 'model', 'net')
 
 
 def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, Any]:
-    """Read a checkpoint file without running any code in it.
+    """Read a checkpoint file without running any code in it; what ``.safetensors`` say of themselves is ``meta``.
 
     Raises:
         UserError: No such file, not a checkpoint, truncated, or it holds more than plain data.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'No checkpoint at {path}: expected a weight file (.pth, .pkl, .tar); check the path.')
+        raise UserError(
+            f'No checkpoint at {path}: expected a weight file (.pth, .pkl, .tar, .safetensors); check the path.'
+        )
+    if path.suffix == TENSORS:
+        return _read_tensors(path, map_location)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of TorchScript archives and the like, which are refused
@@ -49,6 +54,28 @@ def read_checkpoint(path: str | Path, map_location: Any = 'cpu') -> dict[str, An
     if not isinstance(content, Mapping):
         raise UserError(f'Checkpoint {path} holds a {type(content).__name__}; expected a state dict.')
     return dict(content)
+
+
+def _read_tensors(path: Path, device: Any) -> dict[str, Any]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework='pt', device=str(device)) as file:
+            return {
+                'state_dict': {name: file.get_tensor(name) for name in file.keys()},  # noqa: SIM118
+                'meta': file.metadata() or {},
+            }
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise UserError(
+            f'Cannot read checkpoint {path}: not a .safetensors file, or truncated ({_first_line(error)}).'
+        ) from None
+
+
+def tensor_bytes(state: Mapping[str, Tensor], described: Mapping[str, str]) -> bytes:
+    """Weights as the content of a ``.safetensors`` file, with a text for each thing that is said about them."""
+    from safetensors.torch import save
+
+    return save({name: value.contiguous() for name, value in state.items()}, dict(described))
 
 
 def _first_line(error: Exception) -> str:

@@ -17,9 +17,11 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
-def _no_data_root(monkeypatch):
-    """Tests name their data; a developer's own setting must not reach them."""
+def _no_data_root(monkeypatch, tmp_path_factory):
+    """Tests name their data; a developer's own settings must not reach them, and they reach no network."""
     monkeypatch.delenv('DRPCA_DATA', raising=False)
+    monkeypatch.setenv('DRPCA_HOME', str(tmp_path_factory.getbasetemp() / 'home'))
+    monkeypatch.setenv('DRPCA_MIRROR', 'http://127.0.0.1:9')
 
 
 @pytest.fixture(scope='session')

@@ -34,7 +34,7 @@ def test_config_builds(name: str) -> None:
         assert hasattr(BASELINES.build(config.model), 'scores')
         return
     if name in TRAINABLE:
-        grammar = rf'{path.parent.name}_({"|".join(DATASETS)})(_[a-z]+)?'
+        grammar = rf'{path.parent.name}_({"|".join(DATASETS)})(_[a-z]+\d?)?'
         assert re.fullmatch(grammar, name), 'names are <model>_<data set>[_variant]'
     with torch.device('meta'):
         model = MODELS.build(config.model)

@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 
 from drpca.baselines import Baseline
-from drpca.cards import weight_cards
+from drpca.cards import all_published, named_weights, published_files, weight_cards
 from drpca.config import find_config, list_configs, load_config
 from drpca.errors import UserError, unknown_name
 from drpca.inference.detector import Detector
@@ -46,16 +46,18 @@ def size_text(detector: Detector) -> str:
 
 
 def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[str, Choice]:
-    """Weight files of the command line, runs trained here, weights of the project, classical methods, by their labels.
+    """Weight files of the command line, runs trained here, weights of the project, those of others that have been
+    fetched, classical methods, by their labels.
 
     Args:
         checkpoints: Folder of the runs; may be missing.
-        weights: ``CONFIG=FILE`` each.
+        weights: ``CONFIG=FILE`` or ``CONFIG=published`` each; ``published``: all that are known.
 
     Raises:
         UserError: A text of another form, an unknown config, or no such file.
     """
-    choices = [_given(text) for text in weights]
+    choices = [_given(text) for text in all_published(weights)]
+    given = {choice.checkpoint for choice in choices}
     for run in find_runs(checkpoints):
         if run.weights is not None:
             choices.append(Choice(f'{run.name}, seed {run.seed}', None, run.weights))
@@ -63,6 +65,11 @@ def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[s
         Choice(f'{card.config}, weights of the project', card.config, card.path)
         for card in weight_cards().values()
         if card.path.is_file()
+    ]
+    choices += [
+        Choice(f'{file.path.name} ({config})', config, file.path)
+        for config, file in published_files().items()
+        if file.path not in given and file.is_here()
     ]
     labelled: dict[str, Choice] = {}
     for choice in [*choices, *_classical()]:
@@ -75,15 +82,11 @@ def list_choices(checkpoints: str | Path, weights: Sequence[str] = ()) -> dict[s
 
 
 def _given(text: str) -> Choice:
-    config, equals, file = text.partition('=')
-    path = Path(file)
-    if not (config and equals and file):
-        raise UserError(f'--weights {text}: expected CONFIG=FILE, for example rpcanet_sirstv1=RPCANet_SIRST.pkl.')
-    if is_baseline(load_config(find_config(config))):
+    config = text.partition('=')[0]
+    if config in list_configs() and is_baseline(load_config(find_config(config))):
         raise UserError(f'--weights {text}: {config} is a classical method and takes no weights.')
-    if not path.is_file():
-        raise UserError(f'--weights {text}: no file {path}; check the path.')
-    return Choice(f'{path.name} ({Path(config).stem})', config, path)
+    path, weights = named_weights(text)
+    return Choice(f'{weights.name} ({path.stem})', config, weights)
 
 
 def _classical() -> list[Choice]:

@@ -17,13 +17,14 @@ DESCRIPTION = """\
 Open a page to try detectors on: choose weights, drop an image or pick a sample, see the background B, the target T,
 the noise N and the reconstruction D stage by stage, move the threshold, download the results.
 
-The page offers the runs under --checkpoints (best.pth of every seed), the files given with --weights, and the
-classical methods, which need no weights. Its samples come from the data sets under --data-root and from the
-synthetic generator. It answers this machine alone unless --host says otherwise, and fetches nothing from outside."""
+The page offers the runs under --checkpoints (best.pth of every seed), the files given with --weights, published
+weights that have been fetched (drpca weights), and the classical methods, which need no weights. Its samples come from
+the data sets under --data-root and from the synthetic generator. It answers this machine alone unless --host says
+otherwise, and fetches nothing from outside."""
 
 EXAMPLES = """\
   python -m drpca.app
-  python -m drpca.app --weights rpcanet_sirstv1=RPCANet_SIRST.pkl
+  python -m drpca.app --weights rpcanet_sirstv1=published
   python -m drpca.app --checkpoints runs/ --data-root /data --port 8000 --no-browser"""
 
 CHECKPOINTS = 'checkpoints'
@@ -37,7 +38,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--checkpoints', metavar='DIR', help=f'folder of the runs trained here (default: {CHECKPOINTS})')
     add(
         '--weights', nargs='+', default=[], metavar='CONFIG=FILE',
-        help='weight files, each with the config it belongs to',
+        help='weight files, each with the config it belongs to; CONFIG=published, or published for all, fetches those '
+        'of the authors',
     )  # fmt: skip
     add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
     add(

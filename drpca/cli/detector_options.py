@@ -30,7 +30,7 @@ def add_detector_options(parser: argparse.ArgumentParser, several: bool) -> None
         add('config', metavar='CONFIG', help='config file or name')
     add(
         '--checkpoint', nargs='+' if several else None, default=[] if several else None, metavar='FILE',
-        help='weights: published, ours',
+        help="weight file; 'published': that of the config's authors (drpca weights)",
     )  # fmt: skip
     add(
         '--size', type=size_argument, metavar='N|native',

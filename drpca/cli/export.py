@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('config', metavar='CONFIG', help='config file or name')
-    add('--checkpoint', required=True, metavar='FILE', help='weights: published, ours')
+    add('--checkpoint', required=True, metavar='FILE', help="weight file, or 'published'")
     add('--out', required=True, metavar='FILE', help='file to write (.onnx, .xml, .pt2)')
     add('--format', choices=list(EXPORT_FORMATS), default='onnx', help='default: %(default)s')
     add('--size', type=positive, metavar='N', help='fix height and width at N (default: free)')

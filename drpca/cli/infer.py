@@ -48,8 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
     add('config', nargs='?', metavar='CONFIG', help='config file or name (default: the one in the checkpoint)')
     add(
         '--checkpoint', metavar='FILE',
-        help='weights: published, ours, or a file of tools/export.py (default: the newest best.pth under checkpoints, '
-        'of CONFIG if given; else the weights that come with the project for it)',
+        help="weight file; 'published': that of the config's authors (drpca weights); or a file of tools/export.py "
+        '(default: the newest best.pth under checkpoints, of CONFIG if given; else the weights that come with the '
+        'project for it)',
     )  # fmt: skip
     add(
         '--input', metavar='PATH',

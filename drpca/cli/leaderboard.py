@@ -43,7 +43,7 @@ _EXAMPLES = """\
       the four unfolded networks, three seeds each, and the twelve classical methods
   python tools/leaderboard.py rpcanet drpcanet ipi --dataset SIRSTv1 NUDT-SIRST --dry-run
       what there is and what would be done
-  python tools/leaderboard.py --weights rpcanet_sirstv1=RPCANet_SIRST.pkl --classical --dataset SIRSTv1
+  python tools/leaderboard.py --weights published --classical --dataset SIRSTv1
       published weights beside the classical methods; trains nothing
   python tools/leaderboard.py --from table.json --json table.json --markdown table.md
       measure the latency again, on a quiet machine; everything else stays
@@ -76,7 +76,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--classical', action='store_true', help='all classical methods too, or alone')
     add(
         '--weights', nargs='+', default=[], metavar='CONFIG=FILE',
-        help='published weight files too, or alone; each on the data set of its config',
+        help='published weight files too, or alone, each on the data set of its config; CONFIG=published fetches '
+        "its authors' file, published those of all configs",
     )  # fmt: skip
     add('--split', default='test', metavar='S', help='split to score (default: %(default)s)')
     add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')

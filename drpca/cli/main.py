@@ -12,6 +12,7 @@ from drpca.cli.guard import guarded
 from drpca.errors import EXIT_USAGE
 
 COMMANDS = {
+    'weights': ('drpca.cli.weights', 'list and fetch weights by name'),
     'train': ('drpca.cli.train', 'train networks'),
     'infer': ('drpca.cli.infer', 'write score maps'),
     'score': ('drpca.cli.score', 'score maps against masks'),

@@ -11,7 +11,8 @@ from drpca.cli.guard import guarded
 
 _DESCRIPTION = """\
 Make a small weight file of a trained run, to hand on: a bare state dict under the published parameter names, called
-<config>-<first digits of its SHA-256>.pth, and entered with its hash in the model's metafile.
+<config>-<first digits of its SHA-256>.pth, and entered with its hash in the model's metafile. Beside it lie the same
+weights as .safetensors, which say what they are, their config included.
 
 Of several seeds, the one with the best validation figure is taken; test figures are not looked at."""
 
@@ -47,6 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     made = drpca.publish(**keywords(drpca.publish, args))
     print(f'{made.file}  {made.size / 1e6:.2f} MB  from {made.checkpoint}')
+    print(made.tensors)
     if made.metafile:
         print(f'entered in {made.metafile}')
     return 0

@@ -8,14 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from mmengine.config import Config
+from torch import Tensor
 
 from drpca.cards import FILE, update_weights, weights_folder
-from drpca.checkpoint import load_weights
+from drpca.checkpoint import TENSORS, load_weights, tensor_bytes
 from drpca.config import building, find_config, load_config
+from drpca.config_text import config_text
 from drpca.errors import UserError
 from drpca.files import save_bytes
 from drpca.registry import MODELS
 from drpca.run_folder import best_run
+from drpca.version import __version__
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,15 @@ class PublishedWeights:
 
     Attributes:
         file: The file.
-        sha256: Its hash.
+        tensors: The same weights as ``.safetensors``, with what the metafile says of them, and their config.
+        sha256: Hash of ``file``.
         size: In bytes.
         checkpoint: The weights of the run that it was made of.
         metafile: The metafile in which it was entered, None if in none.
     """
 
     file: Path
+    tensors: Path
     sha256: str
     size: int
     checkpoint: Path
@@ -49,7 +55,8 @@ def publish(
 ) -> PublishedWeights:
     """Makes a small weight file of a trained run: a bare state dict under the published parameter names.
 
-    It is called <config>-<first digits of its SHA-256>.pth and entered with its hash in the model's metafile.
+    It is called <config>-<first digits of its SHA-256>.pth and entered with its hash in the model's metafile. Beside it
+    lie the same weights as .safetensors, which say what they are.
 
     Args:
         config: The config that was trained, a name or a file.
@@ -65,17 +72,17 @@ def publish(
     """
     path = find_config(config)
     summary, checkpoint = best_run(work_dir, path.stem + '_final' * final, seed)
-    content = _weight_bytes(path, checkpoint)
+    loaded = load_config(path)
+    state = _weights(loaded, checkpoint)
+    buffer = io.BytesIO()  # the name of a file would become part of its contents
+    torch.save(state, buffer)
+    content = buffer.getvalue()
     if len(content) > limit_mb * 1e6:
         raise UserError(
             f'{checkpoint} would become {len(content) / 1e6:.1f} MB, more than {limit_mb:g}: raise --limit-mb.'
         )
     digest = hashlib.sha256(content).hexdigest()
     file = Path(out or weights_folder()) / f'{path.stem}-{digest[:8]}.pth'
-    save_bytes(file, content, overwrite=True)  # whose name holds its hash
-    entered = path.with_name(FILE)
-    if not metafile or not entered.is_file():
-        return PublishedWeights(file, digest, len(content), checkpoint, None)
     entry = {
         'Config': path.stem,
         'File': file.name,
@@ -85,19 +92,24 @@ def publish(
         'Selection': summary.get('selection', 'val'),
         'Validation IoU': None if summary.get('best') is None else round(summary['best'], 6),
     }
-    update_weights(entered, {key: value for key, value in entry.items() if value is not None})
-    return PublishedWeights(file, digest, len(content), checkpoint, entered)
+    entry = {key: value for key, value in entry.items() if value is not None}
+    described = {key: str(value) for key, value in entry.items()} | {'drpca': __version__, 'cfg': config_text(loaded)}
+    save_bytes(file, content, overwrite=True)  # whose name holds its hash
+    tensors = save_bytes(file.with_suffix(TENSORS), tensor_bytes(state, described), overwrite=True)
+    entered = path.with_name(FILE)
+    is_entered = metafile and entered.is_file()
+    if is_entered:
+        update_weights(entered, entry)
+    return PublishedWeights(file, tensors, digest, len(content), checkpoint, entered if is_entered else None)
 
 
-def _weight_bytes(config: Path, checkpoint: Path) -> bytes:
-    """The contents of the new file.
+def _weights(config: Config, checkpoint: Path) -> dict[str, Tensor]:
+    """The weights of a run under the names of its network.
 
     Raises:
         UserError: The checkpoint cannot be read, or does not fit the config.
     """
     with building():
-        network = MODELS.build(load_config(config).model.network)
+        network = MODELS.build(config.model.network)
     load_weights(network, checkpoint)
-    buffer = io.BytesIO()  # the name of a file would become part of its contents
-    torch.save({name: value.contiguous() for name, value in network.state_dict().items()}, buffer)
-    return buffer.getvalue()
+    return {name: value.contiguous() for name, value in network.state_dict().items()}

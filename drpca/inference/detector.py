@@ -13,7 +13,7 @@ import torch
 from mmengine.config import Config
 from torch import nn
 
-from drpca.cards import weight_cards
+from drpca.cards import PUBLISHED, published_files, weight_cards, weight_file
 from drpca.checkpoint import file_hash, read_checkpoint
 from drpca.config import (
     HOME,
@@ -65,7 +65,8 @@ class Detector:
         model: A network or :class:`drpca.models.detector.DetectionModel` with weights; a config's name or file; a
             registered network's name (``'RPCANet'``), which stands for its home config, the one of SIRST V1; or a
             file that ``tools/export.py`` wrote. None: the config inside the weights.
-        weights: Weight file, as authors publish it or as trained here; with a name, a config or None. None: the
+        weights: Weight file, as authors publish it or as trained here; with a name, a config or None.
+            ``'published'``: that of the config's authors, which is fetched unless it is in the cache. None: the
             newest ``best.pth`` or ``final.pth`` under ``checkpoints`` (of that config), else the weights that
             come with the project.
         size: Side of the square to which frames are resized, as the published recipes do; maps and targets are
@@ -179,6 +180,21 @@ class Detector:
         self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
 
     @classmethod
+    def from_pretrained(cls, name: str, **options: Any) -> Detector:
+        """A detector with the weights that the authors of a network published.
+
+        >>> detector = Detector.from_pretrained('rpcanet_sirstv1')
+
+        Args:
+            name: Config; ``drpca weights`` lists those that have published weights.
+            **options: As of :class:`Detector`.
+
+        Raises:
+            UserError: There are none, they cannot be fetched, or as :class:`Detector`.
+        """
+        return cls(name, PUBLISHED, **options)
+
+    @classmethod
     def from_mapper(cls, mapper: FrameMapper, threshold: float = 0.5) -> Detector:
         """A detector around score maps that are made elsewhere."""
         detector = cls.__new__(cls)
@@ -284,7 +300,7 @@ def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -
     if card is None:
         raise UserError(
             f'No trained weights {f"of {config} " * bool(config)}under {folder}: train with run_configs.py, or give '
-            '--checkpoint FILE.'
+            f'--checkpoint FILE{" or --checkpoint published" * (config in published_files())}.'
         )
     return card.check()
 
@@ -313,7 +329,7 @@ def resolve(
     Raises:
         UserError: Unknown config, a bad option, no weights, or weights where none are taken.
     """
-    checkpoint = None if weights is None else Path(weights)
+    checkpoint = None if weights is None else _weight_file(model, weights)
     if model is not None and Path(model).suffix in SUFFIXES:
         if checkpoint is not None:
             raise UserError(f'{model} has its weights and precision in it: leave out weights and precision.')
@@ -349,6 +365,18 @@ def resolve(
         set_dataset(config, dataset, normalise=_is_trained_on(config, dataset))
     config.merge_from_dict(dict(options or {}))
     return config, checkpoint
+
+
+def _weight_file(model: str | os.PathLike[str] | None, weights: str | os.PathLike[str]) -> Path:
+    if weights != PUBLISHED:
+        return Path(weights)
+    if model is None:
+        raise UserError(
+            "'published' weights of what? Give CONFIG, for example rpcanet_sirstv1; drpca weights lists them."
+        )
+    name = os.fspath(model)
+    home = _home_config(name) if _is_network(name) else None
+    return weight_file(home or name, weights)
 
 
 def _config_in(checkpoint: Path) -> Config | None:

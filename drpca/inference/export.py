@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
+from drpca.cards import weight_file
 from drpca.config import evaluation_data, find_config, load_config
 from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import open_split
@@ -40,7 +41,7 @@ def export(
 
     Args:
         config: Config file or name.
-        checkpoint: Weights: published, ours.
+        checkpoint: Weights: published, ours; ``'published'``: those of the config's authors, by name.
         out: File to write: .onnx, .xml or .pt2.
         format: ``'onnx'``, ``'openvino'`` or ``'torch'``.
         size: Fix height and width; None leaves them, and the batch, open.
@@ -66,7 +67,7 @@ def export(
     loaded = load_config(find_config(config), data_root=data_root)
     if is_baseline(loaded):
         raise UserError(f'{config} is a classical method; only networks can be exported.')
-    model = build_model(loaded, Path(checkpoint))
+    model = build_model(loaded, weight_file(config, checkpoint))
     seen = size or loaded.get('inference_size')
     labels: list[np.ndarray] | None = None
     if images is None:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 
-from drpca.cards import CLASSICAL, metafile_path, read_card
+from drpca.cards import CLASSICAL, PUBLISHED, all_published, metafile_path, named_weights, read_card
 from drpca.config import (
     config_folder,
     config_for,
@@ -40,7 +40,8 @@ class LeaderboardOptions:
             unfolded networks and the classical methods.
         datasets: Names of the data sets.
         classical: All classical methods too, or alone.
-        weights: Published weight files too, or alone: ``'CONFIG=FILE'`` each, on the data set of its config.
+        weights: Published weight files too, or alone: ``'CONFIG=FILE'`` or ``'CONFIG=published'`` each, on the data set
+            of its config; ``'published'``: all that are known of the data sets.
         split: Split that is scored.
         data_root: Folder of the data sets; None means ``$DRPCA_DATA``, else ``datasets``.
         seeds: One training of each network per seed.
@@ -158,7 +159,7 @@ def contenders(options: LeaderboardOptions) -> list[Contender]:
         names += classical_methods()
     datasets = list(map(canonical_name, options.datasets))
     found = [_contender(name, dataset, options) for dataset in datasets for name in names]
-    found += [_weights(text, datasets, options) for text in options.weights]
+    found += [_weights(text, datasets, options) for text in all_published(options.weights, datasets)]
     keys = [(c.config, c.dataset, c.weights) for c in found]
     twice = next((c for c, key in zip(found, keys) if keys.count(key) > 1), None)
     if twice:
@@ -190,12 +191,7 @@ def _own_dataset(config: Path) -> str | None:
 
 
 def _weights(text: str, datasets: Sequence[str], options: LeaderboardOptions) -> Contender:
-    name, equals, file = text.partition('=')
-    if not equals or not name or not file:
-        raise UserError(f'--weights {text}: expected CONFIG=FILE, for example rpcanet_sirstv1=RPCANet_SIRST.pkl.')
-    path, weights = find_config(name), Path(file)
-    if not weights.is_file():
-        raise UserError(f'--weights {text}: no such file {weights}.')
+    path, weights = named_weights(text)
     own = _own_dataset(path)
     if own is None or own not in datasets:
         raise UserError(
@@ -237,7 +233,8 @@ def command_of(contender: Contender, options: LeaderboardOptions) -> str:
     """The shortest command that makes the row again."""
     parts = ['python tools/leaderboard.py']
     if contender.weights is not None:
-        parts.append(f'--weights {contender.name}={contender.weights.name}')
+        is_named = {PUBLISHED, f'{contender.name}={PUBLISHED}'} & set(options.weights)
+        parts.append(f'--weights {contender.name}={PUBLISHED if is_named else contender.weights.name}')
     else:
         parts.append(contender.name)
     parts.append(f'--dataset {contender.dataset}')

@@ -44,7 +44,7 @@ def test_runs_and_weight_files_are_named_without_folders(tmp_path):
         ('W.pkl', 'expected CONFIG=FILE'),
         ('=W.pkl', 'expected CONFIG=FILE'),
         ('rpcanet_sirst1=W.pkl', "Did you mean 'rpcanet_sirstv1'"),
-        ('rpcanet_sirstv1=nowhere.pkl', 'no file nowhere.pkl'),
+        ('rpcanet_sirstv1=nowhere.pkl', 'no such file nowhere.pkl'),
         ('tophat=W.pkl', 'takes no weights'),
     ],
 )

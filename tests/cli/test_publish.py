@@ -58,7 +58,7 @@ def test_best_on_validation_becomes_a_bare_state_dict(
     metafile = project(tmp_path, monkeypatch)
     before = metafile.read_text()
     assert publish.main([CONFIG]) == 0
-    (file,) = (tmp_path / 'project' / 'checkpoints').iterdir()
+    (file,) = (tmp_path / 'project' / 'checkpoints').glob('*.pth')
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert file.name == f'{CONFIG}-{digest[:8]}.pth'
     state = torch.load(file, weights_only=True)
@@ -72,6 +72,13 @@ def test_best_on_validation_becomes_a_bare_state_dict(
     assert after.startswith(before[: before.index('Results:')].split('Weights:')[0])
     assert after.endswith(before[before.index('Results:') :])
     assert newest_best(CONFIG, 'nowhere') == file
+
+    tensors = file.with_suffix('.safetensors')
+    network = drpca.load_weights(MODELS.build({'type': 'RPCANetPlus'}), tensors)
+    assert all(torch.equal(value, runs[1][name]) for name, value in network.state_dict().items())
+    assert drpca.checkpoint.read_checkpoint(tensors)['meta'].items() >= {'Config': CONFIG, 'SHA256': digest}.items()
+    detector = drpca.Detector(None, tensors)
+    assert (detector.method, detector.config.test_dataloader.dataset.dataset) == ('RPCANetPlus', 'synthetic')
 
     assert publish.main([CONFIG, '--seed', '0']) == 0
     entries = [known for known in read_card(metafile)['Weights'] if known['Config'] == CONFIG]

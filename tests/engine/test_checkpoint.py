@@ -68,6 +68,22 @@ def test_wrappers_are_recognised(tmp_path: Path, wrap: Callable[[dict], dict]) -
     assert equal(source, drpca.load_weights(target, tmp_path / 'w.pth'))
 
 
+def test_safetensors(tmp_path: Path) -> None:
+    file = tmp_path / 'w.safetensors'
+    file.write_bytes(checkpoint.tensor_bytes(small().state_dict(), {'Config': 'mine'}))
+    torch.manual_seed(2)
+    assert equal(small(), drpca.load_weights(MODELS.build({'type': 'RPCANet', 'num_stages': 2}), file))
+    assert read_checkpoint(file)['meta'] == {'Config': 'mine'}
+    whole = file.read_bytes()
+    for content in (whole[:-1], whole[:100], b'', b'\xff' * 100, whole[:8] + b'}' + whole[9:]):
+        file.write_bytes(content)
+        with pytest.raises(UserError, match='file, or truncated'):
+            read_checkpoint(file)
+    file.write_bytes(checkpoint.tensor_bytes({'x': torch.zeros(2)}, {}))
+    with pytest.raises(UserError, match='does not hold the weights of this RPCANet'):
+        drpca.load_weights(small(), file)
+
+
 def test_another_architecture_is_refused_with_the_one_that_fits(tmp_path: Path) -> None:
     published = MODELS.build({'type': 'RPCANetPlus', 'bottleneck': 16, 'noise_depth': 3})
     torch.save(published.state_dict(), tmp_path / 'w.pth')

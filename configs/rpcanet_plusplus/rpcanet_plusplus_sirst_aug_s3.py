@@ -1,0 +1,3 @@
+_base_ = './rpcanet_plusplus_sirst_aug.py'
+
+model = dict(network=dict(num_stages=3))

@@ -1,0 +1,3 @@
+_base_ = './rpcanet_plusplus_sirstv1.py'
+
+model = dict(network=dict(num_stages=3))
