@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
 import warnings
@@ -16,7 +15,8 @@ import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
 
-from drpca.errors import DiskFull, UserError, is_full
+from drpca.errors import UserError
+from drpca.files import save
 from drpca.registry import MODELS, network_names
 
 # Names under which other programs store the network inside a file or a module.
@@ -233,28 +233,21 @@ def fitting_config(state: Mapping[str, Tensor]) -> str | None:
     return None
 
 
-def save_atomically(content: Mapping[str, Any], path: str | Path) -> None:
-    """Write a checkpoint so that a reader finds the old file or the new one, never a part of one.
+def save_checkpoint(content: Mapping[str, Any], path: str | Path) -> None:
+    """Writes a checkpoint, in place of one that is there, as :func:`drpca.files.save` does.
 
     Raises:
         UserError: The disk is full or not writable; the file that was there before is left as it was.
     """
-    path = Path(path)
-    partial = path.with_name(f'{path.name}.partial')
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, 'wb') as file:
-            torch.save(dict(content), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except (OSError, RuntimeError) as error:
-        partial.unlink(missing_ok=True)
-        full = is_full(error) or 'write' in str(error)
-        reason = 'the disk is full' if full else _first_line(error)
-        raise (DiskFull if full else UserError)(
-            f'Cannot save {path}: {reason}. What was saved before is intact; free some space and go on with --resume.'
-        ) from None
+
+    def write(draft: Path) -> None:
+        with open(draft, 'wb') as file:
+            try:
+                torch.save(dict(content), file)
+            except RuntimeError as error:  # what torch makes of a file that cannot be written to its end
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+
+    save(path, write, overwrite=True)
 
 
 def file_hash(path: str | Path) -> str:

@@ -85,15 +85,33 @@ def save(path: str | Path, write: Callable[[Path], object], overwrite: bool = Fa
     draft = open_draft(path)
     try:
         write(draft)
-        with open(draft, 'rb') as file:
-            os.fsync(file.fileno())
-        os.replace(draft, path)
+        put_in_place(draft, path)
     except OSError as error:
         raise cannot_write(path, error) from None
     finally:
         with suppress(OSError):
             draft.unlink(missing_ok=True)
     return path
+
+
+def put_in_place(draft: Path, path: Path) -> None:
+    """Moves a whole file to where it belongs; file and name outlast a power cut from then on.
+
+    Raises:
+        OSError: It cannot be moved, or the disk is full; the file that was there is left as it was.
+    """
+    _to_disk(draft)
+    os.replace(draft, path)
+    with suppress(OSError):  # not every system and file system does that for a folder
+        _to_disk(path.parent)
+
+
+def _to_disk(path: Path) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)
 
 
 def open_draft(path: Path) -> Path:

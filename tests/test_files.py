@@ -68,6 +68,24 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_name_outlasts_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file reaches the disk before it is moved, its name after that."""
+    done: list[str] = []
+
+    def fsync(number: int) -> None:
+        done.append(Path(os.readlink(f'/proc/self/fd/{number}')).name)
+        if done[-1] == tmp_path.name:
+            raise OSError(22, 'not on this file system')
+
+    replace = os.replace
+    monkeypatch.setattr(os, 'fsync', fsync)
+    monkeypatch.setattr(os, 'replace', lambda old, new: (done.append(f'-> {new.name}'), replace(old, new)))
+    save_text(tmp_path / 'a.txt', 'text')
+    draft, *rest = done
+    assert draft.endswith('.partial.txt')
+    assert rest == ['-> a.txt', tmp_path.name]
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -18,9 +18,4 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=2, convert_to_iter_based=True),
 ]
-custom_hooks = [
-    dict(type='SeedHook'),
-    dict(type='LossEpochHook'),
-    dict(type='TrainingLogHook', interval=1),
-    dict(type='EMAHook', momentum=0.005, update_buffers=True),
-]
+custom_hooks = [*_base_.custom_hooks, dict(type='EMAHook', momentum=0.005, update_buffers=True)]

@@ -21,8 +21,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=2, convert_to_iter_based=True),
 ]
 custom_hooks = [
-    dict(type='SeedHook'),
-    dict(type='LossEpochHook'),
-    dict(type='TrainingLogHook', interval=1),
+    *_base_.custom_hooks,
     dict(type='EMAHook', ema_type='MomentumAnnealingEMA', gamma=10, momentum=1e-4, update_buffers=True),
 ]

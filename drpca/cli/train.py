@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
+import shlex
 import sys
+from pathlib import Path
 from typing import Any
 
 from drpca.cli.common import OptionsAction, command_parser, keywords, seed_argument
@@ -114,19 +115,19 @@ def _batch_size(text: str) -> int | str:
     return text if text == 'auto' else int(text)
 
 
-def _cell(value: float | None, factor: float, width: int) -> str:
-    return f'{"-":>{width}s}' if value is None else f'{factor * value:{width}.2f}'
+def _cell(value: float | None, factor: float = 1) -> str:
+    return '-' if value is None else f'{factor * value:.2f}'
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    columns = ('epochs', 'val IoU', 'test IoU', 'nIoU', 'Pd', 'Fa e-6', 'time s')
-    lines = [f'{"run":40s} {"state":12s}' + ''.join(f'{column:>10s}' for column in columns)]
+    columns = ('epochs', 'val IoU', 'test IoU', 'nIoU', 'F1', 'Pd', 'Fa e-6', 'time s')
+    lines = [f'{"run":40s} {"state":12s}' + ''.join(f' {column:>9s}' for column in columns)]
     for row in rows:
         test = row.get('test') or {}
-        cells = [f'{row.get("epochs", "-")!s:>10s}', _cell(row.get('best'), 100, 10)]
-        cells += [_cell(test.get(key), 100, 10) for key in ('IoU', 'nIoU', 'Pd')]
-        cells += [_cell(test.get('Fa'), 1e6, 10), _cell(row.get('seconds'), 1, 10)]
-        lines.append(f'{row["run"]:40s} {row["state"]:12s}' + ''.join(cells))
+        cells = [str(row.get('epochs', '-')), _cell(row.get('best'), 100)]
+        cells += [_cell(test.get(key), 100) for key in ('IoU', 'nIoU', 'F1', 'Pd')]
+        cells += [_cell(test.get('Fa'), 1e6), _cell(row.get('seconds'))]
+        lines.append(f'{row["run"]:40s} {row["state"]:12s}' + ''.join(f' {cell:>9s}' for cell in cells))
     return '\n'.join(lines)
 
 
@@ -202,5 +203,9 @@ def _exit_code(codes: list[int]) -> int:
 
 def _resume_command(argv: list[str] | None) -> str:
     arguments = sys.argv[1:] if argv is None else argv
-    resumed = [*arguments, *([] if '--resume' in arguments else ['--resume'])]
-    return ' '.join(['python run_configs.py', *(json.dumps(a) if ' ' in a else a for a in resumed)])
+    if '--launcher' in arguments:  # which alone knows how many processes it started
+        return 'the same command and --resume'
+    program = Path(sys.argv[0])
+    called = {'drpca': ['drpca', 'train'], '__main__': ['python', '-m', 'drpca', 'train']}
+    words = called.get(program.stem, ['python', str(program)])
+    return shlex.join([*words, *arguments, *([] if '--resume' in arguments else ['--resume'])])

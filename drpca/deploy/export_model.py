@@ -31,7 +31,7 @@ from drpca.deploy.backends import PADDING, RULES_KEY, InputRules, open_backend
 from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
 from drpca.deploy.quantise import quantise_onnx
 from drpca.errors import UserError, unknown_name
-from drpca.files import cannot_write, is_full, make_folder, refuse_present
+from drpca.files import cannot_write, is_full, make_folder, put_in_place, refuse_present
 from drpca.models.detector import DetectionModel
 from drpca.options import EXPORT_FORMATS
 
@@ -143,7 +143,7 @@ def export_model(
             raise UserError(f'{path} was not written: {fault}.')
         for file in Path(folder).iterdir():
             if file.stem == path.stem:
-                os.replace(file, path.parent / file.name)
+                put_in_place(file, path.parent / file.name)
     return agreement
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -13,6 +16,32 @@ from drpca.registry import LOOPS
 
 class Interrupted(Exception):
     """Training stopped on request after its state was saved; the argument is the checkpoint."""
+
+
+def begin_loading(number: int, then: Callable[[int], None] | None = None) -> None:
+    """Begins a loader process, which goes on until its parent ends it.
+
+    Ctrl-C reaches the processes of a terminal all at once, and a scheduler's signal those of a job, while the training
+    still needs the images of its last iteration.
+
+    Args:
+        number: Of the process, from 0 on.
+        then: Called with it.
+    """
+    for name in ('SIGINT', 'SIGUSR1'):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(signal, 'sigwaitinfo'):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+    if then is not None:
+        then(number)
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)
 
 
 @LOOPS.register_module()

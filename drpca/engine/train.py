@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.leaks import find_leaks
 from drpca.engine import optimisation  # noqa: F401 - registers the averages of weights
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
+from drpca.engine.loop import begin_loading
 from drpca.errors import UserError
 from drpca.files import in_use, save_text
 from drpca.models.detector import bare_model
@@ -62,8 +64,11 @@ class DetectionRunner(Runner):
         options.setdefault('collate_fn', {'type': 'default_collate'})
         if on_device:
             options.update(num_workers=0, persistent_workers=False)
+        else:
+            options.setdefault('pin_memory', torch.cuda.is_available())
         loader = Runner.build_dataloader(options, seed, diff_rank_seed)
         loader.generator = torch.Generator().manual_seed(seed or 0)
+        loader.worker_init_fn = partial(begin_loading, then=loader.worker_init_fn)
         return DeviceLoader(loader, get_device()) if on_device else loader
 
     def load_checkpoint(self, filename: str, map_location: Any = 'cpu', strict: bool = True, **options: Any) -> Any:

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from drpca.errors import UserError
-from drpca.files import cannot_write, open_draft, refuse_present
+from drpca.files import cannot_write, open_draft, put_in_place, refuse_present
 from drpca.inference.detections import Target
 from drpca.visualization.panels import DETECTED, caption, enlarge, to_grey
 
@@ -103,7 +103,7 @@ class AnnotatedVideo:
         try:
             if _count(self._draft) != self._frames:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.replace(self._draft, self.path)
+            put_in_place(self._draft, self.path)
         except OSError as error:
             self._draft.unlink(missing_ok=True)
             raise cannot_write(self.path, error) from None

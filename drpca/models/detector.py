@@ -137,7 +137,7 @@ class DetectionModel(BaseModel):
         data_preprocessor: dict[str, Any] | None = None,
         init_cfg: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(data_preprocessor, init_cfg)
+        super().__init__(data_preprocessor or {'type': 'BaseDataPreprocessor', 'non_blocking': True}, init_cfg)
         self.network: Any = network if isinstance(network, nn.Module) else MODELS.build(network)
         if initialisation is not None:
             initialise_weights(self.network, initialisation)
@@ -170,13 +170,16 @@ class DetectionModel(BaseModel):
             self.register_buffer(name, tensor, persistent=False)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self._detect: Callable[[Tensor], Tensor] | None = None
         self._stage_states: Callable[[Tensor], list[StageState]] | None = None
         if compiled:
             self.compile_network()
 
     def compile_network(self, **options: Any) -> None:
-        """Run the network through ``torch.compile`` with these options, also where training decomposes."""
+        """Run the network through ``torch.compile`` with these options, whichever of its outputs are asked for."""
         self.network.compile(**options)
+        if hasattr(self.network, 'detect'):
+            self._detect = torch.compile(self.network.detect, **options)
         if self.decomposes:
             self._stage_states = torch.compile(self.network.decompose, **options)
 
@@ -279,7 +282,7 @@ class DetectionModel(BaseModel):
         """(B, 1, H, W) in [0, 1] → target logits (B, 1, H, W), float32, without unneeded outputs."""
         if not hasattr(self.network, 'detect'):
             return self.outputs(image)['target'].float()
-        (logits,) = self.apply_to(lambda prepared: (self.network.detect(prepared),), image)
+        (logits,) = self.apply_to(lambda prepared: ((self._detect or self.network.detect)(prepared),), image)
         return logits.float()
 
     def forward(  # type: ignore[override]

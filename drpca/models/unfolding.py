@@ -68,7 +68,7 @@ class Stage(nn.Module):
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch as in training, but leaves its running statistics alone."""
-    norms = [m for m in module.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._NormBase)]
     kept = [dict(norm._buffers) for norm in norms]
     for norm, buffers in zip(norms, kept):
         norm._buffers.update({name: None if b is None else b.clone() for name, b in buffers.items()})

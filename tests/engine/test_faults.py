@@ -196,7 +196,8 @@ def test_a_full_disk(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     capsys.readouterr()
     args = arguments(data_root, tmp_path / 'full', '--epochs', '3')
     program = (
-        'import resource\n'
+        'import resource, sys\n'
+        "sys.argv[0] = 'run_configs.py'\n"
         'from drpca.cli.train import main\n'
         'from drpca.engine.hooks.selection import SelectionHook\n'
         'after = SelectionHook.after_epoch\n'
@@ -210,11 +211,11 @@ def test_a_full_disk(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     done = python(program, OMP_NUM_THREADS='1')
     assert done.returncode == 1, done.stderr[-2000:]
     line = next(line for line in done.stderr.splitlines() if line.startswith('error: '))
-    assert 'Cannot save' in line
+    assert 'Cannot write' in line
     assert 'Go on with: python run_configs.py' in done.stderr
     last = torch.load(folder(tmp_path / 'full') / 'last.pth', weights_only=True)
     assert last['meta']['epoch'] == 1
-    assert not list(folder(tmp_path / 'full').glob('*.partial'))
+    assert not list(folder(tmp_path / 'full').glob('*.partial*'))
     assert train_command.main(['--resume', *args]) == 0
     assert epochs(tmp_path / 'full') == [1, 2, 3]
 

@@ -24,7 +24,10 @@ from torch.utils._pytree import tree_leaves
 from drpca.config import find_config, load_config
 from drpca.datasets import InfraredDataset, SeededSampler, device_transforms
 from drpca.datasets.device_loader import DeviceLoader
+from drpca.engine.faults import TrainingDiverged
+from drpca.engine.hooks import selection
 from drpca.engine.hooks.seed import SeedHook
+from drpca.engine.hooks.selection import SelectionHook
 from drpca.engine.optimisation import OptimWrapper
 from drpca.engine.train import DetectionRunner, build_runner
 from drpca.registry import MODELS
@@ -200,6 +203,18 @@ def test_checkpoints_to_resume_from_are_read_onto_the_processor() -> None:
     assert load.call_args.kwargs['map_location'] == 'cpu'
 
 
+def test_saving_reads_one_number_of_all_weights(tmp_path: Path) -> None:
+    model = model_of('rpcanet_sirstv1')
+    runner = mock.MagicMock(model=model, epoch=1, iter=7, seed=0, work_dir=str(tmp_path))
+    with mock.patch.object(selection, 'save_checkpoint') as save, Waits() as waits:
+        SelectionHook()._save(runner, 'last.pth')
+    assert save.called
+    assert len(waits.seen) == 1
+    next(reversed(list(model.parameters()))).data[0] = float('inf')
+    with pytest.raises(TrainingDiverged, match='no numbers any more after epoch 1'):
+        SelectionHook()._save(runner, 'last.pth')
+
+
 def test_what_is_logged_is_no_memory_of_others() -> None:
     """A replayed CUDA graph overwrites its outputs, and a scheduled weight changes in place: neither may be kept."""
     model = model_of('scheduled_weights')
@@ -213,6 +228,19 @@ def test_what_is_logged_is_no_memory_of_others() -> None:
     for name, value in logs.items():
         assert value.untyped_storage().data_ptr() not in kept, name
     assert losses['weight_l1'].untyped_storage().data_ptr() in kept, 'this one would change'
+
+
+@pytest.mark.parametrize('gpu', [False, True])
+def test_batches_are_copied_while_the_processor_goes_on(data_root: Path, gpu: bool) -> None:
+    """Also without ``--fast``: from pinned memory, where a copy waits for nothing."""
+    options = {'type': 'InfraredDataset', 'dataset': 'synthetic', 'split': 'train', 'data_root': data_root, 'size': 32}
+    config = {'dataset': options, 'sampler': {'type': 'SeededSampler'}, 'batch_size': 4, 'num_workers': 0}
+    with mock.patch('torch.cuda.is_available', return_value=gpu):
+        batches = DetectionRunner.build_dataloader(config, seed=0)
+    assert batches.pin_memory == gpu
+    image = mock.Mock(spec=Tensor)
+    model_of('rpcanet_sirstv1').data_preprocessor({'image': image})
+    assert image.to.call_args.kwargs == {'non_blocking': True}
 
 
 def test_random_numbers_of_the_own_gpu_are_saved_and_restored() -> None:
@@ -296,6 +324,19 @@ def test_a_smaller_last_batch_has_a_program_of_its_own(compiler: Compiler, confi
         model(**a_batch(count), mode='loss')
     assert compiler.made == [False, False], 'one for batches of any size is slower'
     assert compiler.ran == [0, 0, 1, 0, 1, 0]
+
+
+def test_validation_runs_what_was_compiled(compiler: Compiler) -> None:
+    model = model_of('rpcanet_sirstv1').eval()
+    model.network.decos = model.network.decos[:1]
+    images = a_batch(3)
+    with torch.no_grad():
+        expected = model(**images, mode='predict')
+        model.compile_network(backend=compiler)
+        found = [model(**images, mode='predict') for _ in range(2)][1]
+    assert compiler.ran == [0, 0]
+    for one, other in zip(expected, found):
+        torch.testing.assert_close(one['scores'], other['scores'])
 
 
 def test_every_run_that_compiles_begins_without_programs_of_others() -> None:

@@ -156,10 +156,11 @@ def test_killed_and_resumed_is_bit_identical(data_root: Path, reference: Path, t
     options = keywords(data_root, tmp_path, {'default_hooks.checkpoint.interval_iters': 2}, ema=0.01)
     train_until_killed(options, KILLED[moment])
     folder = run_folder(tmp_path)
-    assert (folder / 'last.pth.partial').exists() == (moment == 'while saving')
+    assert bool([*folder.glob('*.partial.pth')]) == (moment == 'while saving')
     assert load(folder / 'last.pth')['meta']['iter'] % 7 != 0, 'the last state lies within an epoch'
     drpca.train(**options, resume=True)
     assert_same_run(reference, tmp_path)
+    assert not [*folder.glob('*.partial.pth')]
 
 
 def test_ctrl_c_saves_and_says_how_to_resume(
@@ -176,9 +177,10 @@ def test_ctrl_c_saves_and_says_how_to_resume(
 
     args = arguments(data_root, tmp_path, '--ema', '0.01')
     with monkeypatch.context() as patched:
+        patched.setattr(sys, 'argv', ['../my runs/run_configs.py'])
         patched.setattr(TrainingLogHook, 'after_train_iter', interrupt)
         assert train_command.main(args) == 130
-    assert '--resume' in capsys.readouterr().err
+    assert "Saved. Go on with: python '../my runs/run_configs.py' --model" in capsys.readouterr().err
     assert load(run_folder(tmp_path) / 'last.pth')['meta']['iter'] == 4
     assert train_command.main(['--resume', *args]) == 0
     assert_same_run(reference, tmp_path)
@@ -197,6 +199,9 @@ def test_a_run_that_another_process_trains_is_left_alone(data_root: Path, tmp_pa
         with in_use(run_folder(tmp_path)), pytest.raises(UserError, match=f'in use by process {os.getpid()}'):
             drpca.train(**options, resume=resume)
     assert [path.name for path in run_folder(tmp_path).iterdir()] == ['.lock']
+    (tmp_path / 'file').touch()
+    with pytest.raises(UserError, match=r'Cannot write .*: Not a directory; name another one'):
+        drpca.train(**{**options, 'work_dir': tmp_path / 'file'})
 
 
 def test_resuming_with_another_architecture_is_refused(data_root: Path, reference: Path) -> None:
@@ -231,7 +236,8 @@ def test_a_fault_of_the_program_does_not_stop_the_others(
 ) -> None:
     monkeypatch.setenv('TMPDIR', str(tmp_path))
     monkeypatch.setattr('tempfile.tempdir', None)
-    result = SimpleNamespace(epochs=2, best=0.5, checkpoint='best.pth', test={'IoU': 0.25, 'Fa': 1e-6}, seconds=3)
+    figures = {'IoU': 0.25, 'Pd': 1.0, 'Fa': 0.123456}
+    result = SimpleNamespace(epochs=2, best=0.5, checkpoint='best.pth', test=figures, seconds=3)
 
     def train_run(run: Any, resume: bool) -> Any:
         if run.seed == 0:
@@ -247,7 +253,8 @@ def test_a_fault_of_the_program_does_not_stop_the_others(
     assert 'Traceback' in next(tmp_path.glob('drpca-fault-*')).read_text()
     done = next(line for line in out.splitlines() if line.startswith('rpcanet_plus_synthetic_final seed 1 '))
     assert 'weights after the last epoch' in out
-    assert done.split()[3:] == ['done', '2', '50.00', '25.00', '-', '-', '1.00', '3.00']
+    assert done.split()[3:] == ['done', '2', '50.00', '25.00', '-', '-', '100.00', '123456.00', '3.00']
+    assert 'nIoU        F1        Pd    Fa e-6' in out
 
 
 def test_early_stopping_and_resuming_a_stopped_run(data_root: Path, tmp_path: Path) -> None:

@@ -157,10 +157,13 @@ def test_fast_float32_is_the_same_mathematics(data_root: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize('network', ['RPCANet', 'RPCANetPlus', 'DRPCANet'])
-@pytest.mark.parametrize('precision', ['float32', 'bfloat16'])
-def test_stages_run_again_give_the_same_gradients_and_statistics(network: str, precision: str) -> None:
+@pytest.mark.parametrize(('precision', 'synchronised'), [('float32', False), ('bfloat16', False), ('float32', True)])
+def test_stages_run_again_give_the_same_gradients_and_statistics(
+    network: str, precision: str, synchronised: bool
+) -> None:
     torch.manual_seed(0)
     plain = MODELS.build({'type': network, 'num_stages': 2}).train()
+    plain = nn.SyncBatchNorm.convert_sync_batchnorm(plain) if synchronised else plain
     again = copy.deepcopy(plain)
     again.checkpoint_stages = True
     image = torch.rand(2, 1, 16, 16)

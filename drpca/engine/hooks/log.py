@@ -17,6 +17,7 @@ from tqdm import tqdm
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
 from drpca.engine.progress import ProgressLines, training_bar
 from drpca.errors import unknown_name
+from drpca.files import append_whole, save_text
 from drpca.registry import HOOKS
 from drpca.run_folder import BEST_ON_TEST, LOG
 
@@ -80,7 +81,8 @@ class TrainingLogHook(Hook):
         for loss, (_, names) in zip(losses, self._pending):
             if not math.isfinite(loss):
                 path = Path(runner.work_dir) / 'diverged.json'
-                path.write_text(json.dumps({'epoch': runner.epoch, 'loss': str(loss), 'images': list(names)}, indent=1))
+                record = {'epoch': runner.epoch, 'loss': str(loss), 'images': list(names)}
+                save_text(path, json.dumps(record, indent=1), overwrite=True)
                 raise TrainingDiverged(
                     f'The loss became {loss} in epoch {runner.epoch + 1}; the batch is in {path}. {DIVERGED_ADVICE}'
                 )
@@ -124,8 +126,7 @@ class TrainingLogHook(Hook):
         self._sums, self._count = {}, 0
         if not is_main_process():
             return
-        with open(Path(runner.work_dir) / LOG, 'a') as file:
-            file.write(json.dumps(record) + '\n')
+        append_whole(Path(runner.work_dir) / LOG, f'{json.dumps(record)}\n'.encode())
         runner.visualizer.add_scalars(
             {f'train/{key}': value for key, value in means.items()}
             | {f'val/{key}': float(value) for key, value in self.metrics.items()}
@@ -161,9 +162,7 @@ class TrainingLogHook(Hook):
         path, epoch = Path(runner.work_dir) / LOG, checkpoint.get('meta', {}).get('epoch', 0)
         if is_main_process() and path.exists():  # epochs after the checkpoint will come again
             lines = [line for line in path.read_text().splitlines() if _epoch_of(line) <= epoch]
-            shorter = path.with_name(f'{LOG}.partial')
-            shorter.write_text(''.join(f'{line}\n' for line in lines))
-            shorter.replace(path)
+            save_text(path, ''.join(f'{line}\n' for line in lines), overwrite=True)
 
     def after_train(self, runner: Any) -> None:
         if self._bar is not None:

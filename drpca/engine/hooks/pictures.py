@@ -18,10 +18,14 @@ from drpca.registry import HOOKS
 class DecompositionGridHook(Hook):
     """Shows D, B, T, score and mask of a few validation images in TensorBoard, before a validation.
 
+    They are of the weights that are validated: averaged ones where there are some.
+
     Args:
         num_images: Images shown, the first of the validation split that hold a target.
         interval: Epochs between two pictures; the first validation and the last epoch always have one.
     """
+
+    priority = 'LOW'  # after the average has taken the place of the weights
 
     def __init__(self, num_images: int = 4, interval: int = 1) -> None:
         self.num_images = num_images

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from tqdm import tqdm
 
-from drpca.checkpoint import save_atomically
+from drpca.checkpoint import save_checkpoint
 from drpca.config_text import config_text
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
 from drpca.errors import UserError, unknown_name
@@ -99,7 +100,7 @@ class SelectionHook(Hook):
         if not is_main_process():
             return
         model = bare_model(runner.model)
-        if full and not all(bool(value.isfinite().all()) for value in model.parameters()):
+        if full and not torch.stack([value.isfinite().all() for value in model.parameters()]).all():
             raise TrainingDiverged(f'The weights are no numbers any more after epoch {runner.epoch}. {DIVERGED_ADVICE}')
         meta = {
             'epoch': runner.epoch,
@@ -122,7 +123,7 @@ class SelectionHook(Hook):
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
         if not full:  # weights alone: what averaging adds for resuming stays in last.pth
             checkpoint = {key: checkpoint[key] for key in ('meta', 'state_dict')}
-        save_atomically(checkpoint, Path(runner.work_dir) / filename)
+        save_checkpoint(checkpoint, Path(runner.work_dir) / filename)
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         meta = checkpoint.get('meta', {})
