@@ -493,6 +493,8 @@ def building() -> Iterator[None]:
         yield
     except UserError:
         raise
+    except ImportError as error:  # MMEngine's writers to other programs say what to install
+        raise UserError(f'The config asks for a package that is not there: {error}.') from None
     except (
         LookupError, TypeError, ValueError, AttributeError, AssertionError, ArithmeticError, RuntimeError,
     ) as error:  # fmt: skip

@@ -17,6 +17,7 @@ COMMANDS = {
     'infer': ('drpca.cli.infer', 'write score maps'),
     'score': ('drpca.cli.score', 'score maps against masks'),
     'config': ('drpca.cli.config', 'show a config as it is used'),
+    'browse': ('drpca.cli.browse', 'learning rate and augmented samples of a training'),
     'check-dataset': ('drpca.cli.check_dataset', 'check a data set'),
     'make-synthetic': ('drpca.cli.make_synthetic', 'make the synthetic data set'),
     'robustness': ('drpca.cli.robustness', 'score under noise, blur, …'),

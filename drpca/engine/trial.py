@@ -37,6 +37,8 @@ def _short(config: Config, batches: int) -> Iterator[Config]:
     with tempfile.TemporaryDirectory(prefix='drpca-trial-') as folder:
         short = copy.deepcopy(config)
         short.work_dir = str(Path(folder) / 'seed_0')
+        if short.get('visualizer'):  # nothing of a trial goes to a server that keeps trainings
+            short.visualizer.vis_backends = []
         for loader in filter(short.get, LOADERS):
             short[loader].images = batches * short[loader].get('batch_size', 1)
         yield short
