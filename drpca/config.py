@@ -403,7 +403,9 @@ def _apply_selection(config: Config) -> None:
     if selection == 'final':
         if ((config.get('default_hooks') or {}).get('checkpoint') or {}).get('patience') is not None:
             raise UserError('--final trains a fixed number of epochs: leave out --patience.')
-        config.train_dataloader.dataset.split = 'trainval'
+        data = config.train_dataloader.dataset
+        # Lists of one's own come in families too: train_half has trainval_half beside it.
+        data.split = re.sub('^train(?!val)', 'trainval', data.get('split', 'train'), flags=re.IGNORECASE)
         config.val_dataloader = config.val_cfg = config.val_evaluator = None
 
 

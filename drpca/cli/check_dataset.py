@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 import drpca
 from drpca.cli.common import add_overwrite_option, claim_files, command_parser, write_file
 from drpca.cli.guard import guarded
-from drpca.errors import EXIT_FAILED
+from drpca.datasets.leaks import write_clean_split
+from drpca.datasets.splits import find_dataset
+from drpca.errors import EXIT_FAILED, UserError
 
 if TYPE_CHECKING:
     from drpca.datasets.check import Report
 
 _DESCRIPTION = """\
 Check data sets on disk: counts, sizes, unreadable files, images without mask and the reverse, size
-mismatches, masks that are not binary or empty, list errors, copies of a picture, and training images in a
-test split.
+mismatches, masks that are not binary, empty, or another image's, list errors, copies of a picture, and
+training images, or other images of the same scenes, in a test split.
 
 A problem is something to repair; a note is something to know, such as lists that must not be mixed."""
 
@@ -31,6 +33,8 @@ _EXAMPLES = """\
       two data sets, and whether one's training images are in the other's test split
   python tools/check_dataset.py --dataset NUDT-SIRST --json report.json
       also as a file, with the names behind every finding
+  python tools/check_dataset.py --dataset NUDT-SIRST --write-split datasets/NUDT-SIRST/clean
+      lists train_clean, val_clean, … without images or scenes of the test split, to train on
 
 exit status
   0  clean (notes may stand)
@@ -38,6 +42,7 @@ exit status
   2  wrong usage or input; one line on standard error says what to do"""
 
 _MOST_LINES = 10
+_PARTS = ('train', 'val', 'test')
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -52,6 +57,11 @@ def build_parser() -> argparse.ArgumentParser:
         help='folder that holds the data sets (default: DRPCA_DATA, else ./datasets)',
     )  # fmt: skip
     add('--json', type=Path, metavar='FILE', help="write the report here ('-': to standard output)")
+    add(
+        '--write-split', type=Path, metavar='DIR',
+        help='write lists of the first --dataset here, whose training images are none of its test images, nor show '
+        'their scenes, nor those of the other --dataset named; in the folder of the data set they become splits',
+    )  # fmt: skip
     add_overwrite_option(parser)
     return parser
 
@@ -63,6 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     to_stdout = args.json == Path('-')
     if not to_stdout:
         claim_files(args, 'json')
+    if args.write_split is not None:
+        return _write_split(args)
     checks = drpca.check_datasets(args.dataset, args.data_root)
     for folder in checks.ignored:
         print(f'ignored: {folder} follows no known layout', file=sys.stderr)
@@ -78,6 +90,20 @@ def main(argv: list[str] | None = None) -> int:
         else:
             write_file(args.json, text)
     return 0 if checks.clean else EXIT_FAILED
+
+
+def _write_split(args: argparse.Namespace) -> int:
+    if not args.dataset:
+        raise UserError('--write-split needs the data set: --dataset NAME.')
+    name, *others = args.dataset
+    counts = write_clean_split(name, args.write_split, args.data_root, others, args.overwrite)
+    for split, (kept, before) in counts.items():
+        print(f'{args.write_split / f"{split}_clean.txt"}: {kept} of the {before} images of {split}')
+    _, tree = find_dataset(name, args.data_root)
+    if tree.root.resolve() not in (args.write_split.resolve(), args.write_split.resolve().parent):
+        print(f'To use them, copy them to {tree.root} or a folder in it.')
+    print('Train on them: --cfg-options ' + ' '.join(f'{p}_dataloader.dataset.split={p}_clean' for p in _PARTS))
+    return 0
 
 
 def format_report(report: Report) -> Iterable[str]:

@@ -1,4 +1,4 @@
-"""Checks of a data set on disk: completeness, masks, lists, duplicates and leaks between splits.
+"""Checks of a data set on disk: completeness, masks, lists, duplicates and leaks between splits; and splits without.
 
 Every finding is either a *problem*, something to repair, or a *note*, something to know.
 """
@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+from drpca.datasets.fingerprints import Fingerprint, fingerprint, remember, same_scenes
 from drpca.datasets.io import parallel_map, read_image
-from drpca.datasets.leaks import SIRST_FAMILY, Leak, pixel_hash
+from drpca.datasets.leaks import SIRST_FAMILY, Leak
 from drpca.datasets.splits import (
     Part,
     Tree,
@@ -33,8 +34,10 @@ from drpca.datasets.splits import (
 from drpca.errors import UserError
 from drpca.names import KNOWN_DATASETS
 
-_NEAR_BITS = 6
 _SHOWN = 8
+_NEIGHBOURS = 3
+_INVISIBLE, _VISIBLE, _BETTER = 1.2, 3.0, 3.0
+_RING = 6
 _ROLE = re.compile(r'(trainval|train|val|test)((?![a-z]).*)')
 
 Member = tuple[str, str]
@@ -46,7 +49,8 @@ class Finding:
 
     Attributes:
         kind: 'unreadable', 'orphan image', 'orphan mask', 'ambiguous name', 'size mismatch', 'grey mask',
-            'list', 'leak', 'duplicate', 'near duplicate', 'incomplete', 'empty mask' or 'unlisted'.
+            'foreign mask', 'list', 'leak', 'duplicate', 'near duplicate', 'near leak', 'incomplete', 'empty mask',
+            'faint target' or 'unlisted'.
         message: One line for people.
         names: The images concerned.
     """
@@ -73,6 +77,7 @@ class Report:
         problems: Findings to repair.
         notes: Findings to know about.
         contents: Pixel hashes by split and by (part, name); not written to JSON.
+        scenes: Images of one scene, each with the others, by (part, name); not written to JSON.
     """
 
     dataset: str
@@ -86,6 +91,7 @@ class Report:
     problems: list[Finding] = field(default_factory=list)
     notes: list[Finding] = field(default_factory=list)
     contents: dict[str, dict[Member, str]] = field(default_factory=dict, repr=False)
+    scenes: dict[Member, set[Member]] = field(default_factory=dict, repr=False)
 
     @property
     def clean(self) -> bool:
@@ -94,8 +100,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
-        values = asdict(replace(self, contents={}))
-        del values['contents']
+        values = asdict(replace(self, contents={}, scenes={}))
+        del values['contents'], values['scenes']
         return {'clean': self.clean} | values
 
 
@@ -105,34 +111,47 @@ class _Picture:
 
     errors: list[str]
     size: tuple[int, ...] | None = None
-    digest: str = ''
-    bits: np.ndarray | None = None
+    print: Fingerprint | None = None
     mask_size: tuple[int, ...] | None = None
     targets: int = 0
     grey: bool = False
+    contrast: float = 0.0
 
 
-def difference_hash(image: np.ndarray) -> np.ndarray:
-    """Perceptual hash: the sign of the horizontal and vertical differences of a 16 × 16 thumbnail.
+def mask_contrast(image: np.ndarray, mask: np.ndarray) -> float:
+    """How much a mask stands out of an image, wherever it stands out most.
 
     Args:
         image: (H, W) grey values.
+        mask: (H, W), above zero on targets.
 
     Returns:
-        480 values of ±1, float32; the scalar product of two hashes is 480 − 2 · (number of bits that differ).
+        Of the 8-connected components the largest |mean inside − median around| in units of 1 + σ, where σ is 1.4826
+        times the median absolute deviation around, in grey levels, and around is within 6 pixels of the component's
+        box, without targets and the pixels beside them; 0 without targets.
     """
-    small = cv2.resize(image.astype(np.float32), (16, 16), interpolation=cv2.INTER_AREA)
-    steps = np.concatenate([np.diff(small, axis=0).ravel(), np.diff(small, axis=1).ravel()])
-    return np.where(steps > 0, np.float32(1), np.float32(-1))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8), connectivity=8)
+    best = 0.0
+    for label in range(1, count):
+        x, y, width, height = boxes[label, :4]
+        window = np.s_[max(y - _RING, 0) : y + height + _RING, max(x - _RING, 0) : x + width + _RING]
+        values, near = image[window].astype(np.float32), labels[window]
+        around = values[cv2.dilate((near > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0]
+        if len(around) >= 8:
+            middle = np.median(around)
+            spread = 1.4826 * np.median(np.abs(around - middle))
+            best = max(best, float(abs(values[near == label].mean() - middle) / (1 + spread)))
+    return best
 
 
 def check_dataset(dataset: str, tree: Tree) -> Report:
     """Reads every image and mask of a data set and reports what is wrong with it.
 
     Problems are: files that cannot be read, images without mask and the reverse, images and masks of
-    different size, masks of more than one value above zero, list errors, copies of a picture, an image in
-    both the training and the test (or validation) part of one division. Notes are: empty masks, nearly equal
-    pictures, images in no list, overlaps between lists of different divisions.
+    different size, masks of more than one value above zero, masks that do not show on their own image but do on
+    a neighbour's, list errors, copies of a picture, an image in both the training and the test (or validation) part
+    of one division. Notes are: empty masks, masks that do not show, pictures of one scene, also across the parts of
+    one division, images in no list, overlaps between lists of different divisions.
 
     Args:
         dataset: Name, as :func:`drpca.datasets.find_datasets` gives it.
@@ -166,8 +185,11 @@ def check_dataset(dataset: str, tree: Tree) -> Report:
         report.notes.append(Finding('incomplete', message, []))
     report.notes += _some('empty mask', 'mask(s) are empty', empty)
     _check_lists(report, tree)
-    _check_splits(report, tree, {m: p.digest for m, p in readable.items()})
-    _check_copies(report, readable)
+    _check_masks(report, tree, readable)
+    prints = {m: p.print for m, p in readable.items() if p.print is not None}
+    remember({tree.parts[part].images[name]: kept for (part, name), kept in prints.items()})
+    _check_copies(report, prints)
+    _check_splits(report, tree, {m: kept.digest for m, kept in prints.items()})
     return report
 
 
@@ -234,7 +256,7 @@ def _read_picture(part: Part, name: str) -> _Picture:
     picture = _Picture(errors)
     try:
         image = read_image(part.images[name])
-        picture = replace(picture, size=image.shape, digest=pixel_hash(image), bits=difference_hash(image))
+        picture = replace(picture, size=image.shape, print=fingerprint(image))
     except UserError as error:
         errors.append(str(error))
     try:
@@ -245,7 +267,9 @@ def _read_picture(part: Part, name: str) -> _Picture:
     if mask is None:
         return picture
     targets = ndimage.label(mask, np.ones((3, 3)))[1]
-    return replace(picture, mask_size=mask.shape, targets=targets, grey=len(np.unique(mask[mask > 0])) > 1)
+    contrast = mask_contrast(image, mask) if picture.size == mask.shape else 0.0
+    grey = len(np.unique(mask[mask > 0])) > 1
+    return replace(picture, mask_size=mask.shape, targets=targets, grey=grey, contrast=contrast)
 
 
 def _check_files(part: Part) -> list[Finding]:
@@ -256,21 +280,50 @@ def _check_files(part: Part) -> list[Finding]:
     return findings + _some('ambiguous name', 'name(s) with several image files', twice)
 
 
+def _check_masks(report: Report, tree: Tree, pictures: dict[Member, _Picture]) -> None:
+    """Masks that nothing on their image answers to, and those among them that fit a neighbour in the list of names."""
+    usable = [m for m, p in pictures.items() if p.size == p.mask_size]
+    alike: dict[object, list[Member]] = defaultdict(list)
+    for member in usable:
+        alike[member[0], pictures[member].size].append(member)
+    faint = []
+    for group in alike.values():
+        for at, member in enumerate(group):
+            own = pictures[member].contrast
+            if not pictures[member].targets or own >= _INVISIBLE:
+                continue
+            part = tree.parts[member[0]]
+            mask = read_image(part.masks[member[1]])
+            others = group[max(at - _NEIGHBOURS, 0) : at] + group[at + 1 : at + 1 + _NEIGHBOURS]
+            fits = {other[1]: mask_contrast(read_image(part.images[other[1]]), mask) for other in others}
+            best = max(fits, key=lambda name: fits[name], default='')
+            if best and fits[best] > max(_VISIBLE, _BETTER * own):
+                message = (
+                    f'{member[1]}: the mask does not show on its image (contrast {own:.1f}) but on that of {best} '
+                    f'({fits[best]:.1f})'
+                )
+                report.problems.append(Finding('foreign mask', message, [member[1], best]))
+            else:
+                faint.append(member[1])
+    report.notes += _some('faint target', f'mask(s) do not show on their image (contrast below {_INVISIBLE})', faint)
+
+
 def _check_lists(report: Report, tree: Tree) -> None:
-    listed: set[str] = set()
+    listed: set[Member] = set()
     for key, path in tree.lists.items():
         try:
-            names = tree.read_list(key)
+            members = tree.read_list(key)
         except UserError as error:
             report.problems.append(Finding('list', str(error), []))
             continue
-        listed.update(names)
-        missing = [name for name in names if name not in tree.parts[''].images]
+        listed.update((part.name, name) for part, name in members)
+        missing = [name for part, name in members if name not in part.images]
         report.problems += _some('list', f'name(s) in {path} without image', missing)
-        twice = [name for name, count in Counter(names).items() if count > 1]
+        twice = [name for (_, name), count in Counter((part.name, name) for part, name in members).items() if count > 1]
         report.problems += _some('list', f'name(s) more than once in {path}', twice)
-    if listed:
-        report.notes += _some('unlisted', 'image(s) in no list', tree.parts[''].images.keys() - listed)
+    if listed and '' in tree.parts:
+        unlisted = [name for name in tree.parts[''].images if ('', name) not in listed]
+        report.notes += _some('unlisted', 'image(s) in no list', unlisted)
 
 
 def _check_splits(report: Report, tree: Tree, digests: dict[Member, str]) -> None:
@@ -304,23 +357,28 @@ def _check_splits(report: Report, tree: Tree, digests: dict[Member, str]) -> Non
         if names:
             leak = Leak(f'{report.dataset} {train}', f'{report.dataset} {test}', names, len(theirs))
             (report.problems if same else report.notes).append(Finding('leak', str(leak), names))
+        near = [m[1] for m in theirs if m[1] not in names and report.scenes.get(m, set()) & ours.keys()]
+        if same and near:
+            leak = Leak(f'{report.dataset} {train}', f'{report.dataset} {test}', near, len(theirs), near=True)
+            report.notes.append(Finding('near leak', f'{leak}: {_listing(near)}', near))
 
 
-def _check_copies(report: Report, pictures: dict[Member, _Picture]) -> None:
+def _check_copies(report: Report, prints: dict[Member, Fingerprint]) -> None:
     groups: dict[str, list[Member]] = defaultdict(list)
-    for member, picture in pictures.items():
-        groups[picture.digest].append(member)
+    for member, kept in prints.items():
+        groups[kept.digest].append(member)
     for group in groups.values():
         if len(group) > 1:
             names = [_label(member) for member in group]
             report.problems.append(Finding('duplicate', f'the same picture: {_listing(names)}', names))
     firsts = [group[0] for group in groups.values()]
-    bits = np.array([pictures[member].bits for member in firsts], dtype=np.float32).reshape(len(firsts), -1)
-    for row, member in enumerate(firsts):
-        differing = (bits.shape[1] - bits[row + 1 :] @ bits[row]) / 2
-        for other in np.flatnonzero(differing <= _NEAR_BITS):
-            names = [_label(member), _label(firsts[row + 1 + other])]
-            report.notes.append(Finding('near duplicate', f'nearly the same picture: {_listing(names)}', names))
+    for i, j in same_scenes(np.array([prints[member].scene for member in firsts])) if firsts else ():
+        names = [_label(firsts[i]), _label(firsts[j])]
+        report.notes.append(Finding('near duplicate', f'nearly the same picture: {_listing(names)}', names))
+        for one, other in ((i, j), (j, i)):
+            copies = groups[prints[firsts[other]].digest]
+            for member in groups[prints[firsts[one]].digest]:
+                report.scenes.setdefault(member, set()).update(copies)
 
 
 def _label(member: Member) -> str:

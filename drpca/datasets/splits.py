@@ -17,7 +17,7 @@ plain                   ``images/``, ``masks/``
 ======================  ==============================================================================
 
 Folder names are matched case-insensitively; an image and its mask may have different suffixes; the mask may
-be called ``NAME_pixels0``.
+be called ``NAME_pixels0``, ``NAME_mask``, ``NAME_gt`` or ``NAME_label``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import difflib
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -41,13 +41,20 @@ STANDARD_SPLITS = ('train', 'val', 'trainval', 'test', 'all')
 _VAL_FRACTION = 0.2
 _TEST_FRACTION = 0.2
 _KIT_PREFIXES = ('sirstdevkit', 'opensirst')
-_IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'pngimages', 'irstd1k_img')
-_MASK_FOLDERS = ('masks', 'mask', 'labels', 'label', 'binarymask', 'sirst/binarymask', 'irstd1k_label')
-_PARTS = ('trainval', 'train', 'val', 'test')
-_LIST_FOLDERS = ('splits', 'img_idx', '50_50')
+_IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'pngimages', 'jpegimages', 'irstd1k_img', 'mixed')
+_MASK_FOLDERS = (
+    'masks', 'mask', 'labels', 'label', 'binarymask', 'sirst/binarymask', 'irstd1k_label', 'gt', 'groundtruth',
+    'ground_truth', 'annotations/masks', 'annotations', 'annotation',
+)  # fmt: skip
+_PARTS = {
+    'trainval': ('trainval',), 'train': ('train', 'training'), 'val': ('val', 'valid', 'validation'),
+    'test': ('test', 'testing'),
+}  # fmt: skip
+LABEL_SUFFIXES = ('.txt', '.xml', '.json', '.csv')
+_LIST_FOLDERS = ('splits', 'img_idx', '50_50', 'imagesets/main', 'imagesets')
 _LIST_STEM = re.compile(r'(train|val|test)', re.IGNORECASE)
 _LONGEST_LIST = 2**26
-_MASK_ENDING = re.compile(r'_pixels\d+$')
+_MASK_ENDING = re.compile(r'[_-](pixels\d+|masks?|gt|labels?)$', re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -86,16 +93,28 @@ class Tree:
     def __len__(self) -> int:
         return sum(len(part.images) for part in self.parts.values())
 
-    def read_list(self, name: str) -> list[str]:
-        """Names in the list called ``name``."""
-        return read_list(self.lists[name])
+    def read_list(self, name: str) -> list[tuple[Part, str]]:
+        """What the list called ``name`` holds: the part of each image, and its name.
+
+        With several parts, the folder before a name tells the part (``trainval/000002``), or else the first one that
+        has an image of that name.
+
+        Raises:
+            UserError: As :func:`read_list`.
+        """
+        members = []
+        for folders, stem in read_list(self.lists[name]):
+            named = [part for key, part in self.parts.items() if key in map(str.lower, folders)]
+            holding = [part for part in named or self.parts.values() if stem in part.images]
+            members.append(((holding or named or list(self.parts.values()))[0], stem))
+        return members
 
 
-def read_list(path: Path) -> list[str]:
-    """Reads the image names of a list file, one a line.
+def read_list(path: Path) -> list[tuple[list[str], str]]:
+    """Reads a list file, one image a line: the folders before its name, and the name.
 
-    Byte order mark, CRLF, blanks around a name, blank lines, a missing last newline, folders before and an
-    image suffix after the name are all taken care of.
+    Byte order mark, CRLF, blanks around a name, blank lines, a missing last newline and an image suffix after the name
+    are all taken care of.
 
     Raises:
         UserError: The file is no UTF-8 text, or no regular file.
@@ -106,55 +125,80 @@ def read_list(path: Path) -> list[str]:
         raise UserError(
             f'Cannot read list {path}: expected UTF-8 text with one image name a line ({error}).'
         ) from error
-    names = (re.split(r'[\\/]', line.strip())[-1] for line in lines)
-    return [_without_suffix(name) for name in names if name]
+    return [entry for entry in map(_entry, lines) if entry[1]]
 
 
-def _without_suffix(name: str) -> str:
-    path = Path(name)
-    return path.stem if path.suffix.lower() in IMAGE_SUFFIXES else name
+def _entry(line: str) -> tuple[list[str], str]:
+    """The folders and the image name in a line of a list."""
+    *folders, name = re.split(r'[\\/]', line.strip())
+    return folders, Path(name).stem if Path(name).suffix.lower() in IMAGE_SUFFIXES else name
 
 
-def image_files(folder: Path) -> Iterable[Path]:
+def image_files(folder: Path) -> list[Path]:
     """Image files of a folder (not its subfolders), sorted by name; hidden files left out."""
-    files = (f for f in folder.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES and not f.name.startswith('.'))
-    return sorted(f for f in files if f.is_file())
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.name[0] != '.' and entry.is_file()
+        ]
+    return [folder / name for name in sorted(names)]
 
 
-def _subfolder(root: Path, candidates: Iterable[str]) -> Path | None:
-    """First of the candidate folders ('a' or 'a/b', lower case) below ``root``, whatever their case."""
+def _subfolders(root: Path, candidates: Iterable[str]) -> Iterable[Path]:
+    """Those of the candidate folders ('a' or 'a/b', lower case) that are below ``root``, whatever their case."""
     for candidate in candidates:
         folder: Path | None = root
-        for wanted in candidate.split('/'):
+        for wanted in filter(None, candidate.split('/')):
             entries = sorted(folder.iterdir()) if folder and folder.is_dir() else []
             folder = next((e for e in entries if e.name.lower() == wanted and e.is_dir()), None)
         if folder is not None:
-            return folder
-    return None
+            yield folder
 
 
-def _read_part(root: Path, name: str = '') -> Part | None:
-    image_folder, mask_folder = _subfolder(root, _IMAGE_FOLDERS), _subfolder(root, _MASK_FOLDERS)
-    if image_folder is None or mask_folder is None:
+def _first_full(folders: Iterable[Path]) -> tuple[list[Path], Path | None]:
+    """The images of the first folder that holds some, and the folder."""
+    return next(((files, folder) for folder in folders if (files := image_files(folder))), ([], None))
+
+
+def _read_part(root: Path, name: str = '', inner: str = '') -> Part | None:
+    """The images and masks in the folders of ``root``, or in those called ``inner`` within; None: there are none."""
+    image_folders = [*_subfolders(root, [f'{folder}/{inner}' for folder in _IMAGE_FOLDERS])]
+    mask_folders = [*_subfolders(root, [f'{folder}/{inner}' for folder in _MASK_FOLDERS])]
+    files, image_folder = _first_full([*image_folders, *([] if inner else [root])])
+    mask_files, mask_folder = _first_full(mask_folders)
+    if image_folder is None and mask_folder is not None:
+        image_folder = image_folders[0] if image_folders else None
+    if image_folder is None:
+        return None
+    if mask_folder is None:  # both in one folder, told apart by their names, or no masks at all
+        stems = {file.stem for file in files}
+        mask_files = [f for f in files if (stem := _MASK_ENDING.sub('', f.stem)) != f.stem and stem in stems]
+        files = [file for file in files if file not in mask_files]
+        mask_folder = image_folder if mask_files else next(iter(mask_folders), None)
+    if mask_folder is None or (
+        not mask_files and any(f.suffix.lower() in LABEL_SUFFIXES for f in mask_folder.iterdir())
+    ):
         return None
     images: dict[str, Path] = {}
-    for file in image_files(image_folder):
+    for file in files:
         images.setdefault(file.stem, file)
     masks: dict[str, Path] = {}
-    for file in image_files(mask_folder):
+    for file in mask_files:
         stem = file.stem if file.stem in images else _MASK_ENDING.sub('', file.stem)
         masks.setdefault(stem, file)
     return Part(name, images, masks, image_folder, mask_folder)
 
 
-def _find_lists(root: Path, images: dict[str, Path]) -> dict[str, Path]:
+def _find_lists(root: Path, parts: dict[str, Part]) -> dict[str, Path]:
     """List files in the root and one folder below; the first of equal stems has the short name."""
-    folders = [root]
-    folders += [f for f in (_subfolder(root, [name]) for name in _LIST_FOLDERS) if f is not None]
+    images = {name for part in parts.values() for name in part.images}
+    taken = {folder for part in parts.values() for folder in (part.image_folder, part.mask_folder)} - {root}
+    folders = [root, *_subfolders(root, _LIST_FOLDERS)]
     folders += [f for f in sorted(root.iterdir()) if f.is_dir() and f not in folders]
     lists: dict[str, Path] = {}
     for folder in folders:
-        for file in sorted(folder.glob('*.txt')):
+        for file in sorted(folder.glob('*.txt')) if folder not in taken else []:
             if not (_LIST_STEM.match(file.stem) or _names_an_image(file, images)):
                 continue
             key = file.stem.lower()
@@ -162,11 +206,11 @@ def _find_lists(root: Path, images: dict[str, Path]) -> dict[str, Path]:
     return lists
 
 
-def _names_an_image(file: Path, images: dict[str, Path]) -> bool:
+def _names_an_image(file: Path, images: Container[str]) -> bool:
     if not file.is_file():  # opening a pipe would wait
         return False
     with file.open(encoding='utf-8-sig', errors='replace') as lines:
-        return _without_suffix(lines.readline(4096).strip()) in images
+        return _entry(lines.readline(4096).strip())[1] in images
 
 
 def read_tree(root: Path) -> Tree | None:
@@ -179,17 +223,14 @@ def read_tree(root: Path) -> Tree | None:
     """
     if not root.is_dir():
         return None
-    part = _read_part(root)
-    if part is not None:
-        return Tree(root, {'': part}, _find_lists(root, part.images))
-    parts: dict[str, Part] = {}
-    for name in _PARTS:
-        folder = _subfolder(root, [name])
-        part = _read_part(folder, name) if folder else None
-        if part is not None:
-            parts[name] = part
+    whole = _read_part(root)
+    parts = {} if whole is None else {'': whole}
+    for name, spellings in _PARTS.items() if whole is None else ():
+        found = [_read_part(folder, name) for folder in _subfolders(root, spellings)]
+        found += [_read_part(root, name, inner) for inner in spellings]
+        parts.update((name, part) for part in filter(None, found))
     if parts:
-        return Tree(root, parts)
+        return Tree(root, parts, _find_lists(root, parts))
     inner = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith('.')]
     return read_tree(inner[0]) if len(inner) == 1 else None
 
@@ -435,7 +476,7 @@ def _given_splits(dataset: str, tree: Tree) -> dict[str, tuple[Members, str]]:
 
 
 def _listed(tree: Tree, key: str) -> tuple[Members, str]:
-    return [(tree.parts[''], stem) for stem in tree.read_list(key)], str(tree.lists[key])
+    return tree.read_list(key), str(tree.lists[key])
 
 
 def _data_set_endings(tree: Tree) -> list[str]:

@@ -19,6 +19,7 @@ from drpca.config import LOADERS, building, config_for, default_models, find_con
 from drpca.config_text import read_config
 from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
+from drpca.engine.leaks import check_final
 from drpca.engine.train import train as train_config
 from drpca.engine.trial import epochs_within, largest_batch, rehearse
 from drpca.errors import UserError, unknown_name
@@ -418,6 +419,8 @@ def build_config(run: Run) -> Config:
             _overfit(config, asked.overfit)
         source = config.train_dataloader.dataset
         if source.get('type') == 'InfraredDataset':
+            if config.get('selection') == 'final':
+                check_final(config)
             open_joined(source.dataset, source.split, source.get('data_root'))
     config.work_dir = str(run.folder.path)
     config.randomness = {'seed': run.seed, 'deterministic': asked.deterministic}

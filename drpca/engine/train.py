@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,19 +23,17 @@ from mmengine.runner import Runner
 from torch.utils.data import Subset
 
 from drpca.checkpoint import load_weights, read_checkpoint, read_training_state
-from drpca.config import building, evaluation_data, explain_build_error
+from drpca.config import building, explain_build_error
 from drpca.config_text import read_config
-from drpca.datasets import find_datasets, open_split
 from drpca.datasets.dataset import part_of
 from drpca.datasets.device_loader import DeviceLoader
-from drpca.datasets.leaks import find_leaks
 from drpca.engine import optimisation  # noqa: F401 - registers the averages of weights
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
+from drpca.engine.leaks import leak_warnings
 from drpca.engine.loop import begin_loading
 from drpca.errors import UserError
 from drpca.files import in_use, save_text
 from drpca.models.detector import bare_model
-from drpca.names import joined_names
 from drpca.registry import DATASETS, RUNNERS
 from drpca.run_folder import BEST, LOG, SUMMARY, RunFolder
 
@@ -272,7 +270,9 @@ def _train(config: Config, resume: bool) -> dict[str, Any]:
         _check_same_experiment(config, read_training_state(resume_from), resume_from)
         config.load_from, config.resume = str(resume_from), True
     runner = build_runner(config)
-    _warn_of_leaks(runner)
+    if is_main_process():
+        for line in leak_warnings(config, getattr(runner.train_dataloader.dataset, 'source', None)):
+            runner.logger.warning(line)
     if initial_weights and resume_from is None:
         load_weights(bare_model(runner.model).network, initial_weights)
     _run(runner, runner.train)
@@ -326,26 +326,3 @@ def _run(runner: DetectionRunner, function: Callable[[], Any]) -> Any:
     last = RunFolder(Path(runner.work_dir)).last
     saved = f'The last checkpoint, {last}, is intact.' if last.exists() else 'Nothing had been saved yet.'
     raise TrainingFailed(f'{cause} {saved}')
-
-
-def _warn_of_leaks(runner: Runner) -> None:
-    """Say so when training images are also test images: of this run, or of another list of the same pictures."""
-    config = runner.cfg
-    source = getattr(runner.train_dataloader.dataset, 'source', None)
-    if source is None or not is_main_process():
-        return
-    root = config.train_dataloader.dataset.get('data_root')
-    wanted = [(name, 'test') for name in find_datasets(root)]
-    test = evaluation_data(config)
-    if test.get('dataset'):
-        wanted += [(name, test.get('split', 'test')) for name in joined_names(test['dataset'])]
-    splits = {}
-    for name, split in wanted:
-        with suppress(UserError):  # a data set without a test split, or half unpacked, is not this run's business
-            opened = open_split(name, split, root)
-            splits[opened.dataset, opened.split] = opened
-    for leak in find_leaks(source, splits.values(), pixels=False):
-        runner.logger.warning(
-            f'{len(leak.names)} of the {leak.total} images of {leak.test} are in the training split {leak.train} '
-            f'(for example {leak.names[0]}): figures of this run on that test split do not count.'
-        )

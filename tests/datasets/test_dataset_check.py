@@ -7,8 +7,9 @@ from PIL import Image
 
 from drpca.cli.check_dataset import main
 from drpca.datasets import open_split
-from drpca.datasets.check import check_dataset, difference_hash, find_cross_leaks
-from drpca.datasets.leaks import find_leaks, pixel_hash
+from drpca.datasets.check import check_dataset, find_cross_leaks, mask_contrast
+from drpca.datasets.fingerprints import fingerprints, pixel_hash, scene_descriptor
+from drpca.datasets.leaks import find_leaks, find_near_leaks
 from drpca.datasets.splits import find_dataset, find_datasets
 from tests.datasets.data_trees import frame, save
 
@@ -28,7 +29,7 @@ def only(findings, kind):
 def test_clean_sets_are_clean(plain_root, kit_root, two_part_root):
     report = check(plain_root)
     assert report.clean
-    assert not report.notes
+    assert kinds(report.notes) == ['faint target'], 'the frames are noise'
     assert (report.images, report.masks, report.targets, report.empty_masks) == (20, 20, 20, 0)
     assert report.sizes == {'smallest': [24, 32], 'median': [24, 32], 'largest': [24, 32], 'distinct': 1}
     assert report.splits == {'train': 12, 'val': 4, 'trainval': 16, 'test': 4, 'all': 20}
@@ -37,7 +38,7 @@ def test_clean_sets_are_clean(plain_root, kit_root, two_part_root):
     assert report.splits == {'train': 8, 'val': 2, 'trainval': 10, 'test': 4, 'all': 14}
     report = check(kit_root, 'SIRSTv1')
     assert report.clean
-    assert kinds(report.notes) == ['incomplete', 'leak']
+    assert kinds(report.notes) == ['faint target', 'incomplete', 'leak']
 
 
 def test_lists_of_other_divisions_are_named_as_leaks(kit_root):
@@ -103,9 +104,13 @@ def test_listed_leak_in_one_division_is_a_problem(kit_root):
     assert leak.names == ['Misc_1']
 
 
-def test_near_duplicates(tmp_path, write_pairs):
-    scene = cv2.GaussianBlur(frame('scene', (120, 160)).astype(np.float32), (0, 0), 8)
-    scene = np.uint8(255 * (scene - scene.min()) / np.ptp(scene))
+def scene_of(name):
+    scene = cv2.GaussianBlur(frame(name, (120, 160)).astype(np.float32), (0, 0), 8)
+    return np.uint8(255 * (scene - scene.min()) / np.ptp(scene))
+
+
+def test_near_duplicates(tmp_path):
+    scene = scene_of('scene')
     retouched = scene.copy()
     retouched[30:33, 40:43] = 255
     brighter = np.uint8(scene * 0.8 + 30)
@@ -116,7 +121,85 @@ def test_near_duplicates(tmp_path, write_pairs):
     report = check(tmp_path)
     assert report.clean
     assert [f.names for f in only(report.notes, 'near duplicate')] == [['a', 'b'], ['a', 'c'], ['b', 'c']]
-    assert difference_hash(scene) @ difference_hash(scene) == 480
+    assert scene_descriptor(scene) @ scene_descriptor(scene) == pytest.approx(1)
+    assert not scene_descriptor(np.full((50, 60), 7, np.uint16)).any()
+
+
+@pytest.fixture
+def near_root(tmp_path):
+    """Two parts of scenes; test 7 shows that of trainval 2, and test 8 is trainval 3."""
+    scenes = {'trainval': ['0', '1', '2', '3', '4', '5'], 'test': ['6', '2', '3', '9']}
+    for part, names in scenes.items():
+        for number, name in enumerate(names, start=6 * (part == 'test')):
+            image = scene_of(name)
+            if part == 'test' and name == '2':
+                image[30:34, 40:44] = 255
+            save(image, tmp_path / f'mine/{part}/images/{number}.png')
+            save(np.eye(120, 160, dtype=np.uint8) * 255, tmp_path / f'mine/{part}/masks/{number}.png')
+    return tmp_path
+
+
+def test_scenes_across_the_parts_of_a_division(near_root):
+    report = check(near_root)
+    assert [f.names for f in only(report.problems, 'leak')] == [['8']]
+    assert [f.message for f in only(report.notes, 'near leak')] == [
+        '1 of the 4 images of mine test show scenes that are in mine trainval: 7'
+    ]
+    train, test = (open_split('mine', split, near_root) for split in ('trainval', 'test'))
+    leaks, left_out = find_near_leaks(train, [test])
+    assert [(leak.names, leak.near) for leak in leaks] == [(['7'], True)]
+    assert left_out == {}
+
+
+def test_a_clean_split_leaves_leaking_images_out_of_training(near_root, capsys):
+    lists = near_root / 'mine/clean'
+    arguments = ['--data-root', str(near_root), '--dataset', 'mine', '--write-split', str(lists)]
+    assert main(arguments) == 0
+    assert 'trainval_clean.txt: 4 of the 6 images of trainval' in capsys.readouterr().out
+    assert (lists / 'trainval_clean.txt').read_text().split() == [f'trainval/{i}' for i in '0145']
+    test, clean = (open_split('mine', split, near_root) for split in ('test_clean', 'trainval_clean'))
+    assert (len(test), clean.names) == (4, ['0', '1', '4', '5'])
+    assert {*open_split('mine', 'train_clean', near_root).names} < {*clean.names}
+    assert find_leaks(clean, [test]) == find_near_leaks(clean, [test])[0] == []
+    assert main(arguments) == 2
+    assert 'is there already' in capsys.readouterr().err
+    assert main(arguments[:2] + arguments[4:]) == 2
+    assert '--dataset NAME' in capsys.readouterr().err
+
+
+def test_fingerprints_are_kept_until_the_file_changes(near_root, monkeypatch):
+    monkeypatch.setenv('DRPCA_HOME', str(near_root / 'home'))
+    paths = sorted((near_root / 'mine/test/images').iterdir())
+    before = fingerprints(paths)
+    save(scene_of('other'), paths[0])
+    read = []
+    monkeypatch.setattr('drpca.datasets.fingerprints.read_image', lambda path: read.append(path) or frame('x'))
+    assert fingerprints(paths[:2])[paths[1]].digest == before[paths[1]].digest
+    assert read == paths[:1]
+    (cache,) = (near_root / 'home/fingerprints').iterdir()
+    cache.write_bytes(cache.read_bytes()[:99])
+    assert fingerprints(paths, seconds=-1) == {}, 'a damaged cache is none'
+
+
+def test_a_mask_of_another_image(plain_root):
+    folder = plain_root / 'mine'
+    rng = np.random.default_rng(0)
+    for number, file in enumerate(sorted((folder / 'images').iterdir())):
+        image, mask = rng.normal(100, 4, (40, 40)), np.zeros((40, 40), np.uint8)
+        place = np.s_[5 + number : 8 + number, 30 - number : 33 - number]
+        mask[place] = 255
+        image[place] += -60 if number % 3 else 60
+        save(image.astype(np.uint8), file)
+        save(mask, folder / 'masks' / file.name)
+    assert check(plain_root).clean
+    first, second = (folder / f'masks/f{i}.png' for i in ('04', '06'))
+    first.rename(folder / 'swap')
+    second.rename(first)
+    (folder / 'swap').rename(second)
+    found = only(check(plain_root).problems, 'foreign mask')
+    assert [finding.names for finding in found] == [['f04', 'f06'], ['f06', 'f04']]
+    assert 'f04: the mask does not show on its image (contrast ' in found[0].message
+    assert mask_contrast(np.full((9, 9), 5), np.ones((9, 9))) == 0, 'nothing around'
 
 
 def test_pixel_hash_is_of_the_picture_not_of_the_file(tmp_path):

@@ -142,7 +142,8 @@ def test_list_quirks(tmp_path):
     path = tmp_path / 'test.txt'
     lines = b'Misc_1.png', b'  Misc_2\t ', b'', b'images/Misc_3.PNG', b'images\\v1.5', b'Misc_4'
     path.write_bytes(b'\xef\xbb\xbf' + b'\r\n'.join(lines))
-    assert read_list(path) == ['Misc_1', 'Misc_2', 'Misc_3', 'v1.5', 'Misc_4']
+    assert [name for _, name in read_list(path)] == ['Misc_1', 'Misc_2', 'Misc_3', 'v1.5', 'Misc_4']
+    assert [folders for folders, _ in read_list(path)] == [[], [], ['images'], ['images'], []]
     path.write_bytes(b'\xff\xfe\x00\x81')
     with pytest.raises(UserError, match=r'test\.txt: expected UTF-8'):
         read_list(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from torch import nn
 
 import drpca
 from drpca.config import find_config, load_config
+from drpca.datasets import open_split
+from drpca.engine.leaks import leak_warnings
 from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
+from drpca.engine.runs import TrainingOptions, build_config, plan_runs
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
@@ -86,6 +90,34 @@ def test_final_mode_resumes(data_root: Path, tmp_path: Path) -> None:
     first = load(Path(drpca.train(**options).checkpoint))
     again = load(Path(drpca.train(**options, resume=True).checkpoint))
     assert equal(first['state_dict'], again['state_dict'])
+
+
+def test_final_mode_does_not_train_on_test_images(data_root: Path, tmp_path: Path) -> None:
+    """A config that names lists of its own keeps them: train_half becomes trainval_half, never trainval."""
+    shutil.copytree(data_root / 'synthetic', tmp_path / 'synthetic')
+    lists = tmp_path / 'synthetic/lists'
+    stems = [name for split in ('val', 'train') for name in open_split('synthetic', split, data_root).names]
+    lists.mkdir()
+    for name, members in (('train_half', stems[:8]), ('test_half', stems[8:])):
+        (lists / f'{name}.txt').write_text('\n'.join(f'trainval/{stem}' for stem in members))
+
+    def plan(train: str = 'train', test: str = 'test_half', final: bool = True) -> Any:
+        splits = {'train_dataloader.dataset.split': train, 'test_dataloader.dataset.split': test}
+        options = TrainingOptions(data_root=tmp_path, work_dir=tmp_path, final=final, cfg_options=splits)
+        return build_config(plan_runs(['rpcanet_plus_synthetic'], options=options)[0])
+
+    with pytest.raises(UserError, match='8 of the 8 images of synthetic test_half are in synthetic trainval'):
+        plan()
+    with pytest.raises(UserError, match=r"on the split 'trainval_half': .* has no split"):
+        plan('train_half')
+    (lists / 'trainval_half.txt').write_text((lists / 'train_half.txt').read_text())
+    assert plan('train_half').train_dataloader.dataset.split == 'trainval_half'
+    assert plan(test='test').train_dataloader.dataset.split == 'trainval'
+    warnings = leak_warnings(plan('train_half', 'test', False), open_split('synthetic', 'train_half', tmp_path))
+    assert [line.split(' (for')[0] for line in warnings] == [
+        '3 of the 3 images of synthetic val are in the training split synthetic train_half'
+    ]
+    assert warnings[0].endswith('figures of this run on that validation split do not count.')
 
 
 def test_final_mode_has_nothing_to_be_patient_for() -> None:
