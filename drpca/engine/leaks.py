@@ -51,6 +51,8 @@ def leak_warnings(config: Config, source: Split | None) -> list[str]:
         return []
     root = config.train_dataloader.dataset.get('data_root')
     tests, validations = _splits(config, 'test'), _splits(config, 'val')
+    for part in source.parts or (source,):  # --overfit validates on the very images on purpose
+        validations.pop(f'{part.dataset} {part.split}', None)
     own = tests | validations
     splits = _open(((name, 'test') for name in find_datasets(root)), root, own) | own
     near, left_out = find_near_leaks(source, own.values(), _SECONDS)

@@ -127,7 +127,7 @@ def test_16_bit_images_and_images_without_target(tmp_path):
 
 
 def test_bad_input(plain_root):
-    with pytest.raises(UserError, match='limit must be at least 1, got 0'):
+    with pytest.raises(UserError, match='limit must be above 0, got 0'):
         build(plain_root, limit=0)
     for size in (0, (3,), (16, -1)):
         with pytest.raises(UserError, match='size must be'):
