@@ -51,6 +51,7 @@ class InputRules:
         pad_mode: ``'constant'`` or ``'reflect'``, without the border pixel.
         inference_size: Size of the recipe the weights were trained with, None: any.
         fixed_size: The file takes images of this height and width alone, None: of any.
+        radius: Pixels around one on which its logit depends, None: all of the image, or unknown.
     """
 
     network: str
@@ -60,6 +61,7 @@ class InputRules:
     pad_mode: str = 'constant'
     inference_size: int | None = None
     fixed_size: int | None = None
+    radius: int | None = None
 
     def as_text(self) -> str:
         return json.dumps(asdict(self))

@@ -32,7 +32,7 @@ from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
 from drpca.deploy.quantise import quantise_onnx
 from drpca.errors import UserError, unknown_name
 from drpca.files import cannot_write, is_full, make_folder, put_in_place, refuse_present
-from drpca.models.detector import DetectionModel
+from drpca.models.detector import DetectionModel, receptive_radius
 from drpca.options import EXPORT_FORMATS
 
 PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'openvino': ('onnx', 'openvino'), 'torch': ()}
@@ -90,6 +90,7 @@ def input_rules(model: DetectionModel, inference_size: int | None = None, fixed_
         pad_mode='reflect' if reflects else 'constant',
         inference_size=inference_size,
         fixed_size=fixed_size,
+        radius=receptive_radius(model),
     )
 
 

@@ -251,6 +251,8 @@ class SingleChannelConv2d(nn.Module):
         gate: Applied to x before it.
     """
 
+    reach = 1
+
     def __init__(self, conv: nn.Conv2d, dtype: torch.dtype, gate: SqueezeExcitation | None = None) -> None:
         super().__init__()
         self.weight, self.bias, self.gate, self.dtype = conv.weight, conv.bias, gate, dtype

@@ -96,7 +96,7 @@ class Detection:
         index: Place of the frame in a live stream, counting those dropped; None elsewhere, like the next two.
         time: Seconds from the start of a live stream to the frame's arrival.
         latency: Seconds from the frame's arrival to this result.
-        logits: (H, W) float32, of which the scores are the sigmoid; None of a classical method or of tiles.
+        logits: (H, W) float32, of which the scores are the sigmoid; None of a classical method or of blended tiles.
     """
 
     name: str

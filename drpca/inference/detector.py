@@ -74,9 +74,11 @@ class Detector:
             ``'recipe'``: the config's ``inference_size``. None: as ``'native'``. A classical method keeps the size
             of its preset unless a number or ``'native'`` is given.
         threshold: Scores above it are detections; in [0, 1).
-        tile: Frames with a longer side are cut into overlapping tiles of this side; None: never. ``'auto'``: 1024,
-            and never for classical methods, which take no other value.
-        overlap: Pixels that tiles share at least.
+        tile: Frames with a longer side are computed in overlapping tiles of this side; None: never. ``'auto'``: 1024,
+            and never for classical methods, which take no other value. RPCANet, RPCANet+ and DRPCA-Net give the map
+            of the whole frame; other networks that look at all of it give another one, with a warning
+            (:mod:`drpca.inference.tiling`).
+        overlap: Pixels that tiles share at least, where the network does not say how many they need.
         batch_size: Frames of equal size, or tiles, at once; None: 16 on a GPU, 1 on a CPU.
         device: ``'cuda'``, ``'cpu'``, …; None takes a GPU where there is one. For networks in PyTorch.
         precision: ``'fp32'``, ``'bf16'`` or ``'fp16'``; likewise, as are the next three.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
@@ -21,8 +22,8 @@ from drpca.deploy.backends import Backend
 from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError
 from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
-from drpca.inference.tiling import map_in_tiles
-from drpca.models.detector import DetectionModel
+from drpca.inference.tiling import in_tiles, map_in_tiles
+from drpca.models.detector import DetectionModel, receptive_radius
 from drpca.options import TILE
 from drpca.registry import BASELINES, MODELS
 
@@ -48,7 +49,7 @@ class MappedFrame(NamedTuple):
         name: Its name.
         image: (H', W') float32 in [0, 1], as the detector saw it.
         scores: (H', W') float32 in [0, 1].
-        logits: (H', W') float32, of which ``scores`` is the sigmoid; None of a classical method or of tiles.
+        logits: (H', W') float32, of which ``scores`` is the sigmoid; None of a classical method or of blended tiles.
     """
 
     name: str
@@ -75,7 +76,7 @@ class FrameMapper(ABC):
     Args:
         size: (height, width) to which frames are resized, None for their own size. Maps have that size.
         tile: Frames with a longer side are cut into tiles of this side; None: never.
-        overlap: Pixels that neighbouring tiles share at least.
+        overlap: Pixels that neighbouring tiles share at least, where :attr:`radius` does not say how many they need.
         batch_size: Frames of equal size, or tiles, per call of :meth:`score_batch`.
     """
 
@@ -86,6 +87,7 @@ class FrameMapper(ABC):
         self.tile = tile
         self.overlap = min(overlap, tile // 2) if tile else overlap
         self.batch_size = batch_size
+        self.has_warned = False
 
     @property
     def min_side(self) -> int:
@@ -116,19 +118,58 @@ class FrameMapper(ABC):
             image = self.prepare(frame)
             is_large = self.tile is not None and max(image.shape) > self.tile
             if batch and (is_large or batch[0][1].shape != image.shape):
-                yield from self._map_batch(batch)
+                yield from _mapped(batch, self.map_batch([image for _, image in batch]))
                 batch = []
             if is_large:
-                assert self.tile is not None
-                scores = map_in_tiles(image, self.score_batch, self.tile, self.overlap, self.batch_size)
-                yield _checked(name, image, scores)
+                yield from _mapped([(name, image)], self.map_large(image))
                 continue
             batch.append((name, image))
             if len(batch) == self.batch_size:
-                yield from self._map_batch(batch)
+                yield from _mapped(batch, self.map_batch([image for _, image in batch]))
                 batch = []
         if batch:
-            yield from self._map_batch(batch)
+            yield from _mapped(batch, self.map_batch([image for _, image in batch]))
+
+    @property
+    def radius(self) -> int | None:
+        """Pixels around one on which its logit depends, alike everywhere; None: all of the frame, or unknown."""
+        return None
+
+    def map_large(self, image: np.ndarray) -> ScoredBatch:
+        """As :meth:`map_batch` for one image with a side longer than a tile.
+
+        Warns, once, where tiles change its scores; then there are no logits.
+        """
+        assert self.tile is not None
+        radius = self.radius
+        if radius is None or 2 * radius > self.tile // 2:
+            self._warn_of_tiles(radius)
+            return ScoredBatch([map_in_tiles(image, self.score_batch, self.tile, self.overlap, self.batch_size)])
+
+        def logits(images: list[np.ndarray]) -> Sequence[np.ndarray]:
+            scored = self.map_batch(images)
+            assert scored.logits is not None
+            return scored.logits
+
+        whole = map_in_tiles(image, logits, self.tile, 2 * radius, self.batch_size, radius)
+        return _sigmoid(torch.from_numpy(whole)[None, None])
+
+    def _warn_of_tiles(self, radius: int | None) -> None:
+        if not self.has_warned:
+            self.has_warned = True
+            advice = 'the whole frame at once is tile=None (--tile 0), if the memory holds it'
+            if radius is not None:
+                advice = f'tiles of at least {4 * radius} would not'
+            text = (
+                f'{self.described} is computed in tiles of {self.tile} x {self.tile}, which changes its score maps '
+                f'(docs/deployment.md says by how much): {advice}.'
+            )
+            warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
+
+    @property
+    def described(self) -> str:
+        """Its name in messages."""
+        return type(self).__name__
 
     def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         """(name, frame) → (name, score map), in order."""
@@ -142,11 +183,11 @@ class FrameMapper(ABC):
             frame = resize_image(frame, self.frame_size)
         return unit(frame)
 
-    def _map_batch(self, batch: list[Frame]) -> Iterator[MappedFrame]:
-        scored = self.map_batch([image for _, image in batch])
-        all_logits: Iterable[np.ndarray | None] = repeat(None) if scored.logits is None else scored.logits
-        for (name, image), scores, logits in zip(batch, scored.scores, all_logits):
-            yield _checked(name, image, scores, logits)
+
+def _mapped(batch: list[Frame], scored: ScoredBatch) -> Iterator[MappedFrame]:
+    all_logits: Iterable[np.ndarray | None] = repeat(None) if scored.logits is None else scored.logits
+    for (name, image), scores, logits in zip(batch, scored.scores, all_logits):
+        yield _checked(name, image, scores, logits)
 
 
 def _checked(name: str, image: np.ndarray, scores: np.ndarray, logits: np.ndarray | None = None) -> MappedFrame:
@@ -208,6 +249,26 @@ class NetworkMapper(FrameMapper):
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         return list(self.map_batch(images).scores)
 
+    @torch.inference_mode()
+    def map_large(self, image: np.ndarray) -> ScoredBatch:
+        network: Any = self.model.network
+        if not getattr(network, 'local_steps', False):
+            return super().map_large(image)
+        assert self.tile is not None
+        tiled = in_tiles(network, self.tile, self.batch_size)
+        batch = torch.from_numpy(image)[None, None].to(self.device)
+        # Of the class, since an instance may have a compiled form.
+        (logits,) = self.model.apply_to(lambda prepared: (type(network).detect(tiled, prepared),), batch)
+        return _sigmoid(logits.float())
+
+    @property
+    def radius(self) -> int | None:
+        return receptive_radius(self.model)
+
+    @property
+    def described(self) -> str:
+        return type(self.model.network).__name__
+
     @property
     def has_stages(self) -> bool:
         """The network has a decomposition to look at."""
@@ -265,6 +326,14 @@ class ExportedMapper(FrameMapper):
     def __init__(self, backend: Backend, size: int | None, **options: Any) -> None:
         super().__init__(None if size is None else (size, size), **options)
         self.backend = backend
+
+    @property
+    def radius(self) -> int | None:
+        return self.backend.rules.radius
+
+    @property
+    def described(self) -> str:
+        return f'The exported {self.backend.rules.network}'
 
     def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
         logits = self.backend.logits(np.stack(images)[:, None].astype(np.float32))

@@ -66,6 +66,13 @@ def unused_parameter_names(network: nn.Module) -> set[str]:
     return {name for name in network.state_dict() if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
+def receptive_radius(model: DetectionModel) -> int | None:
+    """Pixels around one on which its logit depends, alike everywhere; None: all of the image, or unknown."""
+    if model.scale_to_max or math.lcm(model.network.size_multiple, model.pad_multiple) > 1:
+        return None
+    return getattr(model.network, 'receptive_radius', None)
+
+
 def bare_model(model: nn.Module) -> Any:
     """The model without what distributes its training over processes."""
     return model.module if is_model_wrapper(model) else model
@@ -82,7 +89,9 @@ class DetectionModel(BaseModel):
     it says in attributes, all of which may be missing: ``outputs``, the names of what it returns
     (:func:`named_outputs`); ``in_channels`` (C, 1); ``size_multiple`` (H and W must be multiples of it, 1) and
     ``min_size`` (1); ``reflect_multiple``, to multiples of which it pads by reflection itself (1);
-    ``unused_parameters``; the methods ``detect(image)`` for the target logits alone and ``decompose(image)``. Blocks
+    ``unused_parameters``; ``receptive_radius``, pixels around one on which its logit depends, for a network of
+    ``size_multiple`` 1 that does the same everywhere, whose large frames are then cut into tiles without any
+    difference; the methods ``detect(image)`` for the target logits alone and ``decompose(image)``. Blocks
     that have a faster form, or one that every export format can express, return it from ``for_inference()`` and
     ``for_export()``.
 

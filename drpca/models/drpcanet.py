@@ -58,6 +58,8 @@ class DynamicSpatialAttention(nn.Module):
     Shape legend: x (B, C, H, W); channel mean (B, 1, H, W); kernel (B, 9), row by row.
     """
 
+    reach = 1
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.kernel_generator = nn.Sequential(
@@ -106,6 +108,8 @@ class FastDynamicResidualBlock(nn.Module):
 
     With the channel gate g and the spatial gate s, which depends on means of g·y alone, the block is x + s·(g·y).
     """
+
+    reach = 1
 
     def __init__(self, block: DynamicResidualBlock) -> None:
         super().__init__()
@@ -166,6 +170,8 @@ class DRPCANet(UnfoldingNetwork):
         target_depth: Hidden convolutions of S after the first.
         reconstruction_depth: Residual blocks of M.
     """
+
+    local_steps = True
 
     def __init__(
         self,

@@ -66,6 +66,9 @@ class RPCANet(UnfoldingNetwork):
         reconstruction_depth: Hidden convolutions of M after the first.
     """
 
+    local_steps = True
+    pools = False
+
     def __init__(
         self,
         num_stages: int = 6,

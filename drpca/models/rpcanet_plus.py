@@ -100,6 +100,7 @@ class RPCANetPlus(UnfoldingNetwork):
             published code does and the published weights need: every stage starts from N = 0.
     """
 
+    local_steps = True
     published_options = tuple({'bottleneck': b, 'noise_depth': r} for b in (4, 16) for r in (3, 6))
 
     def __init__(

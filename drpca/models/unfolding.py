@@ -65,6 +65,17 @@ class Stage(nn.Module):
         return state._replace(reconstruction=self.merge(state))
 
 
+def reach(module: nn.Module) -> int:
+    """Pixels around one that a part of a network sees, if its convolutions have stride 1 and come one after the other.
+
+    A block that convolves by other means says so in an attribute ``reach``.
+    """
+    return sum(
+        part.dilation[0] * (part.kernel_size[0] // 2) if isinstance(part, nn.Conv2d) else getattr(part, 'reach', 0)
+        for part in module.modules()
+    )
+
+
 @contextmanager
 def _statistics_kept(module: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch as in training, but leaves its running statistics alone."""
@@ -92,12 +103,18 @@ class UnfoldingNetwork(nn.Module):
         checkpoint_stages: In training, keep of a stage only what enters it and run it again in the backward
             pass: the same gradients and running statistics, for the memory of about one stage instead of K
             and a third more time (Chen et al., Training Deep Nets with Sublinear Memory Cost, 2016).
+        local_steps: A step consists of convolutions of stride 1 that pad with zeros, of functions of single pixels,
+            and of means and maxima of a channel over the whole image; nothing but the state goes from one to the
+            next. Large frames are then computed in tiles exactly (:func:`drpca.inference.tiling.in_tiles`).
+        pools: Steps take such means and maxima.
     """
 
     outputs = ('reconstruction', 'target')
     size_multiple = 1
     min_size = 8
     checkpoint_stages = False
+    local_steps = False
+    pools = True
 
     def __init__(
         self, num_stages: int, make_stage: Callable[[], Stage], has_noise: bool = False, carry_noise: bool = True
@@ -121,6 +138,13 @@ class UnfoldingNetwork(nn.Module):
                 state = state._replace(noise=zero)
             state = self._run_stage(stage, state, final_reconstruction or index + 1 < len(self.decos))
             yield state
+
+    @property
+    def receptive_radius(self) -> int | None:
+        """Pixels around one on which its logit depends; None: all of the image."""
+        if not self.local_steps or self.pools:
+            return None
+        return reach(self) - reach(self.decos[-1].merge)  # type: ignore[arg-type]
 
     @property
     def can_checkpoint_stages(self) -> bool:

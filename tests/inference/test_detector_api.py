@@ -15,10 +15,16 @@ from torch import Tensor, nn
 
 import drpca
 from drpca.cli import infer
+from drpca.deploy.export_model import input_rules
+from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError
+from drpca.inference import tiling
 from drpca.inference.detections import find_targets
 from drpca.inference.frames import FrameSource
+from drpca.inference.mappers import FrameMapper
 from drpca.inference.tiling import map_in_tiles, ramp_window, tile_starts
+from drpca.models.detector import DetectionModel
+from drpca.models.unfolding import StageState, reach
 from drpca.registry import MODELS
 from drpca.results.folder import run_lengths
 from tests.support import save_weights, write_video
@@ -198,16 +204,93 @@ def test_tiles_of_a_pointwise_network_leave_no_seam(shape: tuple[int, int]) -> N
     assert np.allclose(detection.scores, sigmoid(image / 255), atol=1e-5)
 
 
-def test_tiles_of_a_real_network_agree_with_the_whole_frame() -> None:
+def lively(network: nn.Module) -> nn.Module:
+    """Weights under which what is pooled over the image matters, as trained ones have."""
+    for name, parameter in network.named_parameters():
+        if 'excitation' in name or 'fc' in name or 'generator' in name:
+            nn.init.normal_(parameter, std=2)
+        elif name.endswith('epsilon'):
+            nn.init.ones_(parameter)
+    return network
+
+
+@pytest.mark.parametrize('optimise', [True, False])
+@pytest.mark.parametrize('name', ['RPCANet', 'RPCANetPlus', 'DRPCANet'])
+def test_tiles_of_an_unfolded_network_give_the_map_of_the_whole_frame(
+    name: str, optimise: bool, recwarn: pytest.WarningsRecorder
+) -> None:
     torch.manual_seed(0)
-    shallow = {'num_stages': 1, 'channels': 4, 'background_depth': 1, 'target_depth': 1}
-    network = MODELS.build({'type': 'RPCANet', **shallow})
-    image = cv2.GaussianBlur(RNG.random((150, 170), np.float32), (0, 0), 3)
+    shallow = {'num_stages': 2, 'channels': 16, 'background_depth': 1, 'target_depth': 1, 'reconstruction_depth': 2}
+    network = lively(MODELS.build({'type': name, **shallow}))
+    image = cv2.GaussianBlur(RNG.random((100, 150), np.float32), (0, 0), 3)
+    image[:, 75:] *= 0.3  # the tiles differ in what is pooled of them
+    (whole,) = drpca.Detector(network, optimise=optimise)(image)
+    detector = drpca.Detector(network, tile=64, batch_size=3, optimise=optimise)
+    (tiled,) = detector(image)
+    assert np.abs(tiled.scores - whole.scores).max() < 2e-6
+    assert np.allclose(tiled.logits, whole.logits, atol=1e-4)
+    assert not recwarn.list
+    if name != 'RPCANet':
+        (by_tiles,), _ = FrameMapper.map_large(detector.mapper, image)
+        assert np.abs(by_tiles - whole.scores).max() > 1e-4, 'what each tile pools of itself alone'
+
+
+@pytest.mark.parametrize('name', ['RPCANet', 'RPCANetPlus', 'DRPCANet'])
+def test_reach_is_how_far_a_step_sees(name: str) -> None:
+    torch.manual_seed(0)
+    network = MODELS.build({'type': name, 'num_stages': 1}).eval().double()
+    optimised = optimise_model(DetectionModel(network).float(), torch.device('cpu')).network
+    network.double()
+    middle = 25
+    for step, fast in zip(network.decos[0].children(), optimised.decos[0].children()):
+        state = StageState(*torch.rand(4, 1, 1, 5, 51, dtype=torch.float64))
+        known = [tiling._Pooled(torch.ones(1), 1, torch.ones(1))] * 20
+        results = []
+        for change in (0, 10):
+            state.reconstruction[..., middle] += change
+            state.target[..., middle] += change / 2
+            with torch.no_grad(), tiling._FramePooling(known, []):
+                results.append(step(state)[0, 0])
+        (columns,) = (results[0] != results[1]).any(dim=0).nonzero(as_tuple=True)
+        seen = (middle - int(columns.min()), int(columns.max()) - middle)
+        assert seen == (reach(step), reach(fast)), step
+
+
+class Blur(nn.Module):
+    """A network of one's own that sees two pixels around one."""
+
+    receptive_radius = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(1, 1, 5, padding=2)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.conv(image)
+
+
+def test_tiles_of_a_network_that_says_how_far_it_sees() -> None:
+    image = RNG.random((100, 70), np.float32)
+    network = Blur()
     (whole,) = drpca.Detector(network)(image)
-    (tiled,) = drpca.Detector(network, tile=64, overlap=32)(image)
-    assert np.abs(tiled.scores - whole.scores).max() < 0.01
-    worse = drpca.Detector(network, tile=64, overlap=0)(image)[0]
-    assert np.abs(tiled.scores - whole.scores).max() < np.abs(worse.scores - whole.scores).max()
+    for tile, overlap in ((8, 0), (32, 16)):
+        (tiled,) = drpca.Detector(network, tile=tile, overlap=overlap, batch_size=2)(image)
+        assert np.allclose(tiled.scores, whole.scores, atol=1e-6)
+        assert np.allclose(tiled.logits, whole.logits, atol=1e-6)
+    with pytest.warns(UserWarning, match='tiles of at least 8 would not'):
+        drpca.Detector(network, tile=6, overlap=0)(image)
+
+
+def test_a_warning_where_tiles_change_the_map() -> None:
+    detector = drpca.Detector(MODELS.build({'type': 'LRRNet'}), tile=64)
+    frame = np.zeros((64, 80), np.uint8)
+    with pytest.warns(UserWarning, match=r'LRRNet is computed in tiles of 64 x 64.*tile=None') as caught:
+        detector([frame, frame])
+    assert len(caught) == 1
+    assert MODELS.build({'type': 'RPCANet'}).receptive_radius == 103
+    assert input_rules(DetectionModel({'type': 'RPCANet'})).radius == 103
+    assert input_rules(DetectionModel({'type': 'RPCANet'}, scale_to_max=True)).radius is None
+    assert input_rules(DetectionModel({'type': 'RPCANetPlus'})).radius is None
 
 
 def test_tile_positions_and_weights() -> None:

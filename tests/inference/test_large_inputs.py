@@ -16,7 +16,8 @@ from drpca.cli import infer
 from drpca.errors import UserError
 from drpca.files import in_use
 from drpca.inference.frames import list_images
-from tests.support import python
+from drpca.inference.mappers import FrameMapper
+from tests.support import python, shared_path
 
 COUNT = 1000
 
@@ -183,3 +184,39 @@ def test_memory_around_the_network_on_a_large_frame(tmp_path: Path) -> None:
 )
 def test_memory_of_a_large_frame(tmp_path: Path, config: str, network: str) -> None:
     assert peak_memory(tmp_path, config, network) < 2000, 'MB, with reading and writing'
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('side', [512, 1024])
+@pytest.mark.parametrize(
+    ('config', 'weights', 'is_exact'),
+    [
+        ('rpcanet_sirstv1', 'RPCANet_SIRST.pkl', True),
+        ('rpcanet_plus_irstd_1k', 'RPCANetPlus_IRSTD-1k.pkl', True),
+        ('rpcanet_plus_sirstv1', 'RPCANetPlus_SIRST-Aug.pkl', True),
+        ('acm_sirstv1', 'ACM_full_SIRST3.pth.tar', False),
+    ],
+)
+@pytest.mark.filterwarnings('ignore:.* is computed in tiles')
+def test_tiles_beside_the_whole_frame(config: str, weights: str, is_exact: bool, side: int) -> None:
+    """A frame put together from real ones, half of them of SIRST V1, half of NUDT-SIRST. ``-s`` shows the figures."""
+    file = shared_path('checkpoints', weights)
+    count = side // 256
+    names = [
+        sorted(shared_path('datasets', *folder).glob('*.png'))[:: 16 // count]
+        for folder in (('SIRSTdevkit-master', 'PNGImages'), ('NUDT-SIRST', 'test', 'images'))
+    ]
+    frames = [cv2.resize(cv2.imread(str(path), 0), (256, 256)) for pair in zip(*names) for path in pair]
+    frame = np.vstack([np.hstack(frames[row * count :][:count]) for row in range(count)])
+    (whole,) = drpca.Detector(config, file, tile=None)(frame)
+    detector = drpca.Detector(config, file, tile=side // 2)
+    (tiled,) = detector(frame)
+    (blended,), _ = FrameMapper.map_large(detector.mapper, frame.astype(np.float32) / 255)
+    for title, scores in (('Detector', tiled.scores), ('each tile by itself', blended)):
+        mask = scores > 0.5
+        iou = (mask & whole.mask).sum() / max((mask | whole.mask).sum(), 1)
+        print(
+            f'{weights}, {side}, {title}: IoU {iou:.4f} of {whole.mask.sum()} pixels, largest difference '
+            f'{np.abs(scores - whole.scores).max():.1e}'
+        )
+    assert (np.array_equal(tiled.mask, whole.mask) and np.abs(tiled.scores - whole.scores).max() < 1e-3) == is_exact
