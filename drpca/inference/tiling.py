@@ -78,7 +78,7 @@ def cut(shape: Sequence[int], side: int, overlap: int) -> Iterator[Tile]:
 
 def map_in_tiles(
     image: np.ndarray,
-    score: Callable[[list[np.ndarray]], list[np.ndarray]],
+    score: Callable[[list[np.ndarray]], Sequence[np.ndarray]],
     tile: int,
     overlap: int,
     batch_size: int = 1,
