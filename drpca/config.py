@@ -373,17 +373,8 @@ def load_config(
 
 
 def _speed_up(config: Config, device: str) -> None:
-    """Merge ``_base_/recipes/fast_<device>.py``, as far as this config and this processor can use it."""
-    import torch
-
+    """Merge ``_base_/recipes/fast_<device>.py``, as far as this config can use it."""
     settings = Config.fromfile(config_folder() / '_base_' / 'recipes' / f'fast_{device}.py')
-    # Without such instructions bfloat16 is slower than float32; releases of torch that cannot tell: float32.
-    if device == 'cpu':
-        native = getattr(torch.cpu, '_is_avx512_bf16_supported', bool)()
-    else:
-        native = not torch.cuda.is_available() or torch.cuda.get_device_capability() >= (8, 0)
-    if not native:
-        settings.model.pop('precision')
     for loader in LOADERS:
         if not config.get(loader) or config[loader].dataset.get('type') != 'InfraredDataset':
             settings.pop(loader)
@@ -422,8 +413,8 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
                 node = node.get(part)
             elif isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
                 node = node[int(part)]
-            elif depth > 0 and (node is None or (isinstance(node, Mapping) and depth == len(parts) - 1)):
-                break  # a new keyword of something that is built: building it tells whether it exists
+            elif depth > 0 and (node is None or (isinstance(node, Mapping) and parts[depth + 1 :] in ([], ['type']))):
+                break  # a new keyword of something that is built, or a new part: building it tells whether it exists
             else:
                 known = node if isinstance(node, Mapping) else []
                 raise unknown_name('config key', '.'.join(parts[: depth + 1]), sorted(known))

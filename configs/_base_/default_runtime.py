@@ -2,7 +2,13 @@ default_scope = 'drpca'
 runner_type = 'DetectionRunner'
 
 # MMEngine's own log and checkpoint hooks give way to ours.
-default_hooks = dict(runtime_info=None, timer=None, logger=None, checkpoint=dict(type='SelectionHook', interval=1))
+default_hooks = dict(
+    runtime_info=None,
+    timer=None,
+    logger=None,
+    checkpoint=dict(type='SelectionHook', interval=1),
+    empty_maps=dict(type='EmptyMapsHook'),
+)
 custom_hooks = [
     dict(type='SeedHook'),
     dict(type='LossEpochHook'),

@@ -27,7 +27,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from drpca.deploy.cuda_graph import GraphedFunction
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
-from drpca.models.layers import SqueezeExcitation
+from drpca.models.layers import Float32Conv2d, SqueezeExcitation
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -317,7 +317,11 @@ def fuse_convolutions(network: nn.Module, dtype: torch.dtype) -> None:
 
 
 def _fusible(module: nn.Module) -> bool:
-    return type(module) is nn.Conv2d and module.padding_mode == 'zeros' and not isinstance(module.padding, str)
+    return (
+        type(module) in (nn.Conv2d, Float32Conv2d)
+        and module.padding_mode == 'zeros'
+        and not isinstance(module.padding, str)
+    )
 
 
 def _has_single_output(module: nn.Module) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 
 from drpca.checkpoint import read_training_state
 from drpca.config import LOADERS, building, config_for, default_models, find_config, list_configs, load_config
@@ -20,6 +21,7 @@ from drpca.config_text import read_config
 from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
 from drpca.engine.leaks import check_final
+from drpca.engine.precision import resolve_precision
 from drpca.engine.train import train as train_config
 from drpca.engine.trial import epochs_within, largest_batch, rehearse
 from drpca.errors import UserError, unknown_name
@@ -397,7 +399,8 @@ def build_config(run: Run) -> Config:
     elif asked.amp == 'bf16':
         options['model.precision'] = 'bfloat16'
     fast = ('cuda' if torch.cuda.is_available() else 'cpu') if asked.fast else None
-    config = load_config(run.config, run.dataset, asked.data_root, {**options, **asked.cfg_options}, fast)
+    options |= asked.cfg_options
+    config = load_config(run.config, run.dataset, asked.data_root, options, fast)
     if 'train_dataloader' not in config:
         raise UserError(f'{config.filename} has no training part (train_dataloader); run_configs.py trains networks.')
     with building():
@@ -422,6 +425,7 @@ def build_config(run: Run) -> Config:
             if config.get('selection') == 'final':
                 check_final(config)
             open_joined(source.dataset, source.split, source.get('data_root'))
+    resolve_precision(config, 'model.precision' in options, get_device())
     config.work_dir = str(run.folder.path)
     config.randomness = {'seed': run.seed, 'deterministic': asked.deterministic}
     config.launcher = asked.launcher

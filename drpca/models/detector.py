@@ -19,6 +19,7 @@ from drpca.errors import UserError, unknown_name
 from drpca.registry import MODELS
 
 from .initialisation import initialise_weights
+from .layers import Float32Conv2d
 from .unfolding import ABSENT, StageState
 
 Outputs = Mapping[str, Tensor | Sequence[Tensor]]
@@ -126,8 +127,9 @@ class DetectionModel(BaseModel):
         channels_last: Keep weights and features in NHWC memory order. Faster; the same mathematics.
         compiled: Run the network through ``torch.compile``. MMEngine's own switch compiles the optimiser's step too,
             which left NaN in the weights on a CPU (torch 2.13).
-        precision: ``'float32'`` or ``'bfloat16'`` (autocast). For float16 use MMEngine's
-            ``AmpOptimWrapper``, which scales the loss.
+        precision: ``'float32'`` or ``'bfloat16'``: autocast, but for convolutions to one channel
+            (:class:`drpca.models.layers.Float32Conv2d`). For float16 use MMEngine's ``AmpOptimWrapper``, which scales
+            the loss.
     """
 
     def __init__(
@@ -173,6 +175,10 @@ class DetectionModel(BaseModel):
         if precision not in ('float32', 'bfloat16'):
             raise unknown_name('precision', str(precision), ('float32', 'bfloat16'))
         self.precision = getattr(torch, precision)
+        if self.precision is torch.bfloat16:
+            for module in self.network.modules():
+                if type(module) is nn.Conv2d and module.out_channels == 1:
+                    module.__class__ = Float32Conv2d
         self.normalises = any(value != 0 for value in np.ravel(mean)) or any(value != 1 for value in np.ravel(std))
         for name, value in (('mean', mean), ('std', std)):
             tensor = torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1)

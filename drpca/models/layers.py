@@ -17,6 +17,17 @@ def conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
     return nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
 
+class Float32Conv2d(nn.Conv2d):
+    """A convolution to one channel, one of D, B, T and N, that autocast leaves in the type of its weights.
+
+    In bfloat16 values near 1 have steps of 1/128 to 1/256, coarser than the image's own.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(self.weight.dtype))
+
+
 def conv_stack(
     widths: list[int],
     *,

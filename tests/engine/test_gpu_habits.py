@@ -29,6 +29,7 @@ from drpca.engine.hooks import selection
 from drpca.engine.hooks.seed import SeedHook
 from drpca.engine.hooks.selection import SelectionHook
 from drpca.engine.optimisation import OptimWrapper
+from drpca.engine.precision import resolve_precision
 from drpca.engine.train import DetectionRunner, build_runner
 from drpca.registry import MODELS
 from drpca.studies import training_speed as speed
@@ -287,6 +288,7 @@ def test_fast_uses_bfloat16_where_the_gpu_has_it(capability: tuple[int, int], pr
         mock.patch('torch.cuda.get_device_capability', return_value=capability),
     ):
         config = load_config(find_config('rpcanet_sirstv1'), fast='cuda')
+        resolve_precision(config, asked_for=False, device='cuda')
     assert config.model.get('precision', 'float32') == precision
     assert config.model.compiled
 

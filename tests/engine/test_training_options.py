@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from drpca.cli import train as train_command
-from drpca.config import find_config, load_config
+from drpca.config import find_config, list_configs, load_config
+from drpca.engine import precision
+from drpca.engine.hooks.empty_maps import EmptyMapsHook
 from drpca.engine.runs import TrainingOptions, build_config, plan_runs
 from drpca.errors import UserError
+from drpca.models.detector import DetectionModel
 from drpca.run_folder import RunFolder
 
 CONFIG = 'rpcanet_plus_synthetic'
@@ -142,6 +148,74 @@ def test_a_config_that_was_read_can_be_trained_with_other_options() -> None:
     assert changed.model.network.dropout == 0.5
     assert read.train_cfg.max_epochs != 10, 'what was handed over stays as it is'
     assert changed.param_scheduler == fresh.param_scheduler, 'schedules follow'
+
+
+@pytest.mark.parametrize(
+    ('config', 'options', 'native', 'expected', 'said'),
+    [
+        ('rpcanet_plus_synthetic_best', {}, True, 'bfloat16', ''),
+        ('rpcanet_plus_synthetic_best', {}, False, 'float32', 'so the training runs in float32'),
+        ('rpcanet_plus_synthetic', {'fast': True}, False, 'float32', 'so the training runs in float32'),
+        ('rpcanet_plus_synthetic', {'amp': 'bf16'}, False, 'bfloat16', 'as asked for'),
+        ('rpcanet_plus_synthetic', {'cfg_options': {'model.precision': 'bfloat16'}}, False, 'bfloat16', 'as asked for'),
+        ('rpcanet_plus_synthetic_best', {'cfg_options': {'model.precision': 'float32'}}, False, 'float32', ''),
+    ],
+)
+def test_precision_follows_the_processor(
+    data_root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    config: str,
+    options: dict[str, Any],
+    native: bool,
+    expected: str,
+    said: str,
+) -> None:
+    monkeypatch.setattr(precision, 'computes_bfloat16', lambda device: native)
+    (run,) = plan_runs([config], options=TrainingOptions(data_root=data_root, **options))
+    assert build_config(run).model.get('precision', 'float32') == expected
+    assert [said in record.getMessage() for record in caplog.records] == ([True] if said else [])
+
+
+def test_empty_maps_are_said_once_with_an_option_that_works(
+    data_root: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def words(losses: dict[str, Any], *recalls: float) -> str:
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1e-3)
+        model = DetectionModel({'type': 'RPCANet', 'num_stages': 1, 'channels': 2}, losses)
+        runner = SimpleNamespace(model=model, optim_wrapper=SimpleNamespace(optimizer=optimizer))
+        hook = EmptyMapsHook(patience=3)
+        for recall in recalls:
+            hook.after_val_epoch(runner, {'recall': recall, 'Fa': recall})
+            saved: dict[str, Any] = {}
+            hook.before_save_checkpoint(runner, saved)
+            hook = EmptyMapsHook(patience=3)
+            hook.after_load_checkpoint(runner, saved)
+            for _ in range(2):  # an epoch without validation behind it
+                hook.after_epoch(runner)
+        return capsys.readouterr().out
+
+    soft_iou = {'soft_iou': {'type': 'SoftIoULoss'}}
+    assert words(soft_iou, 0, 0, 0.1, 0, 0) == ''
+    said = words(soft_iou, 0.1, 0, 0, 0, 0, 0)
+    assert said.count('Nothing was predicted in 3 validations in a row') == 1
+    option = next(word for word in said.split() if word.startswith('model.losses'))
+    (run,) = plan_runs([CONFIG], options=TrainingOptions(data_root=data_root, cfg_options=dict([option.split('=')])))
+    assert 'bce' in DetectionModel(**{key: build_config(run).model[key] for key in ('network', 'losses')}).losses
+    said = words({**soft_iou, 'bce': {'type': 'BCELoss'}}, 0, 0, 0)
+    assert 'optim_wrapper.optimizer.lr=2e-04' in said
+    assert 'BCELoss' not in said
+
+
+RECOMMENDED = [
+    name for name, path in list_configs().items() if re.search('_(cpu|best|whole)$', name) and path.is_file()
+]
+
+
+@pytest.mark.parametrize('name', RECOMMENDED)
+def test_recommended_recipes_keep_a_gradient_in_empty_maps(name: str) -> None:
+    losses = load_config(find_config(name)).model.losses
+    assert 'BCELoss' in {term.type for term in losses.values()}
 
 
 def test_averaging_changes_no_training_loss(data_root: Path, tmp_path: Path) -> None:

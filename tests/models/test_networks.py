@@ -130,6 +130,8 @@ def test_model_runs_in_bfloat16_and_channels_last(network: nn.Module) -> None:
         fast = DetectionModel(network, LOSSES, channels_last=True).eval()
         torch.testing.assert_close(fast(image, mode='tensor')['target'], expected, rtol=1e-3, atol=1e-4)
     half = DetectionModel(network, LOSSES, precision='bfloat16').train()
+    outputs = half(image)
+    assert all(value.dtype == torch.float32 for value in outputs.values()), 'bfloat16 is coarser than 8-bit images'
     losses = half(image, gt_mask, mode='loss')
     assert set(losses) == {'loss_soft_iou', 'loss_fidelity'}
     assert all(torch.isfinite(value) and value.dtype == torch.float32 for value in losses.values())

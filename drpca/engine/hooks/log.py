@@ -141,10 +141,7 @@ class TrainingLogHook(Hook):
             line += f'  Fa {1e6 * self.metrics["Fa"]:.2f}e-6' if 'Fa' in self.metrics else ''
         tqdm.write(f'{line}  {self._seconds:.1f} s')
         if self.metrics.get('recall') == 0 and self.metrics.get('Fa') == 0:
-            tqdm.write(
-                '  Nothing is predicted. If that stays so, all scores have sunk to 0 and no gradient is left: begin '
-                'again with a lower learning rate, or with BCELoss among the losses (docs/training.md).'
-            )
+            tqdm.write('  Nothing is predicted.')
 
     def before_save_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         self._check(runner)
