@@ -103,7 +103,11 @@ def evaluation_data(config: Config) -> Mapping[str, Any]:
 
 
 def default_models(purpose: str) -> list[str]:
-    """Models where none is named: to ``'train'``, or to ``'compare'`` (``configs/_base_/default_models.py``)."""
+    """What is taken where none is named (``configs/_base_/default_models.py``).
+
+    Args:
+        purpose: ``'train'`` and ``'compare'`` give models, ``'detect'`` configs with weights of the project.
+    """
     return list(Config.fromfile(config_folder() / '_base_' / 'default_models.py')[purpose])
 
 

@@ -1,3 +1,5 @@
 # Models that commands take where none is named.
 train = ['drpcanet']
 compare = ['rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet']
+# The config whose weights, which come with the project, detect where neither is named and nothing was trained.
+detect = ['rpcanet_plus_sirstv1_whole']

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   python inference.py                                    newest best.pth under checkpoints, on its test split
+  python inference.py --input frames/                    the same, else the detector that comes with the project
   python inference.py rpcanet_sirstv1 --checkpoint RPCANet_SIRST.pkl
   python inference.py rpcanet_sirstv1 --checkpoint W.pth --size native --out results/native
   python inference.py rpcanet_sirstv1 --checkpoint W.pth --input frames/ --out results/mine

@@ -18,6 +18,7 @@ from drpca.checkpoint import file_hash, read_checkpoint
 from drpca.config import (
     HOME,
     config_for,
+    default_models,
     evaluation_data,
     find_config,
     list_models,
@@ -285,11 +286,15 @@ class Detector:
         return frames if isinstance(frames, FrameSource) else self.mapper.source(frames)
 
 
-def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -> Path:
+RUNS = 'checkpoints'
+"""Folder of the runs whose weights are taken where none are named."""
+
+
+def newest_best(config: str, folder: str | Path = RUNS) -> Path:
     """The selected weights, ``best.pth`` or ``final.pth``, written last; else those that come with the project.
 
     Args:
-        config: Name of the config that was trained; None for any.
+        config: Name of the config that was trained.
         folder: Of the runs.
 
     Raises:
@@ -298,10 +303,10 @@ def newest_best(config: str | None = None, folder: str | Path = 'checkpoints') -
     found = newest_weights(folder, config)
     if found is not None:
         return found
-    card = weight_cards().get(config or '')
+    card = weight_cards().get(config)
     if card is None:
         raise UserError(
-            f'No trained weights {f"of {config} " * bool(config)}under {folder}: train with run_configs.py, or give '
+            f'No trained weights of {config} under {folder}: train with run_configs.py, or give '
             f'--checkpoint FILE{" or --checkpoint published" * (config in published_files())}.'
         )
     return card.check()
@@ -320,6 +325,7 @@ def resolve(
     Args:
         model: Name of a registered network, name or file of a config, or an exported file.
         weights: Weight file or exported file; None: the newest of the config, else those of the project.
+            Without both: the newest of all, else the project's own detector (``configs/_base_/default_models.py``).
         dataset: In place of the config's. The network is normalised as its weights were trained, all the same: by
             mean and deviation of the set it was trained on, or, of joined ones, of this one.
         data_root: Likewise.
@@ -332,6 +338,12 @@ def resolve(
         UserError: Unknown config, a bad option, no weights, or weights where none are taken.
     """
     checkpoint = None if weights is None else _weight_file(model, weights)
+    if model is None and checkpoint is None:
+        checkpoint = newest_weights(RUNS)
+    if model is None and checkpoint is None:
+        (model,) = default_models('detect')
+        text = f'No trained weights under {RUNS}: taking {model}, whose weights come with the project.'
+        warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
     if model is not None and Path(model).suffix in SUFFIXES:
         if checkpoint is not None:
             raise UserError(f'{model} has its weights and precision in it: leave out weights and precision.')
@@ -352,7 +364,7 @@ def resolve(
         if checkpoint is not None:
             raise UserError(f'{model} is a classical method and takes no weights: leave out --checkpoint.')
         return config, None
-    checkpoint = checkpoint or newest_best()
+    assert checkpoint is not None
     if checkpoint.suffix in SUFFIXES:
         if options:
             raise UserError(f'{checkpoint} is compiled: its options were settled when it was exported.')

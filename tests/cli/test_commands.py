@@ -91,7 +91,7 @@ def test_another_checkpoint_needs_overwrite(workplace: Path, capsys: pytest.Capt
         (['rpcanett_synthetic', '--checkpoint', 'w.pth'], 'Unknown config'),
         ([CONFIG, '--checkpoint', 'none.pth'], 'No checkpoint at none.pth'),
         ([CONFIG], 'No trained weights of rpcanet_plus_synthetic under checkpoints'),
-        ([], 'No trained weights under checkpoints'),
+        (['--input', 'nothing.png'], 'no such image'),
         (['--checkpoint', 'w.pth'], 'does not say which config'),
         ([CONFIG, '--checkpoint', 'w.pth'], "fits dict(type='RPCANetPlus', num_stages=1)"),
         ([CONFIG, '--checkpoint', 'w.pth', '--dataset', 'SIRSTv9', *ONE_STAGE], 'SIRSTv9'),

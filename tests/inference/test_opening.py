@@ -10,7 +10,7 @@ import torch
 
 import drpca
 from drpca.cards import weight_cards
-from drpca.config import find_config, load_config
+from drpca.config import default_models, find_config, load_config
 from drpca.deploy.export_model import export_model
 from drpca.errors import UserError
 from drpca.inference.mappers import build_model
@@ -75,10 +75,15 @@ def test_weights_that_come_with_the_project_are_found(tmp_path: Path, monkeypatc
     assert np.array_equal(scores(found), scores(given))
 
 
-def test_nothing_means_the_newest_run_and_its_own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_means_the_newest_run_else_the_detector_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match='No trained weights under checkpoints'):
-        drpca.Detector()
+    (config,) = default_models('detect')
+    with pytest.warns(UserWarning, match=f'No trained weights under checkpoints: taking {config}'):
+        own = drpca.Detector()
+    assert own.checkpoint == weight_cards()[config].path
+    assert np.array_equal(scores(own), scores(drpca.Detector(config)))
     path = save_run(tmp_path / 'checkpoints')
     newest, named = drpca.Detector(), drpca.Detector(None, path)
     assert newest.checkpoint == path.relative_to(tmp_path)
