@@ -1,13 +1,12 @@
-"""One detector on one frame. Everything is at the size the detector works at."""
+"""One detector on one frame. Everything is in pixels of the frame."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from drpca.datasets.io import resize_mask
 from drpca.errors import UserError
 from drpca.inference.decomposer import FrameDecomposition, StageRecord, make_decomposer
 from drpca.inference.detections import Detection
@@ -27,9 +26,7 @@ class AnalysedFrame:
         name: Of the frame.
         detector: Label of the detector.
         model: Registered name of the network or method.
-        frame_size: (height, width) of the frame as it came.
-        image: (H, W) float32 in [0, 1], as the detector saw it.
-        scores: (H, W) float32 in [0, 1].
+        detection: Image and scores, (H, W) float32 in [0, 1], with the map that they come from.
         stages: B, T, N and D of every stage, (H, W) each; empty where there are none.
         note: Why there are no stages, or ''.
         gt_mask: (H, W) bool label, where there is one.
@@ -39,13 +36,21 @@ class AnalysedFrame:
     name: str
     detector: str
     model: str
-    frame_size: tuple[int, int]
-    image: np.ndarray
-    scores: np.ndarray
+    detection: Detection
     stages: list[StageRecord]
     note: str
     gt_mask: np.ndarray | None
     seconds: float
+
+    @property
+    def image(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1]."""
+        return self.detection.image
+
+    @property
+    def scores(self) -> np.ndarray:
+        """(H, W) float32 in [0, 1]."""
+        return self.detection.scores
 
     @property
     def decomposition(self) -> FrameDecomposition:
@@ -58,7 +63,7 @@ class AnalysedFrame:
         Args:
             threshold: Scores above it are detections; in [0, 1).
         """
-        return Detection(self.name, self.image, self.scores, self.scores > threshold)
+        return replace(self.detection, mask=self.scores > threshold)
 
 
 def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None) -> AnalysedFrame:
@@ -80,23 +85,21 @@ def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarra
     seconds = time.perf_counter() - started
     stages: list[StageRecord] = []
     note = ''
-    if max(detection.image.shape) > TILE:
+    if max(detection.seen.shape) > TILE:
         note = f'Stages are shown of images of up to {TILE} × {TILE} pixels; this one was scored in tiles.'
     else:
         try:
-            stages = make_decomposer(detector.mapper).decompose(frame).stages
+            stages = make_decomposer(detector.mapper).decompose(frame).at_frame(detection.image).stages
         except UserError as error:
             note = str(error)
     return AnalysedFrame(
         name=name,
         detector=detector.name,
         model=detector.method,
-        frame_size=(frame.shape[0], frame.shape[1]),
-        image=detection.image,
-        scores=detection.scores,
+        detection=detection,
         stages=stages,
         note=note,
-        gt_mask=None if gt_mask is None else resize_mask(gt_mask, detection.scores.shape),
+        gt_mask=gt_mask,
         seconds=seconds,
     )
 

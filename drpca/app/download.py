@@ -11,7 +11,7 @@ import numpy as np
 
 from drpca.app.analysis import AnalysedFrame
 from drpca.app.pictures import png
-from drpca.results.folder import PARTS, ResultsWriter
+from drpca.results.folder import FRAME_MAPS, PARTS, ResultsWriter
 from drpca.results.stage_pictures import stages_picture
 from drpca.version import versions
 
@@ -41,8 +41,9 @@ def results_zip(analysis: AnalysedFrame, threshold: float) -> bytes:
         'config': analysis.model,
         'detector': analysis.detector,
         'input': analysis.name,
-        'input_size': list(analysis.frame_size),
-        'map_size': list(analysis.scores.shape),
+        'input_size': list(analysis.scores.shape),
+        'map_size': list(analysis.detection.map_scores.shape),
+        'maps': FRAME_MAPS,
         'threshold': threshold,
         'versions': versions(),
     }

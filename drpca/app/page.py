@@ -235,8 +235,10 @@ class Page:
         analysis = self.analysis
         assert analysis is not None
         height, width = analysis.scores.shape
+        rows, columns = analysis.detection.map_scores.shape
+        came = '' if (rows, columns) == (height, width) else f', found in a score map of {rows} × {columns}'
         self.legend.set_text(
-            f'Positions and areas are in pixels of the {height} × {width} score map. Peak: highest score. '
+            f'Positions and areas are in pixels of the frame, {height} × {width}{came}. Peak: highest score. '
             'SNR: |mean of the target − mean around it| / standard deviation around it.'
         )
         self.overlay.show(pictures.data_url(to_grey(analysis.image)))
@@ -311,7 +313,7 @@ def _drawn(analysis: AnalysedFrame, threshold: float) -> tuple[Detection, str, s
 
 
 def _summary(analysis: AnalysedFrame) -> str:
-    height, width = analysis.frame_size
+    height, width = analysis.scores.shape
     return f'{analysis.detector} on {analysis.name}: {height} × {width} pixels, {analysis.seconds:.2f} s'
 
 

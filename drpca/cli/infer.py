@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +66,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--data-root', metavar='DIR', help='folder of the data sets (default: $DRPCA_DATA, else datasets)')
     add(
         '--size', type=size_argument, metavar='N|native',
-        help="resize frames to N × N, or keep each one's own size, padded (default: the config's inference_size)",
+        help="resize frames, also of videos, to N × N for the detector, or keep each one's own size, padded (default: "
+        "the config's inference_size); positions, masks and pictures are in pixels of the frame either way",
     )  # fmt: skip
     add('--device', metavar='DEV', help='cpu, cuda, cuda:1, … (default: a GPU if there is one)')
     add('--batch-size', type=int, metavar='N', help='frames at once (default: 16 on a GPU, 1 on a CPU)')
@@ -170,6 +173,17 @@ def open_filter(args: argparse.Namespace) -> TemporalFilter | None:
     return TemporalFilter(*args.confirm, **options)
 
 
+def sizes_text(sizes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
+    """What became of the frames' sizes, in a line; (height, width) of frames and maps."""
+    frames = [f'{frame[0]} × {frame[1]}' for frame, _ in sorted(sizes, key=lambda pair: math.prod(pair[0]))]
+    some = frames[0] if len(frames) == 1 else f'{len(frames)} sizes from {frames[0]} to {frames[-1]}'
+    maps = {f'{map_[0]} × {map_[1]}' for _, map_ in sizes}
+    if all(frame == map_ for frame, map_ in sizes):
+        return f'frames of {some} pixels, seen at their own size'
+    resized = f'resized to {maps.pop()}' if len(maps) == 1 else 'resized'
+    return f'frames of {some} pixels, {resized} for the detector; positions and areas are in pixels of the frames'
+
+
 @guarded
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns 0, 1 when some frames could not be read, 2 on bad input."""
@@ -193,6 +207,8 @@ def main(argv: list[str] | None = None) -> int:
         f'{done} maps in {written.folder} ({seconds:.1f} s, {done / max(seconds, 1e-9):.1f} images/s with reading '
         'and writing)'
     )
+    if written.sizes:
+        print(sizes_text(written.sizes))
     if written.latencies:
         median, high = 1e3 * np.percentile(written.latencies, (50, 95))
         print(f'latency: median {median:.1f} ms, 95 % {high:.1f} ms; {written.dropped} frames dropped')

@@ -333,6 +333,11 @@ def to_unit(array: np.ndarray, sixteen_bit: SixteenBit = 'minmax') -> np.ndarray
     return (array.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1))
 
 
+def unit(frame: np.ndarray) -> np.ndarray:
+    """uint8, uint16 or float frame → float32 in [0, 1] (see :func:`to_unit`); floats are in [0, 1] already."""
+    return frame.astype(np.float32, copy=False) if np.issubdtype(frame.dtype, np.floating) else to_unit(frame)
+
+
 def resize_image(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resizes grey values bilinearly by OpenCV, without averaging when it shrinks, as published loaders do.
 
@@ -348,6 +353,33 @@ def resize_image(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if array.shape == tuple(size):
         return array
     return cv2.resize(array, (int(size[1]), int(size[0])), interpolation=cv2.INTER_LINEAR)
+
+
+def resize_map(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Brings a score map to another size, losing no target.
+
+    Along each axis a new pixel takes the value of the old one that holds its centre or, where it is the larger one,
+    the largest value of the old ones whose centres it holds. Unlike interpolation this keeps every target, however
+    small, the peaks, and what any threshold means; thresholds and increasing functions may come before or after.
+
+    Args:
+        values: (H, W) scores, logits, or a mask.
+        size: New (height, width).
+
+    Returns:
+        (height, width) array of the same type; the same array where sizes are equal.
+    """
+    for axis, (new, old) in enumerate(zip(size, values.shape)):
+        if new > old:
+            values = np.take(values, _holding(new, old), axis)
+        elif new < old:
+            values = np.maximum.reduceat(values, np.searchsorted(_holding(old, new), np.arange(new)), axis)
+    return values
+
+
+def _holding(many: int, few: int) -> np.ndarray:
+    """Of ``few`` pixels along a line, the one that holds the centre of each of ``many``, (many,)."""
+    return (2 * np.arange(many) + 1) * few // (2 * many)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

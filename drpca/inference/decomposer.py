@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from drpca.datasets.io import resize_map, unit
 from drpca.errors import UserError
-from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper, unit
+from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper
 from drpca.models.unfolding import ABSENT
 from drpca.registry import MODELS, network_names
 
@@ -59,6 +60,24 @@ class FrameDecomposition:
 
     image: np.ndarray
     stages: list[StageRecord]
+
+    def at_frame(self, image: np.ndarray) -> FrameDecomposition:
+        """The same at the size of the frame, (H, W) float32 in [0, 1], for pictures (:func:`resize_map`)."""
+
+        def resized(values: np.ndarray) -> np.ndarray:
+            return resize_map(values, image.shape)
+
+        stages = [
+            StageRecord(
+                resized(stage.reconstruction),
+                resized(stage.background),
+                resized(stage.target),
+                None if stage.noise is None else resized(stage.noise),
+                stage.scalars,
+            )
+            for stage in self.stages
+        ]
+        return FrameDecomposition(image, stages)
 
 
 class Decomposer:

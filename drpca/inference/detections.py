@@ -1,22 +1,29 @@
-"""From a score map to a list of targets."""
+"""From a score map to a list of targets, in pixels of the frame that came in.
+
+A detector that resizes frames gives maps of its own size. A map is brought to the frame's size *before* it is
+thresholded (:func:`drpca.datasets.io.resize_map`), so that mask, boxes and areas agree.
+"""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from drpca.evaluation.functional import connected_components
 from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
 
+if TYPE_CHECKING:
+    from drpca.inference.mappers import MappedFrame
+
 EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
 @dataclass(frozen=True)
 class Target:
-    """An 8-connected component of the detection mask. Positions are in pixels of the score map.
+    """An 8-connected component of the detection mask. Positions are in pixels of the frame.
 
     Attributes:
         row: Row of the centroid, each pixel weighted by its score; pixel centres are whole numbers.
@@ -85,11 +92,11 @@ def find_targets(
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found in one frame. Everything is at the size the detector works at.
+    """What was found in one frame. Everything is in pixels of the frame that came in, but for ``mapped``.
 
     Attributes:
         name: Stem of the file, ``STEM_000012`` for a frame of a video, ``frame_000012`` for an array.
-        image: (H, W) float32 in [0, 1], as the network saw it.
+        image: (H, W) float32 in [0, 1].
         scores: (H, W) float32 in [0, 1].
         mask: (H, W) bool, scores above the threshold.
         confirmed: What :mod:`drpca.inference.temporal` left of the targets; None elsewhere.
@@ -97,6 +104,7 @@ class Detection:
         time: Seconds from the start of a live stream to the frame's arrival.
         latency: Seconds from the frame's arrival to this result.
         logits: (H, W) float32, of which the scores are the sigmoid; None of a classical method or of blended tiles.
+        mapped: The image as the detector saw it and its score map, at the detector's size; None: as above.
     """
 
     name: str
@@ -108,6 +116,17 @@ class Detection:
     time: float | None = None
     latency: float | None = None
     logits: np.ndarray | None = None
+    mapped: MappedFrame | None = None
+
+    @property
+    def map_scores(self) -> np.ndarray:
+        """(H', W') float32 in [0, 1], the score map as the detector gave it."""
+        return self.scores if self.mapped is None else self.mapped.scores
+
+    @property
+    def seen(self) -> np.ndarray:
+        """(H', W') float32 in [0, 1], the image as the detector saw it."""
+        return self.image if self.mapped is None else self.mapped.image
 
     @cached_property
     def targets(self) -> list[Target]:

@@ -26,6 +26,7 @@ from drpca.config import (
     set_dataset,
 )  # fmt: skip
 from drpca.config_text import check_model, read_config
+from drpca.datasets.io import resize_map, unit
 from drpca.datasets.splits import Split, open_split
 from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError
@@ -70,8 +71,9 @@ class Detector:
             ``'published'``: that of the config's authors, which is fetched unless it is in the cache. None: the
             newest ``best.pth`` or ``final.pth`` under ``checkpoints`` (of that config), else the weights that
             come with the project.
-        size: Side of the square to which frames are resized, as the published recipes do; maps and targets are
-            then at that size. ``'native'``: each frame's own size, padded inside where a network needs it.
+        size: Side of the square to which frames are resized, as the published recipes do. Scores, masks and targets are
+            in pixels of the frame that came in all the same (:mod:`drpca.inference.detections`).
+            ``'native'``: each frame's own size, padded inside where a network needs it, also for videos.
             ``'recipe'``: the config's ``inference_size``. None: as ``'native'``. A classical method keeps the size
             of its preset unless a number or ``'native'`` is given.
         threshold: Scores above it are detections; in [0, 1).
@@ -262,8 +264,12 @@ class Detector:
 
         Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
         """
-        for name, image, scores, logits in self.mapper.map_frames(self._source(frames)):
-            yield Detection(name, image, scores, scores > self.threshold, logits=logits)
+        for mapped in self.mapper.map_frames(self._source(frames)):
+            shape = mapped.frame.shape
+            scores = resize_map(mapped.scores, shape)
+            logits = None if mapped.logits is None else resize_map(mapped.logits, shape)
+            image = mapped.image if mapped.image.shape == shape else unit(mapped.frame)
+            yield Detection(mapped.name, image, scores, scores > self.threshold, logits=logits, mapped=mapped)
 
     def live(
         self, frames: Any, *, queue: int = QUEUE, when_full: str = 'block', rate: float | None = None

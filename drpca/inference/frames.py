@@ -73,6 +73,7 @@ class FrameSource:
 
     Attributes:
         failed: One line for each frame or file that could not be read.
+        files: Name of a frame → name of its image file, with suffix, for the images read so far.
         total: How many frames there are, None if that shows only at the end.
         rate: Frames per second of a video, None for anything else.
 
@@ -91,6 +92,7 @@ class FrameSource:
         self.min_side = min_side
         self.grey: GreyRule = grey
         self.failed: list[str] = []
+        self.files: dict[str, str] = {}
         self.total: int | None = len(images) if isinstance(images, list) else None
         self.rate: float | None = None
         if isinstance(images, str | os.PathLike) and not is_camera(images):
@@ -128,7 +130,9 @@ class FrameSource:
             elif is_video(path):
                 yield from video_frames(path)
             else:
-                yield name or path.stem, read_image(path, self.grey)
+                name = name or path.stem
+                self.files[name] = path.name
+                yield name, read_image(path, self.grey)
         elif isinstance(item, np.ndarray | torch.Tensor):
             for frame in _split(np.asarray(item.detach().cpu() if isinstance(item, torch.Tensor) else item)):
                 self._unnamed += name is None

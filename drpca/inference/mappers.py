@@ -17,7 +17,7 @@ from mmengine.config import Config
 from drpca.baselines import Baseline
 from drpca.checkpoint import load_weights
 from drpca.config import building
-from drpca.datasets.io import GreyRule, resize_image, to_unit
+from drpca.datasets.io import GreyRule, resize_image, unit
 from drpca.deploy.backends import Backend
 from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError
@@ -47,12 +47,14 @@ class MappedFrame(NamedTuple):
 
     Attributes:
         name: Its name.
+        frame: (H, W) as it came.
         image: (H', W') float32 in [0, 1], as the detector saw it.
         scores: (H', W') float32 in [0, 1].
         logits: (H', W') float32, of which ``scores`` is the sigmoid; None of a classical method or of blended tiles.
     """
 
     name: str
+    frame: np.ndarray
     image: np.ndarray
     scores: np.ndarray
     logits: np.ndarray | None = None
@@ -63,11 +65,6 @@ class ScoredBatch(NamedTuple):
 
     scores: Sequence[np.ndarray]
     logits: Sequence[np.ndarray] | None = None
-
-
-def unit(frame: np.ndarray) -> np.ndarray:
-    """uint8, uint16 or float frame → float32 in [0, 1] (see :func:`drpca.datasets.io.to_unit`)."""
-    return frame.astype(np.float32) if np.issubdtype(frame.dtype, np.floating) else to_unit(frame)
 
 
 class FrameMapper(ABC):
@@ -113,22 +110,22 @@ class FrameMapper(ABC):
 
     def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
         """Score maps with their images, in order. Equal sizes in a row share a batch."""
-        batch: list[Frame] = []
+        batch: list[tuple[str, np.ndarray, np.ndarray]] = []
         for name, frame in frames:
             image = self.prepare(frame)
             is_large = self.tile is not None and max(image.shape) > self.tile
-            if batch and (is_large or batch[0][1].shape != image.shape):
-                yield from _mapped(batch, self.map_batch([image for _, image in batch]))
+            if batch and (is_large or batch[0][2].shape != image.shape):
+                yield from _mapped(batch, self.map_batch([image for *_, image in batch]))
                 batch = []
             if is_large:
-                yield from _mapped([(name, image)], self.map_large(image))
+                yield from _mapped([(name, frame, image)], self.map_large(image))
                 continue
-            batch.append((name, image))
+            batch.append((name, frame, image))
             if len(batch) == self.batch_size:
-                yield from _mapped(batch, self.map_batch([image for _, image in batch]))
+                yield from _mapped(batch, self.map_batch([image for *_, image in batch]))
                 batch = []
         if batch:
-            yield from _mapped(batch, self.map_batch([image for _, image in batch]))
+            yield from _mapped(batch, self.map_batch([image for *_, image in batch]))
 
     @property
     def radius(self) -> int | None:
@@ -184,24 +181,24 @@ class FrameMapper(ABC):
         return unit(frame)
 
 
-def _mapped(batch: list[Frame], scored: ScoredBatch) -> Iterator[MappedFrame]:
+def _mapped(batch: list[tuple[str, np.ndarray, np.ndarray]], scored: ScoredBatch) -> Iterator[MappedFrame]:
     all_logits: Iterable[np.ndarray | None] = repeat(None) if scored.logits is None else scored.logits
-    for (name, image), scores, logits in zip(batch, scored.scores, all_logits):
-        yield _checked(name, image, scores, logits)
+    for (name, frame, image), scores, logits in zip(batch, scored.scores, all_logits):
+        yield _checked(MappedFrame(name, frame, image, scores, logits))
 
 
-def _checked(name: str, image: np.ndarray, scores: np.ndarray, logits: np.ndarray | None = None) -> MappedFrame:
+def _checked(mapped: MappedFrame) -> MappedFrame:
     """A map, which says something of every pixel.
 
     Raises:
         UserError: NaN in it, which no threshold would find.
     """
-    if wrong := np.count_nonzero(np.isnan(scores)):
+    if wrong := np.count_nonzero(np.isnan(mapped.scores)):
         raise UserError(
-            f'{name}: expected scores from 0 to 1, got {wrong} NaN of {scores.size}: the weights are damaged, or a '
-            'parameter or the precision does not suit this frame; compute in fp32.'
+            f'{mapped.name}: expected scores from 0 to 1, got {wrong} NaN of {mapped.scores.size}: the weights are '
+            'damaged, or a parameter or the precision does not suit this frame; compute in fp32.'
         )
-    return MappedFrame(name, image, scores, logits)
+    return mapped
 
 
 class NetworkMapper(FrameMapper):
@@ -296,7 +293,7 @@ class BaselineMapper(FrameMapper):
     def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
         for name, frame in frames:
             resized = self.baseline.prepare(frame)
-            yield _checked(name, unit(resized), self.baseline.scores(resized))
+            yield _checked(MappedFrame(name, frame, unit(resized), self.baseline.scores(resized)))
 
 
 def is_baseline(config: Config) -> bool:

@@ -80,7 +80,7 @@ class TemporalFilter:
         m: Candidates that a track needs.
         n: Frames among which they are counted.
         candidate_threshold: Scores above it are candidates; in [0, 1), below the detector's threshold.
-        max_speed: Targets move less than this, in pixels of the score map per frame.
+        max_speed: Targets move less than this, in pixels per frame.
         gate: They appear nearer than this to the predicted place, in pixels per frame since the last candidate.
         min_speed: Smallest motion of a reported target, in pixels per frame.
         stabilise: Take out the motion of the camera: the shift between successive frames, found by phase

@@ -29,7 +29,9 @@ DEFAULT_RATE = 25.0
 
 
 class AnnotatedVideo:
-    """Writes frames with boxes, scores and track numbers as a video. Small frames are enlarged.
+    """Writes frames with boxes, scores and track numbers as a video, in their proportions.
+
+    Small frames are enlarged. The first frame decides the size of the video; others are fitted in, with black borders.
 
     Args:
         path: The suffix chooses the container and the codec, see ``CODECS``.
@@ -55,25 +57,19 @@ class AnnotatedVideo:
         """Add a frame.
 
         Args:
-            image: (H, W) in [0, 1]; all frames of one size.
+            image: (H, W) in [0, 1].
             targets: What to draw.
             text: Line above the picture.
 
         Raises:
-            UserError: The size differs from the first frame's, there is no codec, or no access to the folder.
+            UserError: There is no codec, or no access to the folder.
         """
         picture = annotate(image, targets, text)
-        height, width = picture.shape[:2]
-        picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))  # codecs want even sides
         if self._writer is None:
-            self._shape = image.shape
-            self._writer = self._open(picture.shape[1], picture.shape[0])
-        if image.shape != self._shape:
-            raise UserError(
-                f'{self.path}: a video has frames of one size, {self._shape[0]} × {self._shape[1]} here, but '
-                f'{text} is {image.shape[0]} × {image.shape[1]}; give --size N.'
-            )
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+            height, width = picture.shape[:2]
+            self._shape = height + height % 2, width + width % 2  # codecs want even sides
+            self._writer = self._open(self._shape[1], self._shape[0])
+        self._writer.write(cv2.cvtColor(_fitted(picture, self._shape), cv2.COLOR_RGB2BGR))
         self._frames += 1
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
@@ -107,6 +103,15 @@ class AnnotatedVideo:
         except OSError as error:
             self._draft.unlink(missing_ok=True)
             raise cannot_write(self.path, error) from None
+
+
+def _fitted(picture: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A picture shrunk, if need be, and padded at the right and below to (height, width)."""
+    scale = min(1.0, *(room / side for room, side in zip(shape, picture.shape)))
+    if scale < 1:
+        height, width = (max(1, int(scale * side)) for side in picture.shape[:2])
+        picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    return np.pad(picture, ((0, shape[0] - picture.shape[0]), (0, shape[1] - picture.shape[1]), (0, 0)))
 
 
 def _count(path: Path) -> int:

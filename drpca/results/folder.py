@@ -15,6 +15,10 @@ file                  format   content
 ``coco.json``         coco     targets as COCO annotations: box, area, score, mask as RLE
 ``run.json``                   what made it all; there where this project's inference did
 ====================  =======  ========================================================================
+
+Everything is in pixels of the frame that came in, but for the score maps of a data set, which keep the detector's
+size: they are what a published protocol scores. ``maps`` in ``run.json`` says which (``'detector'`` or ``'frame'``),
+``sizes`` there lists frame, map, and pixels of the frame per pixel of the map; files with positions hold both sizes.
 """
 
 from __future__ import annotations
@@ -40,6 +44,7 @@ from drpca.errors import UserError
 from drpca.evaluation.functional import check_pair
 from drpca.files import append_whole, cannot_write, replace_quickly
 from drpca.inference.detections import Detection
+from drpca.inference.mappers import MappedFrame
 from drpca.json_file import read_json
 from drpca.results.mat_file import read_maps
 from drpca.visualization.panels import outline
@@ -54,16 +59,21 @@ MAP_PARTS = ('mat', 'img')
 RUN, TARGETS, COCO = 'run.json', 'targets.csv', 'coco.json'
 MAT_KEY, LOGITS = 'T', 'logits'
 """Variables of a MATLAB file."""
+DETECTOR_MAPS, FRAME_MAPS = 'detector', 'frame'
+"""Whose size the score maps have."""
 IDENTITY = (
     'config', 'model', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile', 'precision', 'temporal',
 )  # fmt: skip
 """Two runs with the same values here write the same maps."""
-LATER = ('data_root',)
+LATER = ('data_root', 'maps')
 """What came to ``run.json`` later: of a folder without it the other values decide."""
 _TARGETS = ('json', 'overlay', TARGETS, COCO)
 """What depends on the threshold as well."""
 _ALL = (*PARTS, TARGETS, COCO)
-COLUMNS = ('name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track', 'logit')
+COLUMNS = (
+    'name', 'row', 'column', 'top', 'left', 'bottom', 'right', 'area', 'peak', 'mean', 'snr', 'track', 'logit',
+    'height', 'width', 'map_height', 'map_width',
+)  # fmt: skip
 
 
 def saved_names(folder: str | Path, part: str) -> list[str]:
@@ -188,7 +198,8 @@ class ResultsWriter:
 
     Args:
         folder: ``results/<dataset>``.
-        run: What made the maps; goes into ``run.json`` and is compared with what is there.
+        run: What made the maps; goes into ``run.json`` and is compared with what is there. Its ``maps`` tells the size
+            of the score maps.
         overwrite: Replace another run's maps or targets.
         formats: Some of ``drpca.options.MAP_FORMATS``.
         overlay: Also write ``overlay/NAME.png``, the image with detections outlined.
@@ -210,6 +221,8 @@ class ResultsWriter:
     ) -> None:
         self.folder = Path(folder)
         self.threshold = threshold
+        self._run = run
+        self._sizes: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
         self._names: set[str] = set()
         self._made: set[Path] = set()
         self._refuse_others(run, overwrite)
@@ -284,8 +297,12 @@ class ResultsWriter:
     def _save_png(self, name: str, picture: np.ndarray) -> None:
         self._save(name, cv2.imencode('.png', picture)[1].tobytes())
 
-    def write(self, detection: Detection) -> None:
+    def write(self, detection: Detection, file_name: str | None = None) -> None:
         """Save one frame in every format.
+
+        Args:
+            detection: What was found.
+            file_name: Of its image, for COCO; None: it has no file of its own.
 
         Raises:
             UserError: A frame of this name was saved before; or the disk is full or not writable.
@@ -295,15 +312,23 @@ class ResultsWriter:
                 f'Two frames are called {detection.name}; their maps would overwrite each other: rename one.'
             )
         self._names.add(detection.name)
+        self._sizes.add((detection.scores.shape, (detection.mapped or detection).scores.shape))
+        self._file_name = file_name or detection.name
         for writer in self._writers:
             writer(detection)
 
+    def _map(self, detection: Detection) -> Detection | MappedFrame:
+        return detection.mapped or detection if self._run['maps'] == DETECTOR_MAPS else detection
+
     def _write_png(self, detection: Detection) -> None:
-        self._save_png(PARTS['img'].format(detection.name), np.round(255 * detection.scores).astype(np.uint8))
+        self._save_png(
+            PARTS['img'].format(detection.name), np.round(255 * self._map(detection).scores).astype(np.uint8)
+        )
 
     def _write_mat(self, detection: Detection) -> None:
         file = BytesIO()
-        maps = {MAT_KEY: detection.scores, LOGITS: detection.logits}
+        of = self._map(detection)
+        maps = {MAT_KEY: of.scores, LOGITS: of.logits}
         content = {key: values.astype(np.float32) for key, values in maps.items() if values is not None}
         savemat(file, content, do_compression=True)
         self._save(PARTS['mat'].format(detection.name), file.getvalue())
@@ -311,8 +336,8 @@ class ResultsWriter:
     def _write_json(self, detection: Detection) -> None:
         height, width = detection.scores.shape
         content = {
-            'name': detection.name, 'height': height, 'width': width, 'threshold': self.threshold,
-            'targets': [target.as_dict() for target in detection.targets],
+            'name': detection.name, 'height': height, 'width': width, **_map_size(detection),
+            'threshold': self.threshold, 'targets': [target.as_dict() for target in detection.targets],
         }  # fmt: skip
         self._save_json(PARTS['json'].format(detection.name), content)
 
@@ -324,13 +349,16 @@ class ResultsWriter:
             values = *place, target.area, target.peak, target.mean, target.snr
             track = '' if target.track is None else target.track
             logit = '' if target.logit is None else round(target.logit, 6)
-            rows.writerow([detection.name, *(round(value, 6) for value in values), track, logit])
+            sizes = *detection.scores.shape, *detection.map_scores.shape
+            rows.writerow([detection.name, *(round(value, 6) for value in values), track, logit, *sizes])
         append_whole(self.folder / TARGETS, text.getvalue().encode())
 
     def _add_to_coco(self, detection: Detection) -> None:
         height, width = detection.scores.shape
         image_id = len(self._coco['images']) + 1
-        self._coco['images'].append({'id': image_id, 'file_name': detection.name, 'height': height, 'width': width})
+        self._coco['images'].append({
+            'id': image_id, 'file_name': self._file_name, 'height': height, 'width': width, **_map_size(detection),
+        })  # fmt: skip
         labels, _ = ndimage.label(detection.mask, structure=np.ones((3, 3)))
         for index, target in enumerate(detection.targets):
             top, left, bottom, right = target.box
@@ -355,10 +383,24 @@ class ResultsWriter:
         """
         self._save_png(PARTS['stages'].format(name), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
 
+    @property
+    def sizes(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """(height, width) of frames and of their maps, those that differ, sorted."""
+        return sorted(self._sizes)
+
     def close(self) -> None:
         """Write the files that describe all frames together."""
+        sizes = [
+            {'frame': frame, 'map': map_, 'scale': [f / m for f, m in zip(frame, map_)]} for frame, map_ in self.sizes
+        ]
+        self._save_json(RUN, {**self._run, 'sizes': sizes})
         if 'coco' in self._formats:
             self._save_json(COCO, self._coco, indent=None)
+
+
+def _map_size(detection: Detection) -> dict[str, int]:
+    """Height and width of the map that the positions come from."""
+    return dict(zip(('map_height', 'map_width'), detection.map_scores.shape))
 
 
 def run_lengths(labels: np.ndarray, label: int, box: tuple[int, int, int, int]) -> list[int]:

@@ -23,7 +23,7 @@ from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
 from drpca.options import RECIPE
-from drpca.results.folder import ResultsWriter
+from drpca.results.folder import DETECTOR_MAPS, FRAME_MAPS, ResultsWriter
 from drpca.results.stage_pictures import stages_picture
 from drpca.version import versions
 
@@ -42,6 +42,7 @@ class Prediction:
         latencies: Seconds from arrival to result of the last frames of a live stream; empty elsewhere.
         dropped: Frames of a live stream that were dropped.
         without_stages: Frames larger than the detector's tile, of which no stages were drawn.
+        sizes: (height, width) of the frames and of their score maps as the detector gave them, those that differ.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class Prediction:
     latencies: list[float] = field(default_factory=list)
     dropped: int = 0
     without_stages: int = 0
+    sizes: list[tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
 
 
 def predict(
@@ -123,6 +125,7 @@ def predict(
         'size': size,
         'tile': detector.tile,
         'precision': detector.precision,
+        'maps': DETECTOR_MAPS if source is None else FRAME_MAPS,
         'threshold': detector.threshold,
         'temporal': None if temporal is None else temporal.described(),
         'images': frames.total,
@@ -152,11 +155,11 @@ def _write_all(
     bar = tqdm(detections, total=frames.total, unit='img', disable=None if progress else True, dynamic_ncols=True)
     try:
         for detection in bar:
-            writer.write(detection)
-            if decomposer is not None and detector.tile and max(detection.image.shape) > detector.tile:
+            writer.write(detection, frames.files.get(detection.name))
+            if decomposer is not None and detector.tile and max(detection.seen.shape) > detector.tile:
                 without_stages += 1
             elif decomposer is not None:
-                decomposition = decomposer.decompose(detection.image)
+                decomposition = decomposer.decompose(detection.seen).at_frame(detection.image)
                 writer.write_stages(detection.name, stages_picture(decomposition, detection.scores))
             if video is not None:
                 video.write(detection.image, detection.targets, detection.name)
@@ -175,6 +178,7 @@ def _write_all(
         [] if stream is None else list(stream.latencies),
         0 if stream is None else stream.dropped,
         without_stages,
+        writer.sizes,
     )
 
 

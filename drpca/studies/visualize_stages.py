@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from drpca.datasets.io import resize_mask
+from drpca.datasets.io import resize_map, resize_mask, unit
 from drpca.datasets.splits import spread
 from drpca.inference.decomposer import FrameDecomposition, make_decomposer
 from drpca.inference.detector import Detector
@@ -90,10 +90,10 @@ def visualize_stages(
         described |= {'dataset': None, 'split': None}
     folder: StageFolder | None = None
     for name, frame, gt_mask in frames:
-        decomposition = decomposer.decompose(frame)
+        decomposition = decomposer.decompose(frame).at_frame(unit(frame))
         if gt_mask is not None:
-            gt_mask = resize_mask(gt_mask, decomposition.image.shape)
-        picture = stages_picture(decomposition, decomposer.scores(frame), gt_mask)
+            gt_mask = resize_mask(gt_mask, frame.shape)
+        picture = stages_picture(decomposition, resize_map(decomposer.scores(frame), frame.shape), gt_mask)
         written = None
         if out is not None:
             folder = folder or StageFolder(str(out).replace('{dataset}', title), described, overwrite)

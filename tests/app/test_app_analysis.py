@@ -48,8 +48,9 @@ def test_network_has_stages(store):
     label[10:12, 20:22] = True
     result = analyse(store.get('rpcanet_tiny, seed 0'), 'one', frame(), label)
     assert len(result.stages) == 2
-    assert result.scores.shape == result.image.shape == result.gt_mask.shape == (32, 32)
-    assert result.frame_size == (40, 48)
+    assert result.scores.shape == result.image.shape == result.gt_mask.shape == (40, 48), 'as the frame came'
+    assert result.stages[0].background.shape == (40, 48)
+    assert result.detection.map_scores.shape == (32, 32), 'as the recipe resizes it'
     assert result.note == ''
     last = 1 / (1 + np.exp(-result.stages[-1].target.astype(np.float64)))
     assert result.scores == pytest.approx(last, abs=1e-5), 'the last target are the logits of the scores'
@@ -77,7 +78,7 @@ def test_classical_methods(store, found):
         analyse(store.get(FILTER), 'one', np.zeros((641, 640), np.uint8))
     leaderboard = store.get('TopHat, classical filter, leaderboard preset')
     resized = analyse(leaderboard, 'one', np.eye(641, dtype=np.uint8))
-    assert resized.scores.shape == (256, 256)
+    assert (resized.scores.shape, resized.detection.map_scores.shape) == ((641, 641), (256, 256))
     with pytest.raises(UserError, match='at least 8'):
         analyse(store.get(FILTER), 'one', np.zeros((4, 4), np.uint8))
 

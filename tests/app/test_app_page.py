@@ -142,9 +142,13 @@ async def test_stages_are_leafed_through(visitor, folder):
 @visiting
 async def test_detector_size_and_sample_are_chosen(visitor, folder):
     page = visitor.page
-    assert page.analysis.scores.shape == (32, 32)
+    assert page.analysis.scores.shape == (40, 48), 'as the frame came'
+    assert page.legend.text.startswith(
+        'Positions and areas are in pixels of the frame, 40 × 48, found in a score map of 32'
+    )
     await visitor.set(page.size, NATIVE)
-    assert page.analysis.scores.shape == (40, 48)
+    assert page.analysis.detection.map_scores.shape == (40, 48)
+    assert 'found in' not in page.legend.text
     visitor.user.find('sample-1').click()
     await asyncio.sleep(0.1)
     await visitor.done()

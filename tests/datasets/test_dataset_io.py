@@ -15,7 +15,16 @@ import pytest
 from PIL import Image
 
 from drpca.datasets import io as image_io
-from drpca.datasets.io import image_shape, read_colours, read_image, read_mask, resize_image, resize_mask, to_unit
+from drpca.datasets.io import (
+    image_shape,
+    read_colours,
+    read_image,
+    read_mask,
+    resize_image,
+    resize_map,
+    resize_mask,
+    to_unit,
+)
 from drpca.datasets.splits import read_tree
 from drpca.errors import UserError
 from tests.support import ROOT
@@ -163,6 +172,25 @@ def test_resize_mask_takes_the_pixel_at_the_floor():
     mask = RNG.random((31, 45)) < 0.3
     rows, columns = np.arange(16) * 31 // 16, np.arange(20) * 45 // 20
     np.testing.assert_array_equal(resize_mask(mask, (16, 20)), mask[np.ix_(rows, columns)])
+
+
+@pytest.mark.parametrize('size', [(338, 250), (96, 96), (64, 64), (40, 200)])
+def test_resize_map_loses_no_target(size):
+    scores = np.random.default_rng(0).random((64, 64), dtype=np.float32)
+    scores[::4, ::4] += 1  # of one pixel each
+    resized = resize_map(scores, size)
+    assert resized.shape == size
+    assert resize_map(scores, (64, 64)) is scores
+    assert set(scores[::4, ::4].ravel()) >= set(resized[resized > 1])
+    if min(size) >= 64:
+        assert set(scores.ravel()) == set(resized.ravel())
+    else:
+        assert np.isin(scores.reshape(-1, 4, 64).max(axis=(1, 2)), resized).all(), 'the highest of each band'
+    assert np.array_equal(resize_map(scores > 1.2, size), resized > 1.2), 'a threshold may come first'
+    spot = np.zeros((256, 256))
+    spot[100, 201] = 1  # shrunk by interpolation it would be gone
+    (place,) = np.argwhere(resize_map(spot, (96, 113)))
+    assert np.abs(place - (100.5 * 96 / 256 - 0.5, 201.5 * 113 / 256 - 0.5)).max() <= 0.5
 
 
 def test_resize_image_is_bilinear_between_pixel_centres():

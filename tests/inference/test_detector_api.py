@@ -93,6 +93,26 @@ def test_targets_of_a_known_scene(detector: drpca.Detector) -> None:
     assert first.as_dict()['snr'] is None, 'JSON has no infinity'
 
 
+@pytest.mark.parametrize('shape', [(250, 338), (96, 113), (45, 61), (32, 32)])
+def test_positions_are_in_pixels_of_the_frame(shape: tuple[int, int]) -> None:
+    image = np.full(shape, 50, np.uint8)
+    row, column = shape[0] - 6, shape[1] // 4 + 2  # 86 of 338
+    high, wide = (1 + side // 100 for side in shape)
+    image[row - high : row + high + 1, column - wide : column + wide + 1] = 220
+    (found,) = drpca.Detector(Threshold(), size=64)(image)
+    assert found.image.shape == found.scores.shape == found.mask.shape == shape
+    assert np.array_equal(found.mask, found.scores > 0.5)
+    assert found.seen.shape == found.map_scores.shape == (64, 64)
+    (target,) = found.targets
+    step = max(1.0, *(side / 64 for side in shape)) / 2  # half a pixel of the map
+    assert (target.row, target.column) == pytest.approx((row, column), abs=step + 0.5)
+    top, left, bottom, right = target.box
+    assert top <= row < bottom <= shape[0]
+    assert left <= column < right
+    assert target.area == found.mask.sum()
+    assert target.peak == found.map_scores.max()
+
+
 def test_local_snr() -> None:
     image = RNG.normal(0.4, 0.05, (80, 80))
     mask = np.zeros(image.shape, bool)
@@ -360,6 +380,32 @@ def test_every_format(workplace: Path) -> None:
         assert entry['logit'] == target['logit'] == pytest.approx(float(row['logit']), abs=1e-5)
     stages = cv2.imread(str(folder / 'stages/a.png'))
     assert stages.shape[1] > 4 * 61, 'D, B, T and N side by side'
+
+
+def test_files_are_in_pixels_of_the_frame(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    cv2.imwrite('frames/b.bmp', scene(96, 48))
+    Path('frames/b.png').unlink()
+    formats = ['--format', 'png', 'mat', 'json', 'csv', 'coco', '--threshold', '0', '--overlay', '--save-stages']
+    assert run_inference('--input', 'frames', *formats, '--size', '32', '--video-out', 'found.avi') == 0
+    out = capsys.readouterr().out
+    assert 'frames of 2 sizes from 45 × 61 to 96 × 48 pixels, resized to 32 × 32 for the detector' in out
+    folder = Path('results/frames')
+    run = json.loads((folder / 'run.json').read_text())
+    first, second = run['sizes']
+    assert first == {'frame': [45, 61], 'map': [32, 32], 'scale': [45 / 32, 61 / 32]}
+    assert (run['maps'], second['frame']) == ('frame', [96, 48])
+    sides = {'height': 96, 'width': 48, 'map_height': 32, 'map_width': 32}
+    coco = json.loads((folder / 'coco.json').read_text())
+    assert [entry['file_name'] for entry in coco['images']] == ['a.png', 'b.bmp', 'c.png'], 'with its suffix'
+    (row, *_) = [row for row in csv.DictReader((folder / 'targets.csv').open()) if row['name'] == 'b']
+    for holder in (coco['images'][1], json.loads((folder / 'json/b.json').read_text()), row):
+        assert {key: int(holder[key]) for key in sides} == sides
+    (entry, *_) = [entry for entry in coco['annotations'] if entry['image_id'] == 2]
+    assert (entry['segmentation']['size'], sum(entry['segmentation']['counts'])) == ([96, 48], 96 * 48)
+    assert loadmat(folder / 'mat/b.mat')['T'].shape == (96, 48)
+    for part in ('img', 'overlay'):
+        assert cv2.imread(str(folder / part / 'b.png')).shape[:2] == (96, 48)
+    assert next(iter(FrameSource('found.avi')))[1].shape == (9 * 45 + 19, 9 * 61 + 1), 'not squashed to a square'
 
 
 def test_only_the_asked_format_is_written(workplace: Path) -> None:

@@ -29,7 +29,7 @@ def acm(tmp_path: Path) -> Path:
 
 
 def scores(detector: drpca.Detector, image: np.ndarray = IMAGE) -> np.ndarray:
-    return detector(image)[0].scores
+    return detector(image)[0].map_scores
 
 
 def test_a_networks_name_stands_for_its_home_config(acm: Path) -> None:

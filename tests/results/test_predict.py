@@ -57,10 +57,14 @@ def test_the_same_files_as_the_command(workplace: Path) -> None:
     run = json.loads(Path('two/synthetic/run.json').read_text())
     assert list(run) == [
         'config', 'model', 'checkpoint', 'checkpoint_sha256', 'dataset', 'split', 'data_root', 'input', 'size', 'tile',
-        'precision', 'threshold', 'temporal', 'images', 'versions',
+        'precision', 'maps', 'threshold', 'temporal', 'images', 'versions', 'sizes',
     ]  # fmt: skip
     assert list(run['versions']) == ['drpca', 'torch', 'numpy', 'opencv', 'python']
     assert (run['size'], run['tile'], run['images']) == (256, 1024, 3)
+    assert run['sizes'] == [{'frame': [64, 64], 'map': [256, 256], 'scale': [0.25, 0.25]}]
+    assert run['maps'] == 'detector'
+    assert loadmat('two/synthetic/mat/test_000000.mat')['T'].shape == (256, 256), 'as a protocol scores it'
+    assert cv2.imread('two/synthetic/overlay/test_000000.png').shape[:2] == (64, 64)
 
 
 def test_a_detector_that_is_made_already(workplace: Path) -> None:
