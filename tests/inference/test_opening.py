@@ -103,7 +103,7 @@ def test_sizes_by_number_and_by_name(acm: Path) -> None:
     assert shape('tophat_paper', None) == shape('tophat', 'native') == IMAGE.shape
     assert shape('tophat', 64) == shape('tophat_paper', 64) == (64, 64)
     whole = drpca.Detector('tophat', size=64)
-    resized = whole(IMAGE)[0].image
+    resized = whole(IMAGE)[0].seen
     assert np.array_equal(scores(whole), whole.mapper.baseline.scores(resized)), 'resized before'
     with pytest.raises(UserError, match=r"'native' or 'recipe', got 'own'"):
         drpca.Detector('tophat', size='own')
