@@ -27,6 +27,8 @@ class DatasetInfo:
         images: Number of images of the whole set.
         list_ending: Ending of its official lists in the SIRST kit.
         expected: Folder to create, for error lines.
+        source: Where its authors publish it.
+        fetched: Whether it can be fetched from there without a drive's web page.
     """
 
     name: str
@@ -34,6 +36,8 @@ class DatasetInfo:
     images: int | None
     list_ending: str = ''
     expected: str = ''
+    source: str = ''
+    fetched: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -44,14 +48,29 @@ class DatasetInfo:
 KNOWN_DATASETS = {
     info.name: info
     for info in (
-        DatasetInfo('SIRSTv1', ('SIRST V1', 'NUAA-SIRST', 'NUAA-SIRSTv1', 'SIRST'), 427, '_v1', 'SIRSTdevkit-master/'),
-        DatasetInfo('SIRSTv2', ('SIRST V2', 'NUAA-SIRSTv2'), 1024, '_full', 'SIRSTdevkit-master/'),
-        DatasetInfo('NUDT-SIRST', ('NUDT',), 1327, '', 'NUDT-SIRST/{trainval,test}/{images,masks}/'),
-        DatasetInfo('IRSTD-1k', ('IRSTD',), 1001, '', 'IRSTD-1k/{trainval,test}/{images,masks}/'),
-        DatasetInfo('sirst_aug', ('SIRST-Aug',), 9070, '', 'sirst_aug/{trainval,test}/{images,masks}/'),
+        DatasetInfo(
+            'SIRSTv1', ('SIRST V1', 'NUAA-SIRST', 'NUAA-SIRSTv1', 'SIRST'), 427, '_v1', 'SIRSTdevkit-master/',
+            'https://github.com/YimianDai/sirst', True,
+        ),
+        DatasetInfo(
+            'SIRSTv2', ('SIRST V2', 'NUAA-SIRSTv2'), 1024, '_full', 'SIRSTdevkit-master/',
+            'https://github.com/YimianDai/open-sirst-v2', True,
+        ),
+        DatasetInfo(
+            'NUDT-SIRST', ('NUDT',), 1327, '', 'NUDT-SIRST/{trainval,test}/{images,masks}/',
+            'https://github.com/YeRen123455/Infrared-Small-Target-Detection',
+        ),
+        DatasetInfo(
+            'IRSTD-1k', ('IRSTD',), 1001, '', 'IRSTD-1k/{trainval,test}/{images,masks}/',
+            'https://github.com/RuiZhang97/ISNet',
+        ),
+        DatasetInfo(
+            'sirst_aug', ('SIRST-Aug',), 9070, '', 'sirst_aug/{trainval,test}/{images,masks}/',
+            'https://github.com/Tianfang-Zhang/AGPCNet',
+        ),
         DatasetInfo('synthetic', (), None, '', 'synthetic/{trainval,test}/{images,masks}/'),
     )
-}
+}  # fmt: skip
 
 
 def canonical_name(name: str) -> str:

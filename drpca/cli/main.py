@@ -18,6 +18,7 @@ COMMANDS = {
     'score': ('drpca.cli.score', 'score maps against masks'),
     'config': ('drpca.cli.config', 'show a config as it is used'),
     'browse': ('drpca.cli.browse', 'learning rate and augmented samples of a training'),
+    'data': ('drpca.cli.data', 'list, fetch, import and convert data sets'),
     'check-dataset': ('drpca.cli.check_dataset', 'check a data set'),
     'make-synthetic': ('drpca.cli.make_synthetic', 'make the synthetic data set'),
     'robustness': ('drpca.cli.robustness', 'score under noise, blur, …'),

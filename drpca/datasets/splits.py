@@ -44,14 +44,14 @@ _KIT_PREFIXES = ('sirstdevkit', 'opensirst')
 _IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'pngimages', 'jpegimages', 'irstd1k_img', 'mixed')
 _MASK_FOLDERS = (
     'masks', 'mask', 'labels', 'label', 'binarymask', 'sirst/binarymask', 'irstd1k_label', 'gt', 'groundtruth',
-    'ground_truth', 'annotations/masks', 'annotations', 'annotation',
+    'ground_truth', 'annotations/masks', 'annotations', 'annotation', 'segmentationclass',
 )  # fmt: skip
-_PARTS = {
+PARTS = {
     'trainval': ('trainval',), 'train': ('train', 'training'), 'val': ('val', 'valid', 'validation'),
     'test': ('test', 'testing'),
 }  # fmt: skip
 LABEL_SUFFIXES = ('.txt', '.xml', '.json', '.csv')
-_LIST_FOLDERS = ('splits', 'img_idx', '50_50', 'imagesets/main', 'imagesets')
+_LIST_FOLDERS = ('splits', 'img_idx', '50_50', 'imagesets/main', 'imagesets/segmentation')
 _LIST_STEM = re.compile(r'(train|val|test)', re.IGNORECASE)
 _LONGEST_LIST = 2**26
 _MASK_ENDING = re.compile(r'[_-](pixels\d+|masks?|gt|labels?)$', re.IGNORECASE)
@@ -225,7 +225,7 @@ def read_tree(root: Path) -> Tree | None:
         return None
     whole = _read_part(root)
     parts = {} if whole is None else {'': whole}
-    for name, spellings in _PARTS.items() if whole is None else ():
+    for name, spellings in PARTS.items() if whole is None else ():
         found = [_read_part(folder, name) for folder in _subfolders(root, spellings)]
         found += [_read_part(root, name, inner) for inner in spellings]
         parts.update((name, part) for part in filter(None, found))
@@ -283,14 +283,18 @@ class Split:
         return self._files[name]
 
 
+def chosen_data_root(data_root: str | Path | None = None) -> Path:
+    """The argument, else ``DRPCA_DATA``, else ``./datasets``; whether it is there or not."""
+    return Path(data_root or os.environ.get('DRPCA_DATA') or 'datasets').expanduser()
+
+
 def resolve_data_root(data_root: str | Path | None = None) -> Path:
     """The folder that holds the data sets: the argument, else ``DRPCA_DATA``, else ``./datasets``.
 
     Raises:
         UserError: It does not exist or holds nothing.
     """
-    chosen = data_root or os.environ.get('DRPCA_DATA')
-    root = Path(chosen or 'datasets').expanduser()
+    root = chosen_data_root(data_root)
     how = 'Give it with --data-root or DRPCA_DATA; datasets/README.md describes the layout.'
     if not root.is_dir():
         raise UserError(f'Data root {root} is not a folder. {how}')
