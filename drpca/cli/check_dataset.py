@@ -77,7 +77,10 @@ def main(argv: list[str] | None = None) -> int:
         return _write_split(args)
     checks = drpca.check_datasets(args.dataset, args.data_root)
     for folder in checks.ignored:
-        print(f'ignored: {folder} follows no known layout', file=sys.stderr)
+        print(
+            f'ignored: {folder} follows no known layout (drpca data import takes in others, and labels)',
+            file=sys.stderr,
+        )
     if not to_stdout:
         for report in checks.reports:
             print('\n'.join(format_report(report)), end='\n\n')

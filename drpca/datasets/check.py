@@ -20,6 +20,7 @@ from scipy import ndimage
 
 from drpca.datasets.fingerprints import Fingerprint, fingerprint, remember, same_scenes
 from drpca.datasets.io import parallel_map, read_image
+from drpca.datasets.labels import CARD
 from drpca.datasets.leaks import SIRST_FAMILY, Leak
 from drpca.datasets.splits import (
     Part,
@@ -50,7 +51,7 @@ class Finding:
     Attributes:
         kind: 'unreadable', 'orphan image', 'orphan mask', 'ambiguous name', 'size mismatch', 'grey mask',
             'foreign mask', 'list', 'leak', 'duplicate', 'near duplicate', 'near leak', 'incomplete', 'empty mask',
-            'faint target' or 'unlisted'.
+            'faint target', 'pseudo labels' or 'unlisted'.
         message: One line for people.
         names: The images concerned.
     """
@@ -185,6 +186,8 @@ def check_dataset(dataset: str, tree: Tree) -> Report:
         report.notes.append(Finding('incomplete', message, []))
     report.notes += _some('empty mask', 'mask(s) are empty', empty)
     _check_lists(report, tree)
+    if (tree.root / CARD).is_file():
+        report.notes += _pseudo_labels(tree.root)
     _check_masks(report, tree, readable)
     prints = {m: p.print for m, p in readable.items() if p.print is not None}
     remember({tree.parts[part].images[name]: kept for (part, name), kept in prints.items()})
@@ -278,6 +281,19 @@ def _check_files(part: Part) -> list[Finding]:
     stems = Counter(file.stem for file in image_files(part.image_folder))
     twice = [stem for stem, count in stems.items() if count > 1]
     return findings + _some('ambiguous name', 'name(s) with several image files', twice)
+
+
+def _pseudo_labels(root: Path) -> list[Finding]:
+    from drpca.datasets.convert import read_card
+
+    try:
+        card = read_card(root)
+    except UserError as error:
+        return [Finding('pseudo labels', str(error), [])]
+    if card is None or not card.pseudo_labels:
+        return []
+    made = f'{card.grown} of {card.targets} targets grown in their box, {card.filled} the whole box'
+    return [Finding('pseudo labels', f'masks made of {card.format} labels by the rule {card.rule!r}: {made}', [])]
 
 
 def _check_masks(report: Report, tree: Tree, pictures: dict[Member, _Picture]) -> None:

@@ -11,7 +11,9 @@ import pytest
 
 from drpca.cli.data import main
 from drpca.datasets import open_split
+from drpca.datasets.check import check_dataset
 from drpca.datasets.convert import convert_labels, export_labels, read_card
+from drpca.datasets.splits import find_dataset
 from drpca.errors import UserError
 from tests.datasets.data_trees import save
 
@@ -60,6 +62,8 @@ def test_masks_of_boxes_survive_the_way_there_and_back(masks: Path, to: str, rul
     assert (done.pseudo_labels, done.outlined) == ((False, 4) if to == 'coco' else (True, 0))
     assert done.grown == (0 if rule == 'box' or to == 'coco' else 4)
     assert read_card(masks / 'again') == done
+    notes = [finding.kind for finding in check_dataset(*find_dataset('again', masks)).notes]
+    assert ('pseudo labels' in notes) == done.pseudo_labels
     found = masks_in(masks, 'again')
     assert found.keys() == BOXES.keys()
     assert all(np.array_equal(found[name], mask_of(boxes)) for name, boxes in BOXES.items())
