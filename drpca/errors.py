@@ -11,6 +11,7 @@ from drpca.version import __version__
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_FAULT = 70
+EXIT_REQUEUE = 75
 EXIT_INTERRUPTED = 130
 EXIT_PIPE = 141
 

@@ -144,7 +144,9 @@ def kill_and_begin_again(
             content(out)  # raises where a file is cut off
             if code == 0:
                 break
-            assert code in (130, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT), Path('log.txt').read_text()[-3000:]
+            assert code in (75, 130, -signal.SIGTERM, -signal.SIGKILL, -signal.SIGINT), Path('log.txt').read_text()[
+                -3000:
+            ]
             counts[number.name] += 1
         if code:
             code, _ = run(main, [option, out, *argv])

@@ -22,7 +22,7 @@ from drpca.cli.common import (
     write_file,
 )
 from drpca.cli.guard import guarded
-from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, unknown_name
+from drpca.errors import EXIT_FAILED, UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
 from drpca.files import refuse_present
 
@@ -62,7 +62,7 @@ exit status
   0    done
   1    a run failed; the table marks it
   2    wrong usage or input; one line on standard error says what to do
-  130  interrupted; give the same command again to go on"""
+  75   stopped by SIGTERM or SIGUSR1, 130 by Ctrl-C; give the same command again to go on"""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -274,9 +274,9 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         try:
             rows = build_rows(found, options)
-        except Interrupted:
+        except Interrupted as stop:
             print('Saved. Go on with the same command.', file=sys.stderr)
-            return EXIT_INTERRUPTED
+            return stop.exit_code
     if not args.no_latency:
         rows = measure_latency(rows, args.data_root, progress=True)
     elif args.json and args.json.is_file() and not args.source:

@@ -10,7 +10,7 @@ from typing import Any
 
 from drpca.cli.common import OptionsAction, command_parser, keywords, seed_argument
 from drpca.cli.guard import command_line, guarded
-from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE, UserError, explain
+from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_REQUEUE, EXIT_USAGE, UserError, explain
 
 EXAMPLES = """\
   python run_configs.py                                  DRPCA-Net on every data set under the data root
@@ -133,15 +133,16 @@ def _table(rows: list[dict[str, Any]]) -> str:
 
 @guarded
 def main(argv: list[str] | None = None) -> int:
-    """Entry point; returns the exit code: 0 all done, 1 a run failed, 2 bad input, 70 a fault, 130 interrupted."""
+    """Entry point; returns the exit code: 0 all done, 1 a run failed, 2 bad input, 70 a fault, 130 interrupted, 75
+    by a scheduler's signal."""
     args = build_parser().parse_args(argv)
     # After parsing: with these, a help text would take seconds.
     from mmengine.dist import is_main_process
 
     from drpca.engine.faults import TrainingDiverged, TrainingFailed
     from drpca.engine.loop import Interrupted
+    from drpca.engine.processes import leave_processes
     from drpca.engine.runs import TrainingOptions, build_config, plan_runs, train_run
-    from drpca.engine.train import leave_process_group
 
     options = TrainingOptions(**keywords(TrainingOptions, args))
     runs = plan_runs(args.configs, args.model or (), args.dataset or (), args.seeds, options)
@@ -159,10 +160,11 @@ def main(argv: list[str] | None = None) -> int:
                 row['state'] = 'planned'
             else:
                 row.update(vars(train_run(run, args.resume)), state='done')
-        except Interrupted:
+        except Interrupted as stop:
             row['state'] = 'interrupted'
-            print(f'Saved. Go on with: {_resume_command(argv)}', file=sys.stderr)
-            codes.append(EXIT_INTERRUPTED)
+            if is_main_process():
+                print(f'Saved. Go on with: {_resume_command(argv)}', file=sys.stderr)
+            codes.append(stop.exit_code)
             break
         except UserError as error:
             print(f'error: {title}: {error}', file=sys.stderr)
@@ -179,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
             print(f'error: {title}: {line}', file=sys.stderr)
             codes.append(code)
     main_process = is_main_process()
-    leave_process_group()
+    leave_processes()
     if main_process and args.fast_dev_run and not args.dry_run and not codes:
         print('All of it works: trained, validated, saved, tested and exported, on two batches; nothing was kept.')
     elif main_process:
@@ -197,7 +199,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _exit_code(codes: list[int]) -> int:
     """One code for all runs: interrupted before a fault before failed before bad input before done."""
-    order = (EXIT_INTERRUPTED, EXIT_FAULT, EXIT_FAILED, EXIT_USAGE)
+    order = (EXIT_INTERRUPTED, EXIT_REQUEUE, EXIT_FAULT, EXIT_FAILED, EXIT_USAGE)
     return next((code for code in order if code in codes), 0)
 
 

@@ -43,6 +43,8 @@ def describe(error: Exception) -> str | None:
             f'A loader process died: it {died[1].strip()}{memory}. Usually the memory was full: use fewer processes '
             'with --workers N, or none with --workers 0.'
         )
+    if re.search('Connection (closed|reset) by peer', text):
+        return 'Another process of this training has ended; it says why.'
     return None
 
 

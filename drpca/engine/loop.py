@@ -11,11 +11,34 @@ from typing import Any
 
 from mmengine.runner import EpochBasedTrainLoop
 
+from drpca.engine.processes import equalise_buffers, highest
+from drpca.errors import EXIT_INTERRUPTED, EXIT_REQUEUE
 from drpca.registry import LOOPS
 
 
 class Interrupted(Exception):
-    """Training stopped on request after its state was saved; the argument is the checkpoint."""
+    """Training stopped on request after its state was saved.
+
+    Attributes:
+        exit_code: Of a command that it ends: 130 after Ctrl-C, 75 (``EX_TEMPFAIL`` of ``sysexits.h``) after SIGTERM or
+            SIGUSR1, by which a scheduler says that time is up.
+    """
+
+    def __init__(self, exit_code: int = EXIT_INTERRUPTED) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+# Signals that ask a training to stop; a system may have no SIGUSR1.
+_SIGNALS = {
+    number: code
+    for number, code in (
+        (signal.SIGINT, EXIT_INTERRUPTED),
+        (signal.SIGTERM, EXIT_REQUEUE),
+        (getattr(signal, 'SIGUSR1', None), EXIT_REQUEUE),
+    )
+    if number is not None
+}
 
 
 def begin_loading(number: int, then: Callable[[int], None] | None = None) -> None:
@@ -28,9 +51,8 @@ def begin_loading(number: int, then: Callable[[int], None] | None = None) -> Non
         number: Of the process, from 0 on.
         then: Called with it.
     """
-    for name in ('SIGINT', 'SIGUSR1'):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for signal_number in _SIGNALS.keys() - {signal.SIGTERM}:
+        signal.signal(signal_number, signal.SIG_IGN)
     if hasattr(signal, 'sigwaitinfo'):
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -52,15 +74,18 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
       goes on with exactly the batches that an uninterrupted run would see.
     * The hook method ``after_epoch`` runs after an epoch **and** its validation, if it had one: the place to
       save, so that a resumed run never misses a validation.
-    * Ctrl-C (or SIGTERM) ends the current iteration or validation, calls the hook method ``on_interrupt`` and raises
-      :class:`Interrupted`. A second Ctrl-C stops at once.
+    * Ctrl-C, SIGTERM or SIGUSR1, at one of the processes, ends the current iteration or validation of all, calls the
+      hook method ``on_interrupt`` and raises :class:`Interrupted`. A second Ctrl-C stops at once.
+
+    Attributes:
+        stop_code: Exit code of a stop that this process was asked for; 0 until then.
     """
 
-    interrupt_requested = False
+    stop_code = 0
 
     def run(self) -> Any:
         self.runner.call_hook('before_train')
-        previous = {number: signal.signal(number, self._request_stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         try:
             while self._epoch < self._max_epochs and not self.stop_training:
                 self.run_epoch()
@@ -94,16 +119,24 @@ class ResumableTrainLoop(EpochBasedTrainLoop):
             self._stop_if_requested()
         if seen:
             sampler.start = 0
+        equalise_buffers(self.runner)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
     def _stop_if_requested(self) -> None:
-        if self.interrupt_requested:
+        code = highest(self.stop_code)  # a signal reaches the processes at different iterations
+        if code:
             self.runner.call_hook('on_interrupt')
-            raise Interrupted
+            raise Interrupted(code)
 
-    def _request_stop(self, number: int, frame: FrameType | None) -> None:
-        if self.interrupt_requested:
+    def request_stop(self, why: str, code: int = EXIT_INTERRUPTED) -> None:
+        """Stops after this iteration; why is said the first time."""
+        if not self.stop_code:
+            self.runner.logger.warning(f'{why}: stopping after this iteration and saving.')
+        self.stop_code = max(self.stop_code, code)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGINT and self.stop_code == EXIT_INTERRUPTED:
             raise KeyboardInterrupt
-        self.interrupt_requested = True
-        self.runner.logger.warning('Stopping after this iteration and saving; press Ctrl-C again to stop at once.')
+        why = 'Ctrl-C (press it again to stop at once)' if number == signal.SIGINT else signal.Signals(number).name
+        self.request_stop(why, _SIGNALS[number])

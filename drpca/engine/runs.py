@@ -219,7 +219,7 @@ def train(
         TypeError: A keyword that is no option.
         TrainingFailed: The run could not go on: memory or disk full, a file gone, a loader process dead.
         TrainingDiverged: The loss became NaN or infinite.
-        Interrupted: Stopped by Ctrl-C; its state was saved.
+        Interrupted: Stopped by Ctrl-C, SIGTERM or SIGUSR1; its state was saved.
     """
     if config is None and (model is None or dataset is None):
         raise UserError('Which training? Give a config, or model and dataset.')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import os
@@ -31,6 +30,7 @@ from drpca.engine import optimisation  # noqa: F401 - registers the averages of 
 from drpca.engine.faults import TrainingFailed, can_checkpoint, describe, explain_out_of_memory
 from drpca.engine.leaks import leak_warnings
 from drpca.engine.loop import begin_loading
+from drpca.engine.processes import take_part
 from drpca.errors import UserError
 from drpca.files import in_use, save_text
 from drpca.models.detector import bare_model
@@ -69,15 +69,25 @@ class DetectionRunner(Runner):
         loader.worker_init_fn = partial(begin_loading, then=loader.worker_init_fn)
         return DeviceLoader(loader, get_device()) if on_device else loader
 
+    def _log_env(self, env_cfg: dict[str, Any]) -> None:
+        """MMEngine asks compilers for their versions and formats the config, whoever reads it."""
+        if any(handler.level <= logging.INFO for handler in self.logger.handlers):
+            super()._log_env(env_cfg)
+
     def load_checkpoint(self, filename: str, map_location: Any = 'cpu', strict: bool = True, **options: Any) -> Any:
+        """Reads a checkpoint as :func:`drpca.engine.processes.take_part` has it for this process."""
+        checkpoint = take_part(read_checkpoint(filename, map_location))
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         try:
-            return super().load_checkpoint(filename, map_location, strict, **options)
+            bare_model(self.model).load_state_dict(checkpoint['state_dict'], strict)
         except RuntimeError as error:
             lines = ' '.join(str(error).split())
             raise UserError(
                 f'{filename} does not fit the model of this config, expected a checkpoint of the same '
                 f'architecture: {lines[:300]}'
             ) from None
+        self._has_loaded = True
+        return checkpoint
 
     def resume(
         self,
@@ -99,14 +109,30 @@ def limited(source: dict[str, Any], images: float) -> Any:
     return Subset(dataset, part_of(range(len(dataset)), images))
 
 
+# What each launcher calls the number of a process and the number of all, and what starts it.
+_LAUNCHED = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'torchrun'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'srun'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'mpirun'),
+}
+
+
 def _init_distributed(config: Config) -> None:
     """MMEngine starts GPU processes itself; without a GPU the processes talk through gloo."""
-    if config.launcher == 'none' or torch.cuda.is_available():
+    if config.launcher == 'none':
         return
-    if 'RANK' not in os.environ:
-        raise UserError('--launcher pytorch expects to be started by torchrun; use --launcher none otherwise.')
+    rank, count, launcher = _LAUNCHED[config.launcher]
+    if rank not in os.environ:
+        raise UserError(
+            f'--launcher {config.launcher} expects to be started by {launcher} (docs/cluster.md); use --launcher none '
+            'otherwise.'
+        )
+    if torch.cuda.is_available():
+        return
     if not is_distributed():
-        torch.distributed.init_process_group('gloo')
+        if not {'MASTER_ADDR', 'MASTER_PORT'} <= os.environ.keys():
+            raise UserError('The processes cannot find each other: set MASTER_ADDR and MASTER_PORT (docs/cluster.md).')
+        torch.distributed.init_process_group('gloo', rank=int(os.environ[rank]), world_size=int(os.environ[count]))
     config.setdefault('model_wrapper_cfg', {'type': 'MMDistributedDataParallel', 'broadcast_buffers': False})
     config.model_wrapper_cfg.device_ids = None
     config.model_wrapper_cfg.find_unused_parameters = config.get('find_unused_parameters', False)
@@ -180,14 +206,6 @@ def _save_memory_and_time(runner: DetectionRunner) -> None:
         network.checkpoint_stages = True
 
 
-def leave_process_group() -> None:
-    """Ends what ``--launcher`` began; called after the last training of a process."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        # What is left of the networks holds on to the group, whose threads end a process that just ends with them.
-        gc.collect()
-        torch.distributed.destroy_process_group()
-
-
 def _quieten() -> None:
     warnings.filterwarnings('ignore', message='.*weights_only.*')
     warnings.filterwarnings('ignore', message='.*lr_scheduler.step.*')
@@ -249,7 +267,7 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         UserError: Bad config, data or checkpoint; a work directory that is taken, or in use by another process.
         TrainingFailed: The run could not go on: memory or disk full, a file gone, a loader process dead.
         TrainingDiverged: The loss became NaN or infinite.
-        Interrupted: Stopped by Ctrl-C after saving.
+        Interrupted: Stopped by Ctrl-C, SIGTERM or SIGUSR1 after saving.
     """
     _quieten()
     with in_use(config.work_dir) if _is_first_process(config) else nullcontext():
@@ -258,8 +276,8 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
 
 def _is_first_process(config: Config) -> bool:
     """Also before the processes of a launched training know each other."""
-    ranks = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}
-    return os.environ.get(ranks.get(config.get('launcher', 'none'), ''), '0') == '0'
+    rank, *_ = _LAUNCHED.get(config.get('launcher', 'none'), ('',))
+    return os.environ.get(rank, '0') == '0'
 
 
 def _train(config: Config, resume: bool) -> dict[str, Any]:

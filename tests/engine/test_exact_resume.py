@@ -16,7 +16,7 @@ from drpca.engine.hooks.log import TrainingLogHook
 from drpca.engine.hooks.selection import SelectionHook
 from drpca.evaluation.metrics import TargetMetric
 
-EXIT_INTERRUPTED = 130
+EXIT_REQUEUE = 75
 SIZES = [f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')]
 SIZES += ['train_dataloader.dataset.limit=8']
 NETWORKS = {
@@ -102,7 +102,7 @@ def test_stopped_and_resumed_is_bit_identical(
     with monkeypatch.context() as stopping:
         stop_in_call(stopping, *MOMENTS[moment])
         code, _ = weights(network, loader, data_root, tmp_path)
-        assert code == EXIT_INTERRUPTED
+        assert code == EXIT_REQUEUE
     code, resumed = weights(network, loader, data_root, tmp_path, '--resume')
     assert code == 0
     different = differing(uninterrupted(network, loader), resumed)

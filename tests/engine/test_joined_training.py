@@ -63,7 +63,8 @@ def test_a_run_that_was_stopped_goes_on_alike(root: Path, tmp_path: Path, refere
 
     def interrupt(self: Any, runner: Any, batch_idx: int, **rest: Any) -> None:
         original(self, runner, batch_idx, **rest)
-        runner.train_loop.interrupt_requested = runner.iter == 8
+        if runner.iter == 8:
+            runner.train_loop.request_stop('enough')
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(TrainingLogHook, 'after_train_iter', interrupt)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -287,23 +286,6 @@ def test_every_network_trains_one_step(data_root: Path, tmp_path: Path, name: st
     if name == 'lrrnet':
         del options['cfg_options']['model.network.num_stages']
     assert drpca.train(**options).epochs == 1
-
-
-def test_two_processes_train_every_network(data_root: Path, tmp_path: Path) -> None:
-    """Two gloo processes with batch 1 share the images that one process would take in batches of 2."""
-    networks = ['rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet']
-    args = arguments(data_root, tmp_path, '--launcher', 'pytorch', '--batch-size', '1', '--epochs', '1')
-    args[1:2] = networks
-    args.remove('model.network.num_stages=1')
-    launcher = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node', '2', '--standalone']
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    done = subprocess.run(
-        [*launcher, str(ROOT / 'run_configs.py'), *args], env=environment, capture_output=True, text=True, timeout=400
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    for name in networks:
-        iterations = [line['iter'] for line in RunFolder(tmp_path / f'{name}_synthetic' / 'seed_0').log()]
-        assert iterations == [7], 'half of the 13 training images, rounded up'
 
 
 @pytest.mark.slow

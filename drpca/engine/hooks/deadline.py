@@ -25,6 +25,5 @@ class DeadlineHook(Hook):
         self._end = time.monotonic() + self.seconds
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
-        if time.monotonic() > self._end and not runner.train_loop.interrupt_requested:
-            runner.train_loop.interrupt_requested = True
-            runner.logger.warning('The time is up (--time): stopping after this iteration and saving.')
+        if time.monotonic() > self._end:
+            runner.train_loop.request_stop('The time is up (--time)')

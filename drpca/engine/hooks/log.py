@@ -15,6 +15,7 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
+from drpca.engine.processes import highest, mean_over_processes, told_by_all
 from drpca.engine.progress import ProgressLines, training_bar
 from drpca.errors import unknown_name
 from drpca.files import append_whole, save_text
@@ -27,7 +28,7 @@ class TrainingLogHook(Hook):
     """Progress bar with ETA, one JSON line per epoch, TensorBoard scalars, and the guard against NaN.
 
     Losses are summed on the device and read back once per ``interval`` iterations, so that nothing waits for
-    the GPU in between.
+    the GPU in between. What is logged of them are means over all processes.
 
     Args:
         interval: Iterations between two readings; 1 on a CPU, where reading is free.
@@ -78,14 +79,16 @@ class TrainingLogHook(Hook):
         if not self._pending:
             return
         losses = torch.stack([loss for loss, _ in self._pending]).tolist()
-        for loss, (_, names) in zip(losses, self._pending):
-            if not math.isfinite(loss):
-                path = Path(runner.work_dir) / 'diverged.json'
+        bad = [(loss, names) for loss, (_, names) in zip(losses, self._pending) if not math.isfinite(loss)]
+        if highest(bool(bad)):
+            loss, names = next(first for (first, *_) in filter(None, told_by_all(bad)))
+            path = Path(runner.work_dir) / 'diverged.json'
+            if is_main_process():
                 record = {'epoch': runner.epoch, 'loss': str(loss), 'images': list(names)}
                 save_text(path, json.dumps(record, indent=1), overwrite=True)
-                raise TrainingDiverged(
-                    f'The loss became {loss} in epoch {runner.epoch + 1}; the batch is in {path}. {DIVERGED_ADVICE}'
-                )
+            raise TrainingDiverged(
+                f'The loss became {loss} in epoch {runner.epoch + 1}; the batch is in {path}. {DIVERGED_ADVICE}'
+            )
         if self._bar is not None:
             self._bar.set_postfix(epoch=runner.epoch + 1, loss=f'{losses[-1]:.4f}', refresh=False)
             self._bar.update(len(losses))
@@ -109,7 +112,8 @@ class TrainingLogHook(Hook):
             if 'IoU' not in self._test_metrics:
                 raise unknown_name('test figure (log_test_every)', 'IoU', list(self._test_metrics))
             self._best_on_test = max(self._best_on_test, self._test_metrics['IoU'])
-        means = {key: float(value) / max(self._count, 1) for key, value in self._sums.items()}
+        sums = mean_over_processes([float(value) for value in self._sums.values()])
+        means = {key: value / max(self._count, 1) for key, value in zip(self._sums, sums)}
         record: dict[str, Any] = {
             'epoch': runner.epoch,
             'iter': runner.iter,

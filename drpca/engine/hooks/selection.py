@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from drpca.checkpoint import save_checkpoint
 from drpca.config_text import config_text
-from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
+from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged, TrainingFailed
+from drpca.engine.processes import add_parts, highest
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import bare_model
 from drpca.registry import HOOKS
@@ -97,10 +98,8 @@ class SelectionHook(Hook):
         self._save(runner, LAST)
 
     def _save(self, runner: Any, filename: str, full: bool = True, iteration: int | None = None) -> None:
-        if not is_main_process():
-            return
         model = bare_model(runner.model)
-        if full and not torch.stack([value.isfinite().all() for value in model.parameters()]).all():
+        if highest(full and not torch.stack([value.isfinite().all() for value in model.parameters()]).all()):
             raise TrainingDiverged(f'The weights are no numbers any more after epoch {runner.epoch}. {DIVERGED_ADVICE}')
         meta = {
             'epoch': runner.epoch,
@@ -121,9 +120,18 @@ class SelectionHook(Hook):
             if not runner.optim_wrapper.should_update():  # gradients are being accumulated
                 checkpoint['gradients'] = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         runner.call_hook('before_save_checkpoint', checkpoint=checkpoint)
-        if not full:  # weights alone: what averaging adds for resuming stays in last.pth
+        if full:
+            add_parts(checkpoint, model)
+        else:  # weights alone: what averaging adds for resuming stays in last.pth
             checkpoint = {key: checkpoint[key] for key in ('meta', 'state_dict')}
-        save_checkpoint(checkpoint, Path(runner.work_dir) / filename)
+        fault = None
+        if is_main_process():
+            try:
+                save_checkpoint(checkpoint, Path(runner.work_dir) / filename)
+            except UserError as error:
+                fault = error
+        if highest(fault is not None):
+            raise fault or TrainingFailed('The first process could not save; it says why.')
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict) -> None:
         meta = checkpoint.get('meta', {})
