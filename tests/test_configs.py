@@ -86,6 +86,7 @@ def test_learning_rates_are_the_published_ones(name: str) -> None:
     rates = []
     for t in range(200):
         rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
         for schedule in schedules:
             if not schedule.by_epoch or t % 10 == 9:
                 schedule.step()

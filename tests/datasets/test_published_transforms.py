@@ -57,64 +57,64 @@ def test_bad_arguments_are_refused() -> None:
 DRAWS = 800
 
 
-class TestSymmetriesBeforeResizing:
-    """SIRST V1 as the authors of the unfolded networks load it, against the plain implementation of their rule."""
+NATIVE, SIDE = (23, 31), 16
 
-    NATIVE, SIDE = (23, 31), 16
 
-    @pytest.fixture(scope='module', params=[np.uint8, np.uint16])
-    def dataset(self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> InfraredDataset:
-        root = tmp_path_factory.mktemp('data')
-        for part, array in (('images', frame('a', self.NATIVE)), ('masks', target_mask('a', self.NATIVE))):
-            save(array.astype(request.param if part == 'images' else np.uint8), root / 'mine' / part / 'a.png')
-        published = load_config(find_config('rpcanet_sirstv1')).train_dataloader.dataset.before_resize
-        return InfraredDataset('mine', 'all', root, self.SIDE, before_resize=published)
+@pytest.fixture(scope='module', params=[np.uint8, np.uint16])
+def symmetric(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> InfraredDataset:
+    """One image, loaded as the published recipes load SIRST V1."""
+    root = tmp_path_factory.mktemp('data')
+    save(frame('a', NATIVE).astype(request.param), root / 'mine' / 'images' / 'a.png')
+    save(target_mask('a', NATIVE), root / 'mine' / 'masks' / 'a.png')
+    published = load_config(find_config('rpcanet_sirstv1')).train_dataloader.dataset.before_resize
+    return InfraredDataset('mine', 'all', root, SIDE, before_resize=published)
 
-    def plain(self, dataset: InfraredDataset) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Every outcome of: flip up-down, flip left-right, transpose, each or not; then resize, then scale."""
-        outcomes = []
-        for number in range(8):
-            image, mask = frame('a', self.NATIVE).astype(dataset.stored(0)[0].dtype), target_mask('a', self.NATIVE)
-            if number & 1:
-                image, mask = image[::-1], mask[::-1]
-            if number & 2:
-                image, mask = image[:, ::-1], mask[:, ::-1]
-            if number & 4:
-                image, mask = image.T, mask.T
-            image = resize_image(np.ascontiguousarray(image), (self.SIDE, self.SIDE)).astype(np.float64)
-            low, high = (0, 255) if dataset.stored(0)[0].dtype == np.uint8 else (image.min(), image.max())
-            outcomes.append(((image - low) / (high - low), resize_mask(mask > 0, (self.SIDE, self.SIDE))))
-        return outcomes
 
-    def count(self, dataset: InfraredDataset, images: np.ndarray, masks: np.ndarray, atol: float) -> list[int]:
-        """How often each outcome came; all must be one of them."""
-        same = [np.abs(images - image).max(axis=(1, 2)) <= atol for image, _ in self.plain(dataset)] & np.array(
-            [(masks == mask).all(axis=(1, 2)) for _, mask in self.plain(dataset)]
-        )
-        assert (same.sum(axis=0) == 1).all()
-        return same.sum(axis=1).tolist()
+def outcomes(dataset: InfraredDataset) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The authors' rule, plainly: flip up-down, flip left-right, transpose, each or not; then resize, then scale."""
+    found = []
+    for number in range(8):
+        image, mask = frame('a', NATIVE).astype(dataset.stored(0)[0].dtype), target_mask('a', NATIVE)
+        if number & 1:
+            image, mask = image[::-1], mask[::-1]
+        if number & 2:
+            image, mask = image[:, ::-1], mask[:, ::-1]
+        if number & 4:
+            image, mask = image.T, mask.T
+        image = resize_image(np.ascontiguousarray(image), (SIDE, SIDE)).astype(np.float64)
+        low, high = (0, 255) if dataset.stored(0)[0].dtype == np.uint8 else (image.min(), image.max())
+        found.append(((image - low) / (high - low), resize_mask(mask > 0, (SIDE, SIDE))))
+    return found
 
-    def test_the_ordinary_loader(self, dataset: InfraredDataset) -> None:
-        samples = [dataset[0, seed] for seed in range(DRAWS)]
-        arrays = (np.stack([sample[key][0].numpy() for sample in samples]) for key in ('image', 'gt_mask'))
-        counts = self.count(dataset, *arrays, atol=1e-6)
-        assert all(abs(count - DRAWS / 8) < 4 * np.sqrt(DRAWS * 7 / 64) for count in counts)
-        image, mask, original = dataset.load(0)
-        assert (image.shape, mask.shape, original) == ((self.SIDE, self.SIDE), (self.SIDE, self.SIDE), self.NATIVE)
 
-    def test_the_loader_of_the_device(self, dataset: InfraredDataset) -> None:
-        loader = Runner.build_dataloader(
-            {'dataset': dataset, 'sampler': SeededSampler(dataset), 'batch_size': 1, 'num_workers': 0}
-        )
-        batch = DeviceLoader(loader, 'cpu').batch(torch.zeros(DRAWS, dtype=torch.int64), 0)
-        arrays = (batch[key][:, 0].numpy() for key in ('image', 'gt_mask'))
-        counts = self.count(dataset, *arrays, atol=1.01 / 255)
-        assert all(abs(count - DRAWS / 8) < 4 * np.sqrt(DRAWS * 7 / 64) for count in counts)
+def assert_an_eighth_each(dataset: InfraredDataset, images: np.ndarray, masks: np.ndarray, atol: float) -> None:
+    """Every sample is one of the eight outcomes, and each comes as often as the others."""
+    close = [np.abs(images - image).max(axis=(1, 2)) <= atol for image, _ in outcomes(dataset)]
+    same = np.array(close) & [(masks == mask).all(axis=(1, 2)) for _, mask in outcomes(dataset)]
+    assert (same.sum(axis=0) == 1).all()
+    assert np.abs(same.sum(axis=1) - DRAWS / 8).max() < 4 * np.sqrt(DRAWS * 7 / 64)
 
-    def test_behind_resizing_it_is_another_augmentation(self, dataset: InfraredDataset) -> None:
-        """Why the order matters: a mask that is mirrored behind resizing lies elsewhere."""
-        _, mask, _ = dataset.load(0)
-        assert any((mask[::-1] != other).any() for _, other in self.plain(dataset)[1:2])
+
+def test_symmetries_of_the_ordinary_loader(symmetric: InfraredDataset) -> None:
+    samples = [symmetric[0, seed] for seed in range(DRAWS)]
+    images, masks = (np.stack([sample[key][0].numpy() for sample in samples]) for key in ('image', 'gt_mask'))
+    assert_an_eighth_each(symmetric, images, masks, atol=1e-6)
+    image, mask, original = symmetric.load(0)
+    assert (image.shape, mask.shape, original) == ((SIDE, SIDE), (SIDE, SIDE), NATIVE)
+
+
+def test_symmetries_of_the_loader_on_the_device(symmetric: InfraredDataset) -> None:
+    loader = Runner.build_dataloader(
+        {'dataset': symmetric, 'sampler': SeededSampler(symmetric), 'batch_size': 1, 'num_workers': 0}
+    )
+    batch = DeviceLoader(loader, 'cpu').batch(torch.zeros(DRAWS, dtype=torch.int64), 0)
+    images, masks = (batch[key][:, 0].numpy() for key in ('image', 'gt_mask'))
+    assert_an_eighth_each(symmetric, images, masks, atol=1.01 / 255)
+
+
+def test_behind_resizing_symmetries_move_masks_against_images(symmetric: InfraredDataset) -> None:
+    _, mask, _ = symmetric.load(0)
+    assert (mask[::-1] != outcomes(symmetric)[1][1]).any()
 
 
 @pytest.mark.parametrize('model', ['rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet', 'rpcanet_plusplus'])
