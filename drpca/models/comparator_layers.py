@@ -27,7 +27,7 @@ class Comparator(nn.Module):
             outputs for deep supervision in the published order, ``'edge'`` is an edge map.
         in_channels: Channels of the image.
         size_multiple: H and W must be multiples of this (pad the image, crop the output).
-        min_size: Smallest H and W.
+        min_size: Smallest H and W, where the multiple does not say it.
         min_train_batch: Smallest batch in training mode; 2 where globally pooled (1 × 1) maps are
             batch-normalised, which a single image does not allow.
         unused_parameters: Patterns (``fnmatch``) of state dict names that the published network owns but
@@ -37,7 +37,7 @@ class Comparator(nn.Module):
     outputs: tuple[str, ...] = ('target',)
     in_channels: int = 1
     size_multiple: int = 1
-    min_size: int = 32
+    min_size: int = 1
     min_train_batch: int = 1
     unused_parameters: tuple[str, ...] = ()
 

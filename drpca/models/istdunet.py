@@ -176,7 +176,6 @@ class ISTDUNet(Comparator):
     """
 
     size_multiple = 8
-    min_size = 8
     min_train_batch = 2
     unused_parameters: tuple[str, ...] = ('headDet.*',)
 

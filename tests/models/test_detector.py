@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError
-from drpca.models.detector import DetectionModel, unused_parameter_names
+from drpca.models.detector import DetectionModel, named_outputs, unused_parameter_names
 from drpca.registry import network_names
 from tests.support import small
 
@@ -33,11 +34,25 @@ class Echo(nn.Module):
         return grey, grey[..., ::2, ::2], grey[..., ::8, ::8]
 
 
+SMALLEST = {
+    'ACM': 16, 'AGPCNet': 80, 'ALCNet': 16, 'DNANet': 16, 'DRPCANet': 8, 'ISNet': 16, 'ISTDUNet': 8, 'L2SKNet': 8,
+    'L2SKNet1D': 8, 'L2SKNet1DFPN': 1, 'L2SKNetFPN': 1, 'LRRNet': 8, 'MSHNet': 16, 'MTUNet': 16, 'RDIAN': 1, 'RPCANet': 8,
+    'RPCANetPlus': 8, 'RPCANetPlusPlus': 8, 'ResUNet': 8, 'UIUNet': 1,
+}  # fmt: skip
+"""Sides of the smallest square that the published networks take."""
+
+
 @pytest.mark.parametrize('name', network_names())
 @torch.no_grad()
-def test_any_size_from_32(name: str) -> None:
+def test_any_size_from_the_published_minimum(name: str) -> None:
     model = detector(name)
-    for height, width in ((32, 32), (49, 33)):
+    network, smallest = model.network, SMALLEST[name]
+    image = torch.rand(1, 1, smallest, smallest)
+    plain = named_outputs(network, network(image.expand(-1, network.in_channels, -1, -1)))['target']
+    assert torch.equal(model.outputs(image)['target'], plain), 'nothing is padded'
+    fast = optimise_model(model, torch.device('cpu')).detect(image)
+    torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
+    for height, width in ((smallest, smallest), (49, 33)):
         image = torch.rand(1, 1, height, width)
         outputs = model(image, mode='tensor')
         assert tuple(outputs) == model.network.outputs
