@@ -17,7 +17,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from io import BytesIO
@@ -29,6 +29,7 @@ import torch
 
 from drpca.deploy.backends import PADDING, RULES_KEY, InputRules, open_backend
 from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
+from drpca.deploy.file_notes import INPUT, OUTPUT, needs_padding, notes, sides
 from drpca.deploy.quantise import quantise_onnx
 from drpca.errors import UserError, unknown_name
 from drpca.files import cannot_write, is_full, make_folder, put_in_place, refuse_present
@@ -108,6 +109,7 @@ def export_model(
     calibration: Sequence[np.ndarray] | None = None,
     max_iou_loss: float = 0.01,
     overwrite: bool = False,
+    made_from: Mapping[str, str] | None = None,
 ) -> Agreement:
     """Export a model, compare the file with PyTorch on images, and keep it only if they agree.
 
@@ -124,6 +126,7 @@ def export_model(
         calibration: Images like those that the file will see, to write INT8 (:mod:`drpca.deploy.quantise`).
         max_iou_loss: What decides about an INT8 file instead of the tolerance: see :attr:`Agreement.iou_loss`.
         overwrite: Replace a file.
+        made_from: What the file says of its origin; see :func:`drpca.deploy.file_notes.notes`.
 
     Raises:
         UserError: Unknown format, missing packages, the file exists, no images, a format or size that the network
@@ -137,7 +140,7 @@ def export_model(
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / path.name
-        write_model(model, draft, format, rules, trim, calibration)
+        write_model(model, draft, format, rules, trim, calibration, made_from)
         agreement = compare(model, draft, images, labels, format)
         fault = _fault(agreement, None if calibration is not None else tolerance, max_iou_loss)
         if fault:
@@ -170,6 +173,7 @@ def write_model(
     rules: InputRules,
     trim: bool = False,
     calibration: Sequence[np.ndarray] | None = None,
+    made_from: Mapping[str, str] | None = None,
 ) -> None:
     """Write a file without any check of what it computes; see :func:`export_model`.
 
@@ -189,7 +193,7 @@ def write_model(
         # What the exporters print of tracing is for their authors; the file is checked by what it computes.
         with warnings.catch_warnings(), _silent(), torch.no_grad():
             warnings.simplefilter('ignore')
-            _WRITERS[format](exportable(model, trim), path, rules, calibration)
+            _WRITERS[format](exportable(model, trim), path, rules, calibration, notes(rules, made_from or {}))
     except Exception as error:  # each exporter raises its own types
         if is_full(error):
             raise cannot_write(Path(path.name), error) from None
@@ -222,7 +226,11 @@ def _example(rules: InputRules) -> torch.Tensor:
 
 
 def _write_onnx(
-    function: TargetLogits, path: Path, rules: InputRules, calibration: Sequence[np.ndarray] | None
+    function: TargetLogits,
+    path: Path,
+    rules: InputRules,
+    calibration: Sequence[np.ndarray] | None,
+    about: Mapping[str, str],
 ) -> None:
     import onnx
 
@@ -235,30 +243,78 @@ def _write_onnx(
             function,
             (_example(rules),),
             str(path),
-            input_names=['image'],
-            output_names=['logits'],
+            input_names=[INPUT],
+            output_names=[OUTPUT],
             opset_version=OPSET,
-            dynamic_axes={'image': axes, 'logits': axes},
+            dynamic_axes={INPUT: axes, OUTPUT: axes},
             **by_tracing,  # torch 2.4 knows nothing else
         )
     if calibration is not None:
         quantise_onnx(path, (rules.pad(np.asarray(image, np.float32)[None, None]) for image in calibration))
     model = onnx.load(path)
-    onnx.helper.set_model_props(model, {RULES_KEY: rules.as_text()})
+    if needs_padding(rules) and not rules.fixed_size:
+        _check_sides(model.graph, rules)
+    onnx.helper.set_model_props(model, {RULES_KEY: rules.as_text(), **about})
+    model.doc_string = _as_lines(about)
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
+def _check_sides(graph: Any, rules: InputRules) -> None:
+    """Put nodes before all others that fail for sides which the network does not take.
+
+    ONNX has no assertions, but a runtime names the node that fails, and the name says what is wrong: it looks up, in
+    a list of one 1, what a side is too long or too short by. The image is reshaped to its own shape times the 1s.
+    """
+    from onnx import helper, numpy_helper
+
+    image = f'{INPUT} of {sides(rules)}'
+    for node in graph.node:
+        node.input[:] = [image if name == INPUT else name for name in node.input]
+    constants = {
+        'axes': [2, 3], 'multiple': [rules.multiple], 'smallest': [rules.min_size], 'zero': [0], 'one': [1],
+        'ones': [1, 1],
+    }  # fmt: skip
+    for constant, values in constants.items():
+        graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), f'check/{constant}'))
+    message = f'{rules.network} takes {sides(rules)}: pad the image as "padding" in the metadata says'
+    steps: list[tuple[str, list[str], str, str]] = [
+        ('Shape', [INPUT], 'check/shape', ''),
+        ('Gather', ['check/shape', 'check/axes'], 'check/sides', ''),
+        ('Mod', ['check/sides', 'check/multiple'], 'check/rest', ''),
+        ('Sub', ['check/smallest', 'check/sides'], 'check/missing', ''),
+        ('Max', ['check/missing', 'check/zero'], 'check/short', ''),
+        ('Add', ['check/rest', 'check/short'], 'check/wrong', ''),
+        ('Gather', ['check/one', 'check/wrong'], 'check/right', message),
+    ]
+    nodes = [helper.make_node(kind, inputs, [output], name=name) for kind, inputs, output, name in steps]
+    nodes.append(helper.make_node('Concat', ['check/ones', 'check/right'], ['check/factors'], axis=0))
+    nodes.append(helper.make_node('Mul', ['check/shape', 'check/factors'], ['check/same']))
+    nodes.append(helper.make_node('Reshape', [INPUT, 'check/same'], [image]))
+    for place, node in enumerate(nodes):
+        graph.node.insert(place, node)
+
+
+def _as_lines(about: Mapping[str, str]) -> str:
+    return '\n'.join(f'{name}: {text}' for name, text in about.items())
+
+
 def _write_openvino(
-    function: TargetLogits, path: Path, rules: InputRules, calibration: Sequence[np.ndarray] | None
+    function: TargetLogits,
+    path: Path,
+    rules: InputRules,
+    calibration: Sequence[np.ndarray] | None,
+    about: Mapping[str, str],
 ) -> None:
     import openvino
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / 'model.onnx'
-        _write_onnx(function, file, rules, calibration)
+        _write_onnx(function, file, rules, calibration, about)
         model = openvino.Core().read_model(file)
         model.set_rt_info(rules.as_text(), RULES_KEY)
+        for name, text in about.items():
+            model.set_rt_info(text, ['about', name])
         try:
             openvino.save_model(model, path, compress_to_fp16=False)
         except RuntimeError as error:
@@ -268,7 +324,11 @@ def _write_openvino(
 
 
 def _write_program(
-    function: TargetLogits, path: Path, rules: InputRules, calibration: Sequence[np.ndarray] | None
+    function: TargetLogits,
+    path: Path,
+    rules: InputRules,
+    calibration: Sequence[np.ndarray] | None,
+    about: Mapping[str, str],
 ) -> None:
     free: dict[int, Any] = {0: torch.export.Dim('batch', min=1, max=4096)}
     if not rules.fixed_size:
@@ -281,15 +341,11 @@ def _write_program(
                 free[axis] = rules.multiple * torch.export.Dim(name, min=1, max=16384 // rules.multiple)
     program = torch.export.export(function, (_example(rules),), dynamic_shapes=({**free},))
     content = BytesIO()  # since torch's own writer of files ends the process when the disk is full
-    torch.export.save(program, content, extra_files={RULES_KEY: rules.as_text()})
+    torch.export.save(program, content, extra_files={RULES_KEY: rules.as_text(), 'about': _as_lines(about)})
     path.write_bytes(content.getbuffer())
 
 
-_WRITERS: dict[str, Callable[[TargetLogits, Path, InputRules, Sequence[np.ndarray] | None], None]] = {
-    'onnx': _write_onnx,
-    'openvino': _write_openvino,
-    'torch': _write_program,
-}
+_WRITERS: dict[str, Callable[..., None]] = {'onnx': _write_onnx, 'openvino': _write_openvino, 'torch': _write_program}
 
 
 @torch.inference_mode()

@@ -9,6 +9,7 @@ import numpy as np
 from mmengine.config import Config
 
 from drpca.cards import weight_file
+from drpca.checkpoint import file_hash
 from drpca.config import evaluation_data, find_config, load_config
 from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import open_split
@@ -67,7 +68,11 @@ def export(
     loaded = load_config(find_config(config), data_root=data_root)
     if is_baseline(loaded):
         raise UserError(f'{config} is a classical method; only networks can be exported.')
-    model = build_model(loaded, weight_file(config, checkpoint))
+    weights = weight_file(config, checkpoint)
+    model = build_model(loaded, weights)
+    made_from = {'config': Path(config).stem, 'weights': weights.name, 'weights_sha256': file_hash(weights)}
+    if source := evaluation_data(loaded).get('dataset'):
+        made_from['dataset'] = str(source)
     seen = size or loaded.get('inference_size')
     labels: list[np.ndarray] | None = None
     if images is None:
@@ -80,7 +85,7 @@ def export(
         frames, ranges = list(images)[:count], list(images)[:calibration] if int8 else None
     return export_model(
         model, out, format, images=frames, labels=labels, inference_size=seen, fixed_size=size, trim=trim,
-        tolerance=tolerance, calibration=ranges, max_iou_loss=max_iou_loss, overwrite=overwrite,
+        tolerance=tolerance, calibration=ranges, max_iou_loss=max_iou_loss, overwrite=overwrite, made_from=made_from,
     )  # fmt: skip
 
 

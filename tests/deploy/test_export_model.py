@@ -23,7 +23,7 @@ from drpca.errors import DiskFull, UserError
 from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.options import EXPORT_FORMATS
 from drpca.registry import MODELS
-from tests.support import Mark, limited_files, small
+from tests.support import ROOT, Mark, limited_files, python, small
 
 RNG = np.random.default_rng(0)
 IMAGES = [RNG.random(shape, dtype=np.float32) for shape in ((40, 40), (45, 61))]
@@ -231,3 +231,72 @@ def test_command_and_inference_with_its_file(
         assert infer.main([*arguments, '--trust']) == 0
     one, two = (loadmat(f'{out}/frames/mat/a.mat')['T'] for out in ('one', 'two'))
     assert np.abs(one - two).max() < 1e-4
+
+
+RECIPE = """
+import sys
+for name in ('drpca', 'torch'):
+    sys.modules[name] = None
+import numpy as np
+script = compile(open('recipe.py').read(), 'recipe.py', 'exec')
+for number, arguments in enumerate((['a.onnx', 'deep.png'], ['b.onnx', 'odd.png'], ['c.onnx', 'odd.png'])):
+    sys.argv[1:] = arguments
+    exec(script, {})
+    np.save(f'{number}.npy', np.load('scores.npy'))
+"""
+
+
+def test_a_file_says_what_running_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the recipe of the documents, in a process without this project and PyTorch."""
+    needs_onnx()
+    import onnx
+    import onnxruntime
+
+    text = (ROOT / 'docs/deployment.md').read_text().split('### Without this project')[1]
+    recipe = text.split('```python\n')[1].split('```')[0]
+    assert len(recipe.splitlines()) <= 25
+    monkeypatch.chdir(tmp_path)
+    Path('recipe.py').write_text(recipe)
+    cv2.imwrite('deep.png', (9000 + 700 * IMAGES[1]).astype(np.uint16))
+    cv2.imwrite('odd.png', (255 * IMAGES[0][:31, :33]).astype(np.uint8))
+    torch.manual_seed(0)
+    reflecting = DetectionModel(
+        MODELS.build({'type': 'LRRNet', 'channel_mults': (1, 2, 2), 'num_res_blocks': 1})
+    ).eval()
+    normalising = DetectionModel(MODELS.build({'type': 'ACM'}), mean=0.4, std=0.13).eval()
+    origin = {'config': 'own', 'dataset': 'SIRST V1', 'weights': 'w.pth', 'weights_sha256': '0123'}
+    for name, network, size in (('a', model(), 32), ('b', reflecting, None), ('c', normalising, None)):
+        rules = input_rules(network, size)
+        module.write_model(network, Path(f'{name}.onnx'), 'onnx', rules, made_from=origin)
+    done = python(RECIPE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count('above the threshold') == 3
+    frames = ('deep.png', 'odd.png', 'odd.png')
+    for number, (name, network, frame) in enumerate(zip('abc', (model(), reflecting, normalising), frames)):
+        (detection,) = drpca.Detector(network, size=32 if name == 'a' else None)(frame)
+        assert np.abs(np.load(f'{number}.npy') - detection.scores).max() < 1e-4
+
+    stored = onnx.load('b.onnx')
+    said = {entry.key: entry.value for entry in stored.metadata_props}
+    assert origin.items() <= said.items()
+    assert {'network', 'input', 'size', 'values', 'grey', 'padding', 'output', 'threshold', 'versions'} <= said.keys()
+    assert 'by reflection' in said['padding']
+    assert all(f'{key}: {value}' in stored.doc_string for key, value in said.items() if key != 'drpca')
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession('b.onnx', options)
+    with pytest.raises(Exception, match='LRRNet takes sides of at least 8 that are multiples of 4: pad the image'):
+        session.run(None, {'image': np.zeros((1, 1, 31, 33), np.float32)})
+
+
+def test_other_formats_say_it_too(tmp_path: Path) -> None:
+    needs_onnx()
+    openvino = pytest.importorskip('openvino')
+    network, origin = model(), {'dataset': 'SIRST V1'}
+    for name in ('n.xml', 'n.pt2'):
+        format = {suffix: format for format, suffix in EXPORT_FORMATS.items()}[Path(name).suffix]
+        module.write_model(network, tmp_path / name, format, input_rules(network), made_from=origin)
+    assert openvino.Core().read_model(tmp_path / 'n.xml').get_rt_info(['about', 'dataset']).value == 'SIRST V1'
+    with zipfile.ZipFile(tmp_path / 'n.pt2') as program:
+        (about,) = (name for name in program.namelist() if name.endswith('extra/about'))
+        assert 'dataset: SIRST V1' in program.read(about).decode().splitlines()
