@@ -17,7 +17,8 @@ INSTALLED := $(VENV)/.installed
 
 install: $(INSTALLED)
 
-# What is locked, checked by its hashes; then torch, with its own requirements (CUDA libraries on a GPU machine).
+# What is locked, checked by its hashes; then torch, with its own requirements (CUDA libraries on a GPU machine). Without
+# torchvision: nothing needs it, and a build for CUDA beside a torch for CPUs does not load.
 $(INSTALLED): requirements.lock pyproject.toml Makefile
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed, this is ' + sys.version)"
 	$(PYTHON) -m venv $(VENV)

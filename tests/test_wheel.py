@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import drpca
+from drpca.cli.main import COMMANDS
 from tests.support import ROOT
 
 pytest.importorskip('setuptools')
@@ -44,15 +47,67 @@ def test_contents(installed: Path) -> None:
     assert [path.name for path in (package / 'checkpoints').iterdir()] == [WEIGHTS]
 
 
-def test_commands_run_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
-    def drpca(*arguments: str) -> str:
-        code = f'import sys; sys.path.insert(0, {str(installed)!r}); from drpca.cli.main import main; '
-        code += f'sys.exit(main({list(arguments)}))'
-        done = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+def run(installed: Path, folder: Path, *commands: str, timeout: float = 300) -> str:
+    """Commands, one after the other in one process, of the package alone; what they print."""
+    code = (
+        f'import shlex, sys; sys.path.insert(0, {str(installed)!r})\n'
+        'import drpca; from drpca.cli.main import main\n'
+        f'assert drpca.__file__.startswith({str(installed)!r}), drpca.__file__\n'
+        'for line in sys.argv[1:]:\n'
+        '    try: code = main(shlex.split(line))\n'
+        '    except SystemExit as end: code = end.code\n'
+        "    assert not code, f'{line}: {code}'\n"
+    )
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    done = subprocess.run(
+        [sys.executable, '-c', code, *commands], cwd=folder, env=environment, capture_output=True, text=True,
+        timeout=timeout,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
-    drpca('make-synthetic', '--num-train', '6', '--num-test', '2', '--size', '64')
-    assert 'lrrnet_synthetic' in drpca('train', 'lrrnet_synthetic', '--dry-run')
-    drpca('infer', 'rpcanet_plus_sirstv1_whole', '--dataset', 'synthetic', '--size', '64')
+
+# What needs the data set, the weights or the templates of the package; the slow test has the rest.
+COMMANDS_RUN = (
+    'make-synthetic --num-train 6 --num-test 2 --size 64',
+    'check-dataset --dataset synthetic',
+    'config lrrnet_synthetic',
+    'weights',
+    'train lrrnet_synthetic --dry-run',
+    'infer rpcanet_plus_sirstv1_whole --dataset synthetic --size 64',
+    'score --report report.html',
+)
+_WEIGHTS = f'rpcanet_plus_sirstv1_whole --checkpoint {{package}}/checkpoints/{WEIGHTS} --dataset synthetic --size 64'
+MORE_RUN = (
+    'train rpcanet_plus_synthetic --epochs 2 --cfg-options model.network.num_stages=1 train_dataloader.num_workers=0 '
+    'train_dataloader.persistent_workers=False train_dataloader.batch_size=2 train_dataloader.dataset.size=64',
+    f'robustness {_WEIGHTS}',
+    f'visualize-stages {_WEIGHTS}',
+    f'analyse-decomposition {_WEIGHTS}',
+    f'cross-dataset {_WEIGHTS}',
+    'leaderboard tophat --dataset synthetic --no-latency',
+    f'export rpcanet_plus_sirstv1_whole --checkpoint {{package}}/checkpoints/{WEIGHTS} --out net.pt2 --format torch '
+    '--images datasets/synthetic/test/images --size 64',
+    'benchmark RPCANetPlus --variants optimised --size 64 --repetitions 1 --no-memory',
+)
+
+
+def test_commands_run_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    printed = run(installed, tmp_path, *(f'{name} --help' for name in COMMANDS), *COMMANDS_RUN)
+    assert printed.count('usage: ') == len(COMMANDS)
     assert len(list(tmp_path.glob('results/synthetic/img/*.png'))) == 2
+    assert 'synthetic' in (tmp_path / 'report.html').read_text()
+
+
+@pytest.mark.slow
+def test_the_other_commands_run_from_an_empty_folder(installed: Path, tmp_path: Path) -> None:
+    commands = [COMMANDS_RUN[0], *(line.format(package=installed / 'drpca') for line in MORE_RUN)]
+    run(installed, tmp_path, *commands, timeout=900)
+
+
+def test_the_version_is_the_same_everywhere(installed: Path) -> None:
+    (metadata,) = installed.glob('drpca-*.dist-info/METADATA')
+    lines = metadata.read_text().splitlines()
+    assert f'Version: {drpca.__version__}' in lines
+    assert any(line.startswith('Requires-Dist: torchvision') for line in lines)
+    assert f'\nversion: {drpca.__version__}\n' in (ROOT / 'CITATION.cff').read_text()

@@ -91,7 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
     if find_spec('nicegui') is None:
-        raise UserError("The page needs the package nicegui: pip install 'drpca[app]'.")
+        raise UserError('The page needs the package nicegui: pip install nicegui.')
     checkpoints = Path(args.checkpoints or CHECKPOINTS)
     if args.checkpoints and not checkpoints.is_dir():
         raise UserError(f'--checkpoints {checkpoints} is not a folder.')

@@ -190,7 +190,7 @@ class OpenVinoBackend(Backend):
 def _onnx_rules(path: Path) -> InputRules:
     """Input rules of an ONNX file."""
     if find_spec('onnx') is None:
-        raise UserError("OpenVINO runs ONNX files with the package onnx: pip install 'drpca[export]'.")
+        raise UserError('OpenVINO runs ONNX files with the package onnx: pip install onnx.')
     import onnx
 
     stored = {entry.key: entry.value for entry in onnx.load(path, load_external_data=False).metadata_props}
@@ -265,7 +265,7 @@ def open_backend(
     usable = [key for key in (able if name == 'auto' else [name]) if is_installed(key)]
     if not usable:
         needed = sorted({package for key in able for package in BACKENDS[key][2]})
-        raise UserError(f"{path} needs one of {', '.join(needed)}: pip install 'drpca[export]'.")
+        raise UserError(f'{path} needs one of {", ".join(needed)}: pip install {needed[0]}.')
     backends = [_open(BACKENDS[key][0], path, threads) for key in usable]
     return backends[0] if len(backends) == 1 else min(backends, key=_seconds)
 

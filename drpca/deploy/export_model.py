@@ -186,7 +186,7 @@ def write_model(
         raise UserError(f'{path.name}: expected a name that ends in {EXPORT_FORMATS[format]} for format {format}.')
     missing = [package for package in PACKAGES[format] if find_spec(package) is None]
     if missing:
-        raise UserError(f"Format {format} needs {', '.join(missing)}: pip install 'drpca[export]'.")
+        raise UserError(f'Format {format} needs {", ".join(missing)}: pip install {" ".join(missing)}.')
     if calibration is not None and format not in INT8_FORMATS:
         raise UserError(f'INT8 is written as {" or ".join(INT8_FORMATS)}, not as {format}.')
     try:

@@ -55,8 +55,8 @@ def check_variant(name: str, device: torch.device) -> None:
         raise unknown_name('variant', name, list(VARIANTS))
     backend = VARIANTS[name].get('backend')
     if backend and not is_installed(backend):
-        needed = ', '.join(BACKENDS[backend][2])
-        raise UserError(f"Variant {name} needs {needed}: pip install 'drpca[export]'.")
+        needed = BACKENDS[backend][2]
+        raise UserError(f'Variant {name} needs {", ".join(needed)}: pip install {" ".join(needed)}.')
     if VARIANTS[name].get('cuda_graph') and device.type != 'cuda':
         raise UserError(f'Variant {name} needs an NVIDIA GPU: give --device cuda.')
 

@@ -71,7 +71,7 @@ def test_port_in_use(served, capsys):
 def test_without_the_package(monkeypatch, capsys):
     monkeypatch.setattr(command, 'find_spec', lambda name: None)
     assert main([]) == 2
-    assert capsys.readouterr().err == "error: The page needs the package nicegui: pip install 'drpca[app]'.\n"
+    assert capsys.readouterr().err == 'error: The page needs the package nicegui: pip install nicegui.\n'
 
 
 @pytest.mark.parametrize(
