@@ -23,8 +23,7 @@ from drpca.cli import train as train_command
 from drpca.datasets.io import read_image
 from drpca.datasets.synthetic import generate_dataset
 from drpca.registry import MODELS
-from drpca.results.folder import COLUMNS
-from drpca.results.mat_file import read_maps
+from drpca.results.folder import COLUMNS, read_maps
 
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 

@@ -27,6 +27,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from drpca.evaluation import Evaluator, curves, functional
 from drpca.evaluation.metrics import ImageCase
 
+THRESHOLDS = np.arange(200) / 200
+"""At which the curves are compared: 0, 0.005, … 0.995."""
 PRESETS = ('basicirstd', 'drpca', 'rpcanet', 'shooting', 'opdc')
 
 
@@ -52,19 +54,16 @@ def make_image(index: int, size: int, targets: int, noise: float) -> tuple[np.nd
 
 def evaluate(images: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """All figures, as this project computes them."""
-    evaluator, sweep = Evaluator(PRESETS), curves.CurveCounts.zero()
+    evaluator, sweep = Evaluator(PRESETS), curves.CurveSum()
     for scores, mask in images:
         evaluator.update(scores, mask)
         case = ImageCase(scores, mask)
-        sweep += curves.curve_counts(case.scores, case.targets)
+        sweep.update(case.scores, case.targets)
     figures = {f'{p}/{k}': f[k] for p, f in evaluator.compute().items() for k in ('Pd', 'Fa', 'IoU')}
-    return figures | name_curves(
-        functional.roc_auc(sum((r.roc for r in evaluator.records), functional.RocCounts.zero())),
-        sweep.pd,
-        sweep.fa,
-        sweep.precision,
-        sweep.recall,
-    )
+    curve = sweep.curve()
+    points = [curve.at(threshold) for threshold in THRESHOLDS.tolist()]
+    auc = functional.roc_auc(sum((r.roc for r in evaluator.records), functional.RocCounts.zero()))
+    return figures | name_curves(auc, *np.array([(p.pd, p.fa, p.precision, p.recall) for p in points]).T)
 
 
 def name_curves(auc: float, *points: np.ndarray) -> dict[str, float]:
@@ -86,7 +85,7 @@ def loop(images: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
         false_rate.append(false / background)
         hit_rate.append(hits / targets)
     points = []
-    for threshold in curves.THRESHOLDS:
+    for threshold in THRESHOLDS:
         hits, targets, false, pixels, tp, predicted, positive = np.sum(
             [_sweep_counts(*image, threshold) for image in images], axis=0
         )

@@ -28,9 +28,15 @@ differ in their definitions, so every line names its preset, threshold, scoring 
   nIoU                         mean of the IoU of each image, in %
   Pd                           detected targets / targets, in %
   Fa                           false-alarm pixels / pixels, times 1e-6
-  AUC                          area under the published ROC (max-normalised maps, 201 thresholds), the
-                               same for all protocols at one size
-  -                            undefined: nothing to judge (Pd without targets, for instance)"""
+  AUC published                area under the published ROC (max-normalised maps, 201 thresholds)
+  pAUC                         mean of the Pd that can be had within a Fa, over Fa from 0 to 1e-4
+  Pd % Fa<=1e-05               highest Pd of the thresholds with at most that Fa
+  3D-ROC                       areas of the tensor literature: Pd over Fa, Pd and Fa over threshold
+  -                            undefined: nothing to judge (Pd without targets), no threshold with so few
+                               false alarms, or maps of 8 bits
+
+AUC and what follows are the same for all protocols at one size. pAUC and Pd at a Fa are exact: of logits
+where the maps have them, else of T. docs/scoring.md has every formula."""
 
 EXAMPLES = """\
   python cal_from_mask.py
@@ -41,6 +47,8 @@ EXAMPLES = """\
       two folders side by side, with curves, worst cases and paired confidence intervals
   python cal_from_mask.py --results results/SIRSTv1 --threshold-from val/SIRSTv1
       at the threshold that was best on the maps of the validation split
+  python cal_from_mask.py --results results/SIRSTv1 --threshold-from val/SIRSTv1 --at-fa 1e-5
+      also what the threshold gives here that keeps Fa within 1e-5 on the validation split
 
 exit status:
   0  scored
@@ -72,7 +80,15 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         '--threshold-from', type=Path, metavar='FOLDER',
         help='score at the threshold with the highest pixel F1 on this results folder, that of a validation '
-        'split, instead of 0.5',
+        'split, instead of 0.5; with --at-fa or --at-alarms, show what the threshold gives that they lead to there',
+    )  # fmt: skip
+    add(
+        '--at-fa', type=float, metavar='FA',
+        help='false-alarm budget for --threshold-from: false-alarm pixels / pixels, for example 1e-5',
+    )  # fmt: skip
+    add(
+        '--at-alarms', metavar='N/image|N/Mpx',
+        help='false-alarm budget for --threshold-from: false alarms per image or per 10^6 pixels, as 0.1/image',
     )  # fmt: skip
     add('--allow-partial', action='store_true', help='score the images that folder and split have in common')
     files = parser.add_argument_group('files')
@@ -124,7 +140,7 @@ def main(argv: list[str] | None = None) -> int:
     shown: list[Score] = []
 
     def show(done: Score) -> None:
-        if done.threshold_from is not None and not shown:
+        if done.threshold_from is not None and not done.chosen and not shown:
             source, chosen_on = done.threshold_from
             chosen = ', '.join(f'{p.name} {p.threshold_text} ({tables.size_text(p.size)})' for p in done.protocols)
             print(f'thresholds chosen on {source.path}, {chosen_on.dataset} {chosen_on.split}: {chosen}\n')
@@ -134,7 +150,8 @@ def main(argv: list[str] | None = None) -> int:
     scores = score(
         arguments.results, protocols=arguments.protocol or DEFAULT_PROTOCOLS, size=arguments.size,
         dataset=arguments.dataset, split=arguments.split, data_root=arguments.data_root,
-        threshold_from=arguments.threshold_from, allow_partial=arguments.allow_partial,
+        threshold_from=arguments.threshold_from, at_fa=arguments.at_fa, at_alarms=arguments.at_alarms,
+        allow_partial=arguments.allow_partial,
         analyse=bool(arguments.report or arguments.targets_csv), report=show,
     )  # fmt: skip
     write_files(arguments, scores)

@@ -1,178 +1,536 @@
-"""Curves over fixed thresholds: Pd against Fa (free response), precision against recall, choice of a
-threshold.
+"""Operating curves: what every threshold would give. Pd against Fa (free response), precision against recall, choice
+of a threshold by F1 or by a false-alarm budget.
 
-At each threshold the counts are those of the preset ``basicirstd``: components of scores > threshold, matched
-to the targets by centroid, false alarms are the area of unmatched components over all pixels, images without
-targets count. All thresholds come from one pass over an image, by the tree of its components. (The published
-ROC, which normalises each map by its maximum, is in :mod:`drpca.evaluation.functional`.)
+At each threshold the counts are those of the preset ``basicirstd``: components of values > threshold, matched to the
+targets by centroid, false alarms are unmatched components, their area over all pixels is Fa, images without targets
+count. All thresholds of an image come from one pass, by the tree of its components. What changes the counts is kept
+exactly, at the value that changes it: there is no grid of thresholds. Values are logits where there are any, since
+float32 scores of confident networks are 0 or 1 almost everywhere; the order is the same.
 
-Pd need not fall with the threshold: a higher one can split a component so that a centroid comes near a
-target.
+Pd need not fall with the threshold: a higher one can split a component so that a centroid comes near a target.
+
+(The published ROC, which normalises each map by its maximum, is in :mod:`drpca.evaluation.functional`.)
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
+from scipy.special import expit, logit
+from skimage.morphology import max_tree
 
 from drpca.errors import UserError
-from drpca.evaluation.component_tree import ComponentTree, build_component_tree
-from drpca.evaluation.functional import (
-    Components,
-    check_pair,
-    connected_components,
-    count_from_level,
-    divide,
-    normalise_by_maximum,
-    quantise,
-)
+from drpca.evaluation.functional import Components, check_pair, connected_components, divide, normalise_by_maximum
 
-THRESHOLDS = np.arange(200) / 200
-"""Default thresholds: 0, 0.005, … 0.995."""
+Scale = Literal['logit', 'score']
+"""What thresholds are compared with."""
+FA_BUDGETS = (1e-6, 1e-5, 1e-4)
+"""False-alarm pixels / pixels at which Pd is given."""
+PARTIAL_FA = 1e-4
+"""Upper end of the partial AUC."""
+KEPT = 2**23
+"""Pixel values that a curve keeps, the highest of all images: 34 MB. What lies below them is left out of it."""
+
+_LOWEST = {'logit': -math.inf, 'score': 0.0}
 
 
 @dataclass(frozen=True)
-class CurveCounts:
-    """What one image, or the sum over several, adds to the curves. K thresholds.
+class Budget:
+    """How many false alarms are allowed.
 
     Attributes:
-        thresholds: (K,) float, ascending.
-        predicted: (K,) int, pixels above each threshold.
-        tp: (K,) int, target pixels among them.
-        hits: (K,) int, detected targets.
-        false_pixels: (K,) int, area of unmatched components.
+        amount: At most so many, at least 0.
+        per: 'pixel': false-alarm pixels / pixels (Fa). 'image', 'megapixel': false-alarm components per image, per 10⁶
+            pixels.
+
+    Raises:
+        UserError: A negative amount.
+    """
+
+    amount: float
+    per: Literal['pixel', 'image', 'megapixel'] = 'pixel'
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.amount < math.inf:
+            raise UserError(f'Expected a false-alarm budget of at least 0, got {self.amount}.')
+
+    @property
+    def text(self) -> str:
+        """In words: 'Fa ≤ 1e-05', '≤ 0.1 false alarms per image'."""
+        if self.per == 'pixel':
+            return f'Fa ≤ {self.amount:g}'
+        return f'≤ {self.amount:g} false alarms per {self.per}'
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What one threshold gives; NaN as in :class:`Curve`.
+
+    Attributes:
+        score: The threshold as a score in [0, 1].
+        logit: The threshold as a logit; infinite at the scores 0 and 1.
+        pd: Detected / all targets.
+        fa: False-alarm pixels / pixels.
+        alarms_per_image: False-alarm components per image.
+        alarms_per_megapixel: The same per 10⁶ pixels.
+        precision: Of the pixels.
+        recall: Of the pixels.
+        f1: Of the pixels.
+        iou: Of the pixels, pooled.
+    """
+
+    score: float
+    logit: float
+    pd: float
+    fa: float
+    alarms_per_image: float
+    alarms_per_megapixel: float
+    precision: float
+    recall: float
+    f1: float
+    iou: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Counts at E falling values: of the pixels with at least that value, that is at thresholds just below it.
+
+    From one value to the next nothing changes but the number of false pixels and components. The first value is the
+    highest of all.
+
+    Attributes:
+        scale: What the values are.
+        values: (E,) float32, falling.
+        hits: (E,) int, detected targets.
+        tp: (E,) int, target pixels among those predicted.
+        matched: (E,) int, area of the components matched to a target.
+        pixel_values: (P,) float32, rising: the values of all pixels above ``lowest``.
+        peaks: (…,) float32, rising: values at which a component appears.
+        merges: (…,) float32, rising: values at which two components become one.
         target_pixels: Target pixels.
         targets: Number of targets.
         pixels: Number of pixels.
         images: Number of images.
+        lowest: Thresholds from here up are covered.
     """
 
-    thresholds: np.ndarray
-    predicted: np.ndarray
-    tp: np.ndarray
+    scale: Scale
+    values: np.ndarray
     hits: np.ndarray
-    false_pixels: np.ndarray
+    tp: np.ndarray
+    matched: np.ndarray
+    pixel_values: np.ndarray
+    peaks: np.ndarray
+    merges: np.ndarray
     target_pixels: int
     targets: int
     pixels: int
-    images: int = 1
+    images: int
+    lowest: float
 
-    @classmethod
-    def zero(cls, thresholds: np.ndarray = THRESHOLDS) -> CurveCounts:
-        """The counts of no image."""
-        nothing = np.zeros(len(thresholds), dtype=np.int64)
-        return cls(thresholds, nothing, nothing, nothing, nothing, 0, 0, 0, 0)
+    @cached_property
+    def predicted(self) -> np.ndarray:
+        """(E,) pixels predicted."""
+        return _reaching(self.pixel_values, self.values)
 
-    def __add__(self, other: CurveCounts) -> CurveCounts:
-        if not np.array_equal(self.thresholds, other.thresholds):
-            raise UserError('Cannot add curves over different thresholds.')
-        sums = {f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)[1:]}
-        return CurveCounts(self.thresholds, **sums)
+    @cached_property
+    def alarms(self) -> np.ndarray:
+        """(E,) components that are matched to no target."""
+        return _reaching(self.peaks, self.values) - _reaching(self.merges, self.values) - self.hits
 
     @property
     def fa(self) -> np.ndarray:
-        """(K,) false-alarm pixels / all pixels; NaN without images."""
-        return divide(self.false_pixels, self.pixels)
+        """(E,) false-alarm pixels / all pixels."""
+        return divide(self.predicted - self.matched, self.pixels)
 
     @property
     def pd(self) -> np.ndarray:
-        """(K,) detected / all targets; NaN without targets."""
+        """(E,) detected / all targets; NaN without targets."""
         return divide(self.hits, self.targets)
 
     @property
     def precision(self) -> np.ndarray:
-        """(K,) share of the predicted pixels that are target; NaN where nothing is predicted."""
+        """(E,) share of the predicted pixels that are target."""
         return divide(self.tp, self.predicted)
 
     @property
     def recall(self) -> np.ndarray:
-        """(K,) share of the target pixels that are predicted; NaN without targets."""
+        """(E,) share of the target pixels that are predicted; NaN without targets."""
         return divide(self.tp, self.target_pixels)
 
     @property
     def f1(self) -> np.ndarray:
-        """(K,) pixel F1; NaN where there is neither target nor prediction."""
+        """(E,) pixel F1."""
         return divide(2 * self.tp, self.predicted + self.target_pixels)
 
-    @property
-    def iou(self) -> np.ndarray:
-        """(K,) pooled IoU; NaN where there is neither target nor prediction."""
-        return divide(self.tp, self.predicted + self.target_pixels - self.tp)
+    @cached_property
+    def thresholds(self) -> np.ndarray:
+        """(E,) float64: midway between each value and the next lower one of any pixel."""
+        distinct = np.unique(self.pixel_values)
+        below = np.searchsorted(distinct, self.values) - 1
+        lower = np.where(below >= 0, distinct[below] if distinct.size else 0, self.lowest)
+        return np.array([_between(low, high) for low, high in zip(lower.tolist(), self.values.tolist())])
+
+    def scores(self, thresholds: np.ndarray) -> np.ndarray:
+        """Thresholds of this curve as scores in [0, 1]."""
+        return expit(thresholds) if self.scale == 'logit' else np.asarray(thresholds)
+
+    def at(self, threshold: float) -> OperatingPoint:
+        """What values > ``threshold`` give.
+
+        Args:
+            threshold: On the scale of the curve; rounded to float32, as the values are.
+
+        Raises:
+            UserError: It is below ``lowest``, where nothing is known.
+        """
+        if not threshold >= self.lowest:
+            raise UserError(f'Expected a threshold of at least {self.lowest:g} ({self.scale}), got {threshold:g}.')
+        compared = np.float32(threshold)
+        index = int(np.count_nonzero(self.values > compared)) - 1
+        hits, tp, matched = (int(counts[index]) if index >= 0 else 0 for counts in (self.hits, self.tp, self.matched))
+        predicted, peaks, merges = (
+            len(rising) - int(np.searchsorted(rising, compared, 'right'))
+            for rising in (self.pixel_values, self.peaks, self.merges)
+        )
+        alarms = peaks - merges - hits
+        score = float(self.scores(np.array(threshold)))
+        return OperatingPoint(
+            score,
+            float(threshold if self.scale == 'logit' else logit(score)),
+            *(
+                float(divide(np.array(part), whole))
+                for part, whole in (
+                    (hits, self.targets),
+                    (predicted - matched, self.pixels),
+                    (alarms, self.images),
+                    (1e6 * alarms, self.pixels),
+                    (tp, predicted),
+                    (tp, self.target_pixels),
+                    (2 * tp, predicted + self.target_pixels),
+                    (tp, predicted + self.target_pixels - tp),
+                )
+            ),
+        )
+
+    def best(self) -> np.ndarray:
+        """(B,) indices of the points that no other one has both a lower Fa and a higher Pd than, by rising Fa.
+
+        They are the corners of the steps that say which Pd can be had within a Fa.
+        """
+        order = np.lexsort((-self.hits, self.predicted - self.matched))
+        highest = np.maximum.accumulate(self.hits[order])
+        return order[np.diff(highest, prepend=-1) > 0]
+
+    def pd_at(self, fa: float) -> float:
+        """Highest Pd of the thresholds whose Fa is at most ``fa``.
+
+        Returns:
+            NaN without targets, and where it is not reached: wherever anything is predicted, Fa is above.
+        """
+        best = self.best()
+        within = best[self.fa[best] <= fa]
+        return float(self.pd[within[-1]]) if within.size else math.nan
+
+    def partial_auc(self, fa: float = PARTIAL_FA) -> float:
+        """Mean over Fa from 0 to ``fa`` of the highest Pd that can be had within it.
+
+        ``(1 / fa) ∫₀^fa max{Pd(t) : Fa(t) ≤ x} dx`` of the steps, 0 where no threshold reaches x; NaN without targets,
+        and where none reaches ``fa``.
+        """
+        best = self.best()
+        best = best[self.fa[best] <= fa]
+        if not best.size or not self.targets:
+            return math.nan
+        return float(np.sum(self.pd[best] * np.diff(self.fa[best], append=fa)) / fa)
 
     def average_precision(self) -> float:
         """Sum of precision times gain in recall, from the highest threshold down; NaN without targets."""
-        gain = -np.diff(self.recall, append=0.0)
-        return float(np.sum(np.where(gain == 0, 0.0, gain * np.nan_to_num(self.precision))))
-
-    def pd_at(self, fa: float) -> float:
-        """Highest Pd of the thresholds whose Fa is at most ``fa``: 0 without any, NaN without targets."""
-        if self.targets == 0:
-            return float('nan')
-        return float(np.max(self.pd, where=self.fa <= fa, initial=0.0))
+        gain = np.diff(self.recall, prepend=0.0)
+        return float(np.sum(np.where(gain == 0, 0.0, gain * self.precision))) if self.target_pixels else math.nan
 
     def best_f1(self) -> tuple[float, float]:
-        """Threshold with the highest pixel F1, and that F1; the middle one of equals.
+        """Threshold with the highest pixel F1, and that F1; the highest of equals.
 
         Choose it on a validation split: taken from the images that are scored, it flatters.
 
         Raises:
-            UserError: No target pixel, so that no threshold is better than another.
+            UserError: No target pixel, so that no threshold is better than another; or nothing is ever predicted.
         """
-        if self.target_pixels == 0:
-            raise UserError('Cannot choose a threshold: the images hold no target.')
-        best = np.flatnonzero(self.f1 == np.nanmax(self.f1))
-        chosen = best[len(best) // 2]
+        if self.target_pixels == 0 or not len(self.values):
+            what = 'no target' if self.target_pixels == 0 else 'no score above 0'
+            raise UserError(f'Cannot choose a threshold: the images hold {what}.')
+        chosen = int(np.argmax(self.f1))
         return float(self.thresholds[chosen]), float(self.f1[chosen])
 
+    def threshold_for(self, budget: Budget) -> float | None:
+        """The threshold that a false-alarm budget leads to, on the scale of the curve.
 
-def curve_counts(
-    scores: np.ndarray, targets: Components, thresholds: np.ndarray = THRESHOLDS, distance: float = 3.0
-) -> CurveCounts:
-    """Counts of one image at all thresholds.
+        Of the thresholds within the budget those with the highest Pd; from the highest of these down as far as that
+        holds, which spends the budget. It lies midway between the values of the pixel that would change it and of the
+        next higher one.
+
+        Returns:
+            None where it is not reached: wherever anything is predicted, there are more false alarms.
+
+        Raises:
+            UserError: No targets.
+        """
+        if not self.targets:
+            raise UserError('Cannot choose a threshold: the images hold no target.')
+        if budget.per == 'pixel':
+            allowed = math.floor(budget.amount * self.pixels * (1 + 1e-12))
+            last = allowed + int(self.matched.max(initial=0)) + 1  # so many pixels exceed it for sure
+            steps = [self.values, self.pixel_values[-last:]]
+        else:
+            whole = self.images if budget.per == 'image' else self.pixels / 1e6
+            allowed = math.floor(budget.amount * whole * (1 + 1e-12))
+            steps = [self.values, self.peaks, self.merges]
+        values = np.unique(np.concatenate(steps))[::-1]
+        index = np.searchsorted(-self.values, -values, 'right') - 1
+        hits = self.hits[index]
+        if budget.per == 'pixel':
+            false = _reaching(self.pixel_values, values) - self.matched[index]
+        else:
+            false = _reaching(self.peaks, values) - _reaching(self.merges, values) - hits
+        within = false <= allowed
+        if not within.any():
+            return None
+        within &= hits == hits[within].max()
+        first = int(np.argmax(within))
+        chosen = first + int(np.argmin(np.append(within[first:], False))) - 1
+        if chosen + 1 == len(values):
+            return _between(self.lowest, float(values[chosen]))
+        lower = values[chosen + 1]
+        return _between(float(lower), float(self.pixel_values[np.searchsorted(self.pixel_values, lower, 'right')]))
+
+    def figures(self) -> dict[str, float]:
+        """``partial_auc`` up to ``PARTIAL_FA``, and ``pd_at_fa_…`` for ``FA_BUDGETS``."""
+        return dict(zip(CURVE_FIGURES, [self.partial_auc(), *map(self.pd_at, FA_BUDGETS)]))
+
+
+CURVE_FIGURES = ('partial_auc', *(f'pd_at_fa_1e{round(math.log10(fa))}' for fa in FA_BUDGETS))
+"""Names of the figures that a curve gives."""
+
+
+def _reaching(rising: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """How many of ``rising`` are at least each of ``values``."""
+    return len(rising) - np.searchsorted(rising, values, 'left')
+
+
+def _between(low: float, high: float) -> float:
+    """A threshold that ``high`` exceeds and ``low`` does not, also in float32."""
+    if math.isinf(low):
+        return float(np.float32(high - 1))
+    middle = float(np.float32(low + (high - low) / 2))
+    return middle if middle < high else low
+
+
+class CurveSum:
+    """Adds up images to a :class:`Curve`.
 
     Args:
-        scores: (H, W) in [0, 1].
-        targets: Components of the mask.
-        thresholds: (K,) ascending; compared by >.
+        scale: 'score': values in [0, 1], of which 0 exceeds no threshold. 'logit': any finite values.
         distance: Of centroids, in pixels.
+        kept: Pixel values to keep; twice as many are held while images are added.
     """
-    count = len(thresholds)
-    levels = quantise(scores, thresholds, strict=True)
-    tree = build_component_tree(levels)
-    predicted = count_from_level(levels, count)
-    partners = _match_all(tree, targets, count, distance)
-    matched = np.where(partners >= 0, np.append(tree.area, 0)[partners], 0).sum(axis=0)
-    return CurveCounts(
-        thresholds, predicted, count_from_level(levels[targets.mask], count),
-        np.count_nonzero(partners >= 0, axis=0), predicted - matched, int(targets.areas.sum()), len(targets),
-        levels.size,
-    )  # fmt: skip
+
+    def __init__(self, scale: Scale = 'score', distance: float = 3.0, kept: int = KEPT) -> None:
+        self.scale: Scale = scale
+        self.distance, self.kept = distance, kept
+        self.lowest = _LOWEST[scale]
+        self._counts = np.zeros(4, dtype=np.int64)
+        empty = np.zeros(0, dtype=np.float32)
+        self._parts: dict[str, list[np.ndarray]] = {name: [empty] for name in ('values', 'pixels', 'peaks', 'merges')}
+        self._parts['changes'] = [np.zeros((0, 3), dtype=np.int64)]
+        self._held = 0
+
+    def update(self, values: np.ndarray, targets: Components) -> None:
+        """Adds one image.
+
+        Args:
+            values: (H, W) on the scale of the sum; float32 is what is compared.
+            targets: Components of the mask.
+
+        Raises:
+            UserError: NaN or infinity among the values, or scores outside [0, 1].
+        """
+        values = np.asarray(values, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise UserError(f'Expected finite {self.scale}s, got NaN or infinity.')
+        if self.scale == 'score':
+            check_pair(values, targets.labels)
+        self._counts += (int(targets.areas.sum()), len(targets), values.size, 1)
+        distinct, levels = np.unique(values, return_inverse=True)
+        levels = levels.reshape(values.shape) + 1
+        if self.scale == 'score' and distinct[0] <= 0:
+            distinct, levels = distinct[1:], levels - 1
+        if not distinct.size:
+            return
+        tree = build_component_tree(levels)
+        changes = np.zeros((len(distinct) + 1, 3), dtype=np.int64)
+        changes[:, 1] = np.bincount(levels[targets.mask], minlength=len(distinct) + 1)
+        for node, start, stop in _matches(tree, targets, self.distance):
+            changes[stop, (0, 2)] += 1, tree.area[node]
+            changes[start, (0, 2)] -= 1, tree.area[node]
+        changed = np.flatnonzero(changes[1:].any(axis=1))
+        branches = np.maximum(tree.children - 1, 0)
+        at = distinct[tree.level - 1]
+        parts = {
+            'values': distinct[changed], 'pixels': values[levels > 0], 'peaks': at[tree.children == 0],
+            'merges': np.repeat(at, branches),
+        }  # fmt: skip
+        self._parts['changes'].append(changes[1:][changed][parts['values'] > self.lowest])
+        for name, part in parts.items():
+            self._parts[name].append(part[part > self.lowest])
+        self._held += len(self._parts['pixels'][-1])
+        if self._held > 2 * self.kept:
+            self._compact()
+
+    def _compact(self) -> None:
+        joined = {name: np.concatenate(parts) for name, parts in self._parts.items()}
+        pixels = joined['pixels']
+        if len(pixels) > self.kept:
+            place = len(pixels) - self.kept - 1
+            self.lowest = float(np.partition(pixels, place)[place])
+            joined['changes'] = joined['changes'][joined['values'] > self.lowest]
+            for name in ('values', 'pixels', 'peaks', 'merges'):
+                joined[name] = joined[name][joined[name] > self.lowest]
+        self._parts = {name: [values] for name, values in joined.items()}
+        self._held = len(joined['pixels'])
+
+    def curve(self) -> Curve:
+        """The curve of all images added."""
+        self._compact()
+        pixels, peaks, merges = (np.sort(self._parts[name][0]) for name in ('pixels', 'peaks', 'merges'))
+        ends = pixels[[-1, 0]] if pixels.size else pixels
+        values, place = np.unique(np.concatenate([self._parts['values'][0], ends]), return_inverse=True)
+        changes = np.zeros((len(values), 3), dtype=np.int64)
+        np.add.at(changes, place[: len(self._parts['values'][0])], self._parts['changes'][0])
+        hits, tp, matched = np.cumsum(changes[::-1], axis=0).T
+        target_pixels, targets, size, images = self._counts.tolist()
+        return Curve(
+            self.scale, values[::-1], hits, tp, matched, pixels, peaks, merges, target_pixels, targets, size, images,
+            self.lowest,
+        )  # fmt: skip
 
 
-def _match_all(tree: ComponentTree, targets: Components, count: int, distance: float) -> np.ndarray:
-    """(n targets, count) int: the node that each target takes at each threshold, −1 for none.
+# The tree of components
 
-    As :func:`drpca.evaluation.functional.match_centroid`: of the near components that no earlier target took,
-    the one first in scan order. A node of level l with a parent of level p is a component at thresholds p … l
-    − 1.
+
+@dataclass(frozen=True)
+class ComponentTree:
+    """Tree of the connected components of an image at all thresholds (max-tree): n nodes, parents after children.
+
+    Raising a threshold only splits and shrinks components, so those of all thresholds form a tree: a node is a set of
+    pixels that is a component over a range of thresholds, its parent the smallest component that contains it at a
+    lower one (Salembier, Oliveras and Garrido, IEEE TIP 1998).
+
+    A node of level l is a component of the pixels at level l and above, down to (without) the level of its
+    parent.
+
+    Attributes:
+        level: (n,) int, highest level at which the node is a component.
+        parent_level: (n,) int, level of its parent; 0 for components that nothing absorbs.
+        children: (n,) int, nodes whose parent it is.
+        area: (n,) int, pixels.
+        centroid: (n, 2) float, mean (row, column).
+        first: (n,) int, its first pixel in scan order, as row · W + column.
     """
-    partners = np.full((len(targets), count), -1)
+
+    level: np.ndarray
+    parent_level: np.ndarray
+    children: np.ndarray
+    area: np.ndarray
+    centroid: np.ndarray
+    first: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.level)
+
+
+def build_component_tree(levels: np.ndarray) -> ComponentTree:
+    """Builds the tree of 8-connected components.
+
+    Args:
+        levels: (H, W) int, at least 0; 0 is never part of a component.
+    """
+    framed = np.pad(levels, 1)  # max_tree takes neighbours beyond the edge for pixels of a narrow image
+    parent, order = (array.ravel() for array in max_tree(framed, connectivity=2))
+    flat, pixels = framed.ravel(), np.arange(framed.size)
+    stands_for_node = flat[parent] != flat
+    stands_for_node[order[0]] = True  # the root is its own parent
+    nodes = order[::-1]
+    nodes = nodes[stands_for_node[nodes]]
+    count = len(nodes)
+    number = np.empty(framed.size, dtype=np.intp)
+    number[nodes] = np.arange(count)
+    of_pixel = number[np.where(stands_for_node, pixels, parent)]
+    up = number[parent[nodes]]
+    up[-1] = count  # nothing: what the root's short cuts lead to
+    children = np.bincount(up, minlength=count + 1)[:count]
+    rows, columns = (place - 1 for place in np.divmod(pixels, framed.shape[1]))
+    sums = [np.bincount(of_pixel, weights, minlength=count) for weights in (None, rows, columns)]
+    first = np.full(count, framed.size)
+    np.minimum.at(first, of_pixel, rows * levels.shape[1] + columns)
+    _add_to_ancestors(up, sums, first)
+    area, *positions = sums
+    level = flat[nodes].astype(np.int64)
+    parent_level = np.append(level, 0)[up]
+    kept = slice(0, -1)  # the root holds the pixels of level 0
+    centroid = np.stack(positions, axis=1) / area[:, None]
+    return ComponentTree(
+        level[kept], parent_level[kept], children[kept], area[kept].astype(np.int64), centroid[kept], first[kept]
+    )
+
+
+def _add_to_ancestors(up: np.ndarray, sums: list[np.ndarray], first: np.ndarray) -> None:
+    """Adds each node's sums to those of all its ancestors, and takes the least ``first`` of their descendants.
+
+    Short cuts that double in length: after k rounds a node holds what its descendants fewer than 2^k steps away hold.
+    """
+    count = len(up)
+    jump = np.append(up, count)
+    while (alive := np.flatnonzero(jump[:count] < count)).size:
+        to = jump[alive]
+        for index, values in enumerate(sums):
+            sums[index] = values + np.bincount(to, values[alive], minlength=count)
+        np.minimum.at(first, to, first[alive])
+        jump = jump[jump]
+
+
+def _matches(tree: ComponentTree, targets: Components, distance: float) -> Iterable[tuple[int, int, int]]:
+    """(node, start, stop): a target is matched to the node at the levels above ``start`` up to ``stop``.
+
+    As :func:`drpca.evaluation.functional.match_centroid`: targets in scan order take, of the near components that no
+    earlier target took, the one first in scan order.
+    """
     near = [_near(tree, centroid, distance) for centroid in targets.centroids]
     nodes, uses = np.unique(np.concatenate([*near, np.zeros(0, dtype=np.intp)]), return_counts=True)
-    contested = set(nodes[uses > 1].tolist())
-    start, stop = tree.parent_level, tree.level
-    for index, candidates in enumerate(near):
-        mine = partners[index]
-        for node in candidates[np.argsort(-tree.first[candidates], kind='stable')].tolist():
-            span = slice(start[node], stop[node])
-            if node in contested:
-                free = ~(partners[:index, span] == node).any(axis=0)
-                mine[span][free] = node
-            else:
-                mine[span] = node
-    return partners
+    taken: dict[int, list[tuple[int, int]]] = {node: [] for node in nodes[uses > 1].tolist()}
+    for candidates in near:
+        candidates = candidates[np.argsort(-tree.first[candidates], kind='stable')]
+        spans = np.stack([tree.parent_level[candidates], tree.level[candidates]], axis=1)
+        own = candidates.tolist()
+        others = [edge for node in own for span in taken.get(node, ()) for edge in span]
+        edges = np.unique(np.concatenate([spans.ravel(), np.array(others, dtype=np.int64)]))
+        choice = np.full(len(edges), -1)
+        for node, (first, last) in zip(own, np.searchsorted(edges, spans).tolist()):
+            free = np.ones(last - first, dtype=bool)
+            for span in taken.get(node, ()):
+                start, stop = np.searchsorted(edges, span)
+                free[max(start - first, 0) : max(stop - first, 0)] = False
+            choice[first:last][free] = node
+        for index in np.flatnonzero(choice >= 0).tolist():
+            node, start, stop = int(choice[index]), int(edges[index]), int(edges[index + 1])
+            if node in taken:
+                taken[node].append((start, stop))
+            yield node, start, stop
 
 
 def _near(tree: ComponentTree, centroid: np.ndarray, distance: float) -> np.ndarray:
@@ -182,32 +540,33 @@ def _near(tree: ComponentTree, centroid: np.ndarray, distance: float) -> np.ndar
     return candidates[np.linalg.norm(offsets, axis=1) < distance]
 
 
-def sweep(
-    images: Iterable[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray = THRESHOLDS, normalise: bool = False
-) -> CurveCounts:
-    """Counts of a set of images at all thresholds.
+def curve_of(
+    images: Iterable[tuple[np.ndarray, np.ndarray]], scale: Scale = 'score', normalise: bool = False, **options: Any
+) -> Curve:
+    """The curve of a set of images.
 
     Args:
-        images: Score maps (H, W) in [0, 1] with their masks (H, W).
-        thresholds: (K,) ascending.
+        images: Maps (H, W) on the scale, with their masks (H, W).
+        scale: See :class:`CurveSum`, as of ``options``.
         normalise: Divide each map by its own maximum first.
 
     Raises:
-        UserError: As :func:`drpca.evaluation.functional.check_pair`.
+        UserError: As :meth:`CurveSum.update`; map and mask differ in size.
     """
-    total = CurveCounts.zero(thresholds)
-    for index, pair in enumerate(images):
-        scores, gt_mask = check_pair(*pair, name=f'image {index}')
-        scores = normalise_by_maximum(scores) if normalise else scores
-        total += curve_counts(scores, connected_components(gt_mask), thresholds)
-    return total
+    total = CurveSum(scale, **options)
+    for values, gt_mask in images:
+        if np.shape(values) != np.shape(gt_mask):
+            raise UserError(f'Expected a map of the size of its mask, {np.shape(gt_mask)}, got {np.shape(values)}.')
+        values = np.asarray(values, dtype=np.float32)
+        total.update(
+            normalise_by_maximum(values) if normalise else values, connected_components(np.asarray(gt_mask) > 0)
+        )
+    return total.curve()
 
 
-def select_threshold(
-    images: Iterable[tuple[np.ndarray, np.ndarray]], thresholds: np.ndarray = THRESHOLDS, normalise: bool = False
-) -> float:
-    """Threshold with the highest pixel F1 over a set of images, which should be a validation split.
+def select_threshold(images: Iterable[tuple[np.ndarray, np.ndarray]], normalise: bool = False) -> float:
+    """Score threshold with the highest pixel F1 over a set of images, which should be a validation split.
 
-    Args and errors as :func:`sweep`; a set without targets is refused.
+    Args and errors as :func:`curve_of`; a set without targets is refused.
     """
-    return sweep(images, thresholds, normalise).best_f1()[0]
+    return curve_of(images, normalise=normalise).best_f1()[0]

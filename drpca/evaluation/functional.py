@@ -490,6 +490,90 @@ def roc_auc(counts: RocCounts) -> float:
     return float(-integrate.trapezoid(detection_rate, false_alarm_rate))
 
 
+# 3D-ROC
+
+
+ROC_3D = (
+    'AUC_FaPd', 'AUC_tauPd', 'AUC_tauFa', 'AUC_TD', 'AUC_BS', 'AUC_TDBS', 'AUC_SNPR', 'AUC_OD', 'AUC_ODP',
+)  # fmt: skip
+"""Figures of :func:`roc_3d_figures`."""
+
+
+@dataclass(frozen=True)
+class Roc3dCounts:
+    """What one image, or the sum over several, adds to the 3D-ROC. Thresholds k/99, k = 0 … 100.
+
+    Attributes:
+        false_pixels: (101,) pixels outside the windows of the targets at or above each threshold.
+        hits: (101,) targets with a pixel of their window at or above it.
+        outside: Pixels outside the windows, of images that are not 0 throughout.
+        targets: Number of targets.
+    """
+
+    false_pixels: np.ndarray
+    hits: np.ndarray
+    outside: int
+    targets: int
+
+    def __add__(self, other: Roc3dCounts) -> Roc3dCounts:
+        return Roc3dCounts(
+            self.false_pixels + other.false_pixels,
+            self.hits + other.hits,
+            self.outside + other.outside,
+            self.targets + other.targets,
+        )
+
+    @classmethod
+    def zero(cls) -> Roc3dCounts:
+        """The counts of no image."""
+        nothing = np.zeros(101, dtype=np.int64)
+        return cls(nothing, nothing, 0, 0)
+
+
+def roc_3d_counts(scores: np.ndarray, targets: Components) -> Roc3dCounts:
+    """Counts of one image for the 3D-ROC of the tensor literature, as TensorISTD counts them.
+
+    The map is rounded to 8 bits. A target is the window of 3 × 3 pixels at its centroid, rounded half up; targets whose
+    window does not lie inside the image are left out. A map that is 0 throughout misses its targets and leaves the
+    false-alarm rate.
+
+    Args:
+        scores: (H, W) in [0, 1].
+        targets: Components of the mask.
+    """
+    levels = np.round(255 * scores).astype(np.int64) * 99 // 255  # of v, the highest k with v/255 >= k/99
+    places = np.floor(targets.centroids + 0.5).astype(np.int64)
+    places = places[((places >= 1) & (places < np.array(scores.shape) - 1)).all(axis=1)]
+    windows = [(slice(row - 1, row + 2), slice(column - 1, column + 2)) for row, column in places.tolist()]
+    outside = np.ones(scores.shape, dtype=bool)
+    for window in windows:
+        outside[window] = False
+    best = np.array([levels[window].max() for window in windows], dtype=np.int64)
+    size = int(np.count_nonzero(outside)) if levels.any() else 0
+    false_pixels, hits = (
+        np.append(count_from_level(part + 1, 100), 0) for part in (levels[outside] if size else best[:0], best)
+    )
+    return Roc3dCounts(false_pixels, hits, size, len(windows))
+
+
+def roc_3d_figures(counts: Roc3dCounts) -> dict[str, float]:
+    """Areas under the curves of the 3D-ROC by the trapezoid rule, and what is derived from them (Chang, IEEE TGRS
+    59(6), 2021).
+
+    With τ = k/100 on the axis: ``AUC_FaPd`` (Pd over Fa), ``AUC_tauPd`` (Pd over τ), ``AUC_tauFa`` (Fa over τ);
+    ``TD`` = FaPd + tauPd, ``BS`` = FaPd − tauFa, ``TDBS`` = tauPd − tauFa, ``SNPR`` = tauPd / tauFa, ``OD`` =
+    FaPd + tauPd − tauFa, ``ODP`` = tauPd + 1 − tauFa (TensorISTD prints OD under that name). NaN without targets.
+    """
+    fa, pd = divide(counts.false_pixels, counts.outside), divide(counts.hits, counts.targets)
+    fa_pd = float(-integrate.trapezoid(pd, fa))
+    tau_pd, tau_fa = (float(integrate.trapezoid(rate, dx=0.01)) for rate in (pd, fa))
+    derived = (
+        fa_pd + tau_pd, fa_pd - tau_fa, tau_pd - tau_fa, tau_pd / tau_fa if tau_fa else float('nan'),
+        fa_pd + tau_pd - tau_fa, tau_pd + 1 - tau_fa,
+    )  # fmt: skip
+    return dict(zip(ROC_3D, (fa_pd, tau_pd, tau_fa, *derived)))
+
+
 def mean_and_deviation(figures: Sequence[dict[str, float]]) -> dict[str, tuple[float, float]]:
     """Mean and sample standard deviation (n − 1) of each figure over runs; NaN deviation of a single run."""
     result = {}

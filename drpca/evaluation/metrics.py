@@ -30,13 +30,16 @@ class ImageCase:
         scores: (H, W) in [0, 1].
         gt_mask: (H, W) bool.
         name: What messages and tables call the image.
+        logits: (H, W), of which the scores are the sigmoid.
 
     Raises:
         UserError: As :func:`drpca.evaluation.functional.check_pair`.
     """
 
-    def __init__(self, scores: np.ndarray, gt_mask: np.ndarray, name: str = 'image') -> None:
-        self.name = name
+    def __init__(
+        self, scores: np.ndarray, gt_mask: np.ndarray, name: str = 'image', logits: np.ndarray | None = None
+    ) -> None:
+        self.name, self.logits = name, logits
         self.scores, self.gt_mask = F.check_pair(scores, gt_mask, name)
         self._pred_masks: dict[tuple[str, float], np.ndarray] = {}
         self._predictions: dict[tuple[str, float], F.Components] = {}
@@ -45,6 +48,13 @@ class ImageCase:
     def targets(self) -> F.Components:
         """Components of the mask."""
         return F.connected_components(self.gt_mask)
+
+    def peak(self, components: F.Components, index: int) -> tuple[float, float]:
+        """Highest score, and highest logit (NaN without logits), on a component."""
+        box = components.boxes[index]
+        inside = components.labels[box] == index + 1
+        logit = float('nan') if self.logits is None else float(self.logits[box][inside].max())
+        return float(self.scores[box][inside].max()), logit
 
     def pred_mask(self, protocol: Protocol) -> np.ndarray:
         """(H, W) bool: the binary map of a protocol."""

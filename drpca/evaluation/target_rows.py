@@ -10,6 +10,7 @@ The clutter figures are local, see :mod:`drpca.evaluation.local_contrast`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,6 +45,7 @@ class TargetRow:
             the nearest one; NaN for a miss.
         scrg: SCR gain; NaN where both SCR are infinite or both 0.
         bsf: Background suppression factor; infinite where the score map is flat around the target.
+        logit: Highest logit on it, which tells scores of 1.000 apart; NaN without logits.
     """
 
     image: str
@@ -57,6 +59,7 @@ class TargetRow:
     centroid_error: float
     scrg: float
     bsf: float
+    logit: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class FalseAlarmRow:
         column: Column of its centroid.
         area: Pixels.
         score: Its highest score.
+        logit: Its highest logit; NaN without logits.
     """
 
     image: str
@@ -76,6 +80,7 @@ class FalseAlarmRow:
     column: float
     area: int
     score: float
+    logit: float = math.nan
 
 
 def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[TargetRow]:
@@ -94,6 +99,7 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
     scrg = divide(contrast_to_noise(mean_out, background_out, deviation_out), snr)
     bsf = divide(deviation, deviation_out)
     errors = _centroid_errors(case, matching, protocol)
+    peaks = [case.peak(targets, i) for i in range(len(targets))]
     return [
         TargetRow(
             image=case.name,
@@ -103,12 +109,13 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
             contrast=float(mean[i] - background[i]),
             snr=float(snr[i]),
             hit=bool(matching.hit[i]),
-            score=float(case.scores[box][targets.labels[box] == i + 1].max()),
+            score=score,
             centroid_error=float(errors[i]),
             scrg=float(scrg[i]),
             bsf=float(bsf[i]),
+            logit=logit,
         )
-        for i, box in enumerate(targets.boxes)
+        for i, (score, logit) in enumerate(peaks)
     ]
 
 
@@ -142,10 +149,10 @@ def false_alarm_rows(case: ImageCase, protocol: Protocol) -> list[FalseAlarmRow]
             row=float(predictions.centroids[i, 0]),
             column=float(predictions.centroids[i, 1]),
             area=int(predictions.areas[i]),
-            score=float(case.scores[box][predictions.labels[box] == i + 1].max()),
+            score=score,
+            logit=logit,
         )
-        for i, box in enumerate(predictions.boxes)
-        if free[i]
+        for i, (score, logit) in ((i, case.peak(predictions, i)) for i in np.flatnonzero(free).tolist())
     ]
 
 

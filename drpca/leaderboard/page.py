@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drpca.errors import UserError
+from drpca.evaluation.curves import CURVE_FIGURES
 from drpca.evaluation.protocols import Protocol, build_protocol
 from drpca.leaderboard.rows import (
+    KEYS,
     MAIN,
     RELATIVE_HEADER,
     RELATIVE_KEYS,
@@ -21,21 +23,29 @@ from drpca.leaderboard.rows import (
     relative_rows,
 )
 from drpca.reports.plain_tables import markdown_table
-from drpca.reports.tables import shown, size_text
+from drpca.reports.tables import HEADINGS, shown, size_text
 
 BEGIN, END = '<!-- leaderboard:begin -->', '<!-- leaderboard:end -->'
 TITLES = {'SIRSTv1': 'SIRST V1', 'SIRSTv2': 'SIRST V2', 'sirst_aug': 'SIRST-Aug', 'IRSTD-1k': 'IRSTD-1K'}
 """Data sets whose usual spelling is not their name here."""
-UNITS = {
-    'IoU': 'IoU %', 'nIoU': 'nIoU %', 'F1': 'F1 %', 'Pd': 'Pd %', 'Fa': 'Fa ×1e-6', 'AUC': 'AUC', 'hIoU': 'hIoU %',
-}  # fmt: skip
+UNITS = {key: HEADINGS.get(key, f'{key} %').replace('x1e', '×1e').replace('<=', '≤ ') for key in KEYS}
+"""Headings of the figures."""
 PUBLISHED = ('IoU', 'F1', 'Pd', 'Fa')
 """Figures that published tables have."""
 NONE = '–'
 LEFT = 2
 
-_MEASURED = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa', 'AUC')
+_MEASURED = tuple(key for key in KEYS if key != 'hIoU')
 _COSTS = ('M parameters', 'GFLOP', 'training', 'ms')
+
+
+def _measured(rows: Sequence[Row], protocol: str) -> list[str]:
+    """Figures shown under a preset; those of the curves where a row has them."""
+    return [
+        key
+        for key in _MEASURED
+        if key not in CURVE_FIGURES or any(key in row.figures[protocol].mean for row in rows if protocol in row.figures)
+    ]
 
 
 def figure_cell(figures: Figures | None, key: str) -> str:
@@ -92,15 +102,15 @@ def main_cells(
     Returns:
         Header and lines; the first ``LEFT`` columns are words.
     """
-    has_hiou = any('opdc' in row.figures for row in rows)
-    header = ['method', 'weights', *_COSTS, *(UNITS[key] for key in _MEASURED)]
+    has_hiou, measured = any('opdc' in row.figures for row in rows), _measured(rows, protocol)
+    header = ['method', 'weights', *_COSTS, *(UNITS[key] for key in measured)]
     header += ['hIoU % (opdc)'] * has_hiou + ['published IoU / F1 / Pd / Fa']
     cells = [
         [
             row.method,
             row.source,
             *_cost_cells(row.cost),
-            *(figure_cell(row.figures.get(protocol), key) for key in _MEASURED),
+            *(figure_cell(row.figures.get(protocol), key) for key in measured),
             *[figure_cell(row.figures.get('opdc'), 'hIoU')] * has_hiou,
             _published_cell(row, published, protocol),
         ]
@@ -115,7 +125,7 @@ def main_table(rows: Sequence[Row], published: Sequence[Published], protocol: st
 
 
 def _preset_table(rows: Sequence[Row], protocol: str) -> str:
-    keys = [*_MEASURED, *(['hIoU'] if protocol == 'opdc' else [])]
+    keys = [*_measured(rows, protocol), *(['hIoU'] if protocol == 'opdc' else [])]
     cells = [
         [row.method, row.source, *(figure_cell(row.figures.get(protocol), key) for key in keys)]
         for row in ranked(rows, protocol)

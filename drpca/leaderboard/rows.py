@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from drpca.errors import UserError, unknown_name
+from drpca.evaluation.curves import CURVE_FIGURES
 from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
 from drpca.json_file import read_json
@@ -23,7 +24,7 @@ from drpca.reports.tables import shown
 
 Kind = Literal['trained', 'weights', 'classical']
 
-KEYS = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa', 'AUC', 'hIoU')
+KEYS = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa', 'AUC', *CURVE_FIGURES, 'hIoU')
 """Figures that are kept of a preset; hIoU under ``opdc`` only."""
 MAIN = 'drpca'
 """Preset of the main table: the one of the published leaderboard."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from drpca.datasets.io import read_colours, resize_image, to_unit
 from drpca.evaluation.metrics import ImageCase
+from drpca.evaluation.target_rows import FalseAlarmRow, TargetRow
 from drpca.options import STAGES_FOLDER
 from drpca.reports.tables import number
 from drpca.results import stage_pictures as stages
@@ -37,7 +38,7 @@ class _Event:
 
 
 def gallery(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
-    """The misses with the highest local SNR and the false alarms with the highest scores.
+    """The misses with the highest local SNR and the false alarms with the highest logits, or scores.
 
     Args:
         score: A results folder.
@@ -48,21 +49,23 @@ def gallery(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
         the data URIs ``frame`` and ``zoom``; ``counts`` of all misses and false alarms.
     """
     misses = sorted((r for r in analysis.targets if not r.hit), key=lambda r: -np.nan_to_num(r.snr))
-    alarms = sorted(analysis.false_alarms, key=lambda r: (-r.score, -r.area))
+    alarms = sorted(analysis.false_alarms, key=lambda r: (-np.nan_to_num(r.logit), -r.score, -r.area))
     shown = [alarm for alarm in alarms if alarm.image not in score.failed]
     miss_events = [
-        _Event(r.image, r.row, r.column, f'{r.area} px, SNR {number(r.snr, 1)}, highest score {r.score:.2f}')
-        for r in misses[:WORST]
+        _Event(r.image, r.row, r.column, f'{r.area} px, SNR {number(r.snr, 1)}, {_peak(r)}') for r in misses[:WORST]
     ]
-    alarm_events = [
-        _Event(r.image, r.row, r.column, f'{r.area} px, highest score {r.score:.2f}') for r in shown[:WORST]
-    ]
+    alarm_events = [_Event(r.image, r.row, r.column, f'{r.area} px, {_peak(r)}') for r in shown[:WORST]]
     return {
         'name': str(score.folder.path),
         'misses': [_figure(score, analysis, event) for event in miss_events],
         'alarms': [_figure(score, analysis, event) for event in alarm_events],
         'counts': (len(misses), len(alarms)),
     }
+
+
+def _peak(row: TargetRow | FalseAlarmRow) -> str:
+    logit = '' if np.isnan(row.logit) else f', logit {row.logit:.4g}'
+    return f'highest score {row.score:.2f}{logit}'
 
 
 def stage_gallery(score: Score) -> dict[str, Any] | None:

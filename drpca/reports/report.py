@@ -15,17 +15,19 @@ import numpy as np
 
 from drpca.evaluation import bootstrap, functional
 from drpca.evaluation import target_rows as T
-from drpca.evaluation.curves import CurveCounts
+from drpca.evaluation.curves import FA_BUDGETS, Budget, Curve, OperatingPoint
 from drpca.evaluation.functional import pixel_scores
 from drpca.evaluation.metrics import ImageRecord
 from drpca.reports import tables
 from drpca.reports.gallery import gallery, stage_gallery
-from drpca.reports.svg_charts import Axis, Line, legend_style, line_chart, log_axis
+from drpca.reports.svg_charts import Axis, Line, legend_style, line_chart, linear_axis, log_axis
 from drpca.results.scoring import Score, ScoreAnalysis
 from drpca.version import __version__
 
-_FIGURES = (*tables.PERCENT, 'Fa', 'AUC')
-_UNITS = {**dict.fromkeys(tables.PERCENT, '%'), 'Fa': '×1e-6'}
+_FIGURES = tables.FIGURES[: tables.FIGURES.index('images')]
+_HEADINGS = {key: text.replace('x1e', '×1e').replace('<=', '≤ ') for key, text in tables.HEADINGS.items()}
+_SHOWN_FA = 1e-2
+"""The chart over thresholds begins where Fa is no higher."""
 
 
 def render_report(scores: Sequence[Score]) -> str:
@@ -48,11 +50,13 @@ def render_report(scores: Sequence[Score]) -> str:
         protocols=[(p.name, p.false_alarm_text, p.source) for p in scores[0].protocols],
         definition=dict(zip(tables.DEFINITION, tables.definition(scores[0].protocols[0]))),
         columns=_FIGURES,
-        units=_UNITS,
+        headings=_HEADINGS,
         summary=[_summary(score) for score in scores],
         differences=_differences(scores),
         seeds=_seeds(scores),
         charts=_charts(scores, analyses),
+        thresholds=[_thresholds(score) for score in scores],
+        roc_3d=_roc_3d(scores),
         legend=[(legend_style(i), str(score.folder.path)) for i, score in enumerate(scores)],
         breakdowns=[_breakdown(score, analysis) for score, analysis in zip(scores, analyses)],
         galleries=[gallery(score, analysis) for score, analysis in zip(scores, analyses)],
@@ -74,6 +78,7 @@ def _summary(score: Score) -> dict[str, Any]:
         'kind': score.folder.kind,
         'images': len(next(iter(score.records.values()))),
         'of': len(score.split),
+        'notes': score.notes,
         'rows': [
             {
                 'definition': tables.definition(protocol),
@@ -157,7 +162,59 @@ def _image_rows(score: Score) -> list[dict[str, Any]]:
     return rows
 
 
+def _thresholds(score: Score) -> dict[str, Any]:
+    """Thresholds to choose from: what each budget leads to, on these images and as chosen elsewhere."""
+    protocol, curve = score.protocols[0], score.curves.get(score.protocols[0].size)
+    rows: list[tuple[str, OperatingPoint | None]] = []
+    if curve is not None and curve.targets and len(curve.values):
+        for budget in (*map(Budget, FA_BUDGETS), Budget(0.1, 'image'), Budget(1, 'image')):
+            threshold = curve.threshold_for(budget)
+            rows.append((budget.text, None if threshold is None else curve.at(threshold)))
+        rows.append(('highest pixel F1', curve.at(curve.best_f1()[0])))
+        if protocol.binarisation == 'fixed':
+            rows.append((f'of the preset, {protocol.threshold_text}', _own_point(score, curve)))
+        for chosen in score.chosen.get(protocol.size, []):
+            rows.append((f'{chosen.budget.text} on {score.threshold_from[0].path}', chosen.test))  # type: ignore[index]
+    return {
+        'name': str(score.folder.path),
+        'scale': '' if curve is None else curve.scale,
+        'header': list(tables.point_cells(_NOTHING)),
+        'rows': [(text, _point_cells(point)) for text, point in rows],
+    }
+
+
+_NOTHING = OperatingPoint(*[math.nan] * 10)
+
+
+def _point_cells(point: OperatingPoint | None) -> list[str] | None:
+    """Logit, score and figures; None for a threshold that there is not."""
+    if point is None:
+        return None
+    logit = f'{point.logit:.4g}' if math.isfinite(point.logit) else '-'
+    return [logit, f'{point.score:.7g}', *tables.point_cells(point).values()]
+
+
+def _own_point(score: Score, curve: Curve) -> OperatingPoint:
+    """What the threshold of the first protocol gives."""
+    threshold = score.protocols[0].threshold
+    if curve.scale == 'logit':
+        threshold = math.log(threshold / (1 - threshold)) if threshold else -math.inf
+    return curve.at(max(threshold, curve.lowest))
+
+
+def _roc_3d(scores: Sequence[Score]) -> dict[str, Any]:
+    """Figures of the 3D-ROC, of each folder at each size."""
+    rows = []
+    for score in scores:
+        of_size = {protocol.size: score.figures[protocol.name] for protocol in score.protocols}
+        for size, figures in of_size.items():
+            cells = [tables.shown(key, figures[key]) for key in functional.ROC_3D]
+            rows.append((str(score.folder.path), tables.size_text(size), cells))
+    return {'header': functional.ROC_3D, 'rows': rows}
+
+
 def _breakdown(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
+    curve = score.curves.get(score.protocols[0].size)
     clutter = T.clutter_summary(analysis.targets)
     errors = [row.centroid_error for row in analysis.targets if row.hit]
     return {
@@ -166,8 +223,7 @@ def _breakdown(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
         'snr': _bins(T.breakdown(analysis.targets, 'snr', T.SNR_EDGES)),
         'clutter': {key: tables.number(value) for key, value in clutter.items()},
         'centroid_error': tables.number(float(np.mean(errors))) if errors else '-',
-        'average_precision': tables.number(analysis.curves.average_precision() * 100),
-        'pd_at': [(f'{fa:.0e}', tables.number(analysis.curves.pd_at(fa) * 100)) for fa in (1e-6, 1e-5, 1e-4)],
+        'average_precision': '-' if curve is None else tables.number(curve.average_precision() * 100),
     }
 
 
@@ -184,56 +240,72 @@ def _bins(bins: list[T.Bin]) -> list[tuple[str, int, str]]:
 def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[dict[str, str]]:
     froc, precision_recall, sweep, published = [], [], [], []
     for style, (score, analysis) in enumerate(zip(scores, analyses)):
-        name, curves = str(score.folder.path), analysis.curves
-        mark = _own_threshold(analysis)
-        froc.append(Line(name, curves.fa, curves.pd, style, *mark))
-        precision_recall.append(Line(name, curves.recall, curves.precision, style, *mark))
-        sweep.append(Line(name, curves.thresholds, curves.f1, style, *_best(curves, name)))
-        published.append(Line(name, *functional.roc(analysis.roc), style))
-    rates, published_rates = ([line.x for line in lines] for lines in (froc, published))
+        name, curve = str(score.folder.path), score.curves.get(score.protocols[0].size)
+        if curve is None:
+            continue
+        own = _own_point(score, curve) if analysis.protocol.binarisation == 'fixed' else None
+        mark = '' if own is None else f'{name}: {_words(own, curve)}'
+        best = curve.best()
+        labels = [f'{name}: {_words(curve.at(curve.thresholds[i]), curve)}' for i in best]
+        place = None if own is None else (own.fa, own.pd)
+        froc.append(Line(name, curve.fa[best], curve.pd[best], style, place, mark, 'after', labels))
+        gains = np.flatnonzero(np.diff(curve.tp, prepend=0) > 0)
+        place = None if own is None else (own.recall, own.precision)
+        recall, precision = curve.recall[gains], curve.precision[gains]
+        precision_recall.append(Line(name, recall, precision, style, place, mark, 'before', ['']))
+        logits = curve.thresholds if curve.scale == 'logit' else _logits(curve.thresholds)
+        sweep.append(Line(name, logits, curve.f1, style, *_best(curve, name), labels=['']))
+        published.append(Line(name, *functional.roc(analysis.roc), style, labels=['']))
+    if not froc:
+        return []
     marked = any(line.mark is not None for line in froc)
-    dot = f' The dot is threshold {analyses[0].protocol.threshold:g}.' if marked else ''
+    dot = f' The large dot is threshold {analyses[0].protocol.threshold:g}.' if marked else ''
     rate = 'false-alarm rate over the background'
+    seen = [line.x[line.y > 0.01] for line in sweep]
     return [
         {
             'title': 'Free response',
-            'note': 'Pd against Fa over fixed thresholds: components matched by centroid < 3 px, Fa the area '
-            'of unmatched ones over all pixels. Fa of 0 is drawn at the left edge.' + dot,
-            'svg': line_chart('Free response', froc, log_axis('Fa', rates), Axis('Pd')),
+            'note': 'The highest Pd that can be had within a Fa; every dot is a threshold, named where the pointer '
+            'rests. Components matched by centroid < 3 px, Fa the area of unmatched ones over all pixels. Fa of 0 is '
+            'drawn at the left edge.' + dot,
+            'svg': line_chart('Free response', froc, log_axis('Fa', [line.x for line in froc]), Axis('Pd')),
         },
         {
             'title': 'Precision and recall',
-            'note': 'Pixels, over fixed thresholds.' + dot,
+            'note': 'Pixels, at every value at which a target pixel is gained.' + dot,
             'svg': line_chart('Precision and recall', precision_recall, Axis('recall'), Axis('precision')),
         },
         {
             'title': 'Threshold',
-            'note': 'Pixel F1 against the fixed threshold. The dot is the best one on these very images: it '
-            'flatters; choose a threshold on a validation split with --threshold-from.',
-            'svg': line_chart('Threshold', sweep, Axis('threshold'), Axis('F1')),
+            'note': 'Pixel F1 against the threshold as a logit; the score is 1 / (1 + exp(−logit)), 0.5 at 0. The '
+            'large dot is the best one on these very images: it flatters; choose a threshold on a validation split '
+            'with --threshold-from.',
+            'svg': line_chart('Threshold', sweep, linear_axis('threshold, logit', seen), Axis('F1')),
         },
         {
             'title': 'Published ROC',
             'note': 'Each map divided by its maximum, 201 thresholds, any overlap against background pixels, '
-            'images without targets skipped; AUC '
+            'images without targets skipped, joined by straight lines; AUC '
             + ', '.join(f'{functional.roc_auc(a.roc):.4f}' for a in analyses)
-            + '. Not comparable with the free-response curve.',
-            'svg': line_chart('Published ROC', published, log_axis(rate, published_rates), Axis('Pd')),
+            + '. Not comparable with the free-response curve; of a confident network the lines join two points.',
+            'svg': line_chart('Published ROC', published, log_axis(rate, [line.x for line in published]), Axis('Pd')),
         },
     ]
 
 
-def _own_threshold(analysis: ScoreAnalysis) -> tuple[int | None, str]:
-    """The point of the curves that the figures stand for: none if the maps were normalised."""
-    threshold = analysis.protocol.threshold
-    if analysis.protocol.binarisation == 'max':
-        return None, ''
-    return int(np.argmin(np.abs(analysis.curves.thresholds - threshold))), f'threshold {threshold:g}'
+def _logits(scores: np.ndarray) -> np.ndarray:
+    with np.errstate(divide='ignore'):
+        return np.log(scores) - np.log1p(-scores)
 
 
-def _best(curves: CurveCounts, name: str) -> tuple[int | None, str]:
-    if curves.target_pixels == 0:
+def _words(point: OperatingPoint, curve: Curve) -> str:
+    cells = ', '.join(f'{name} {value}' for name, value in tables.point_cells(point).items())
+    return f'{tables.threshold_text(point, curve.scale)}: {cells}'
+
+
+def _best(curve: Curve, name: str) -> tuple[tuple[float, float] | None, str]:
+    if curve.target_pixels == 0 or not len(curve.values):
         return None, ''
-    threshold, f1 = curves.best_f1()
-    index = int(np.flatnonzero(curves.thresholds == threshold)[0])
-    return index, f'{name}: F1 {f1 * 100:.2f} % at {threshold:g}'
+    threshold, f1 = curve.best_f1()
+    point = curve.at(threshold)
+    return (point.logit, f1), f'{name}: F1 {f1 * 100:.2f} % at {tables.threshold_text(point, curve.scale)}'

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from typing import Literal
 
 import numpy as np
 
@@ -23,16 +24,21 @@ class Line:
         x: (n,) abscissae; NaN breaks the line, as in ``y``.
         y: (n,) ordinates.
         style: Number of its colour and dash.
-        mark: Index of the point to mark, None for no mark.
+        mark: (x, y) of a point to mark, None for no mark.
         mark_text: Tooltip of the mark.
+        steps: How points are joined: '' by straight lines; 'after', y holds until the next x; 'before', since the last.
+        labels: Tooltips of the points, which are drawn as dots, those that would cover one another left out; of these
+            one empty text stands for no tooltips. Without any no dots are drawn.
     """
 
     name: str
     x: np.ndarray
     y: np.ndarray
     style: int = 0
-    mark: int | None = None
+    mark: tuple[float, float] | None = None
     mark_text: str = ''
+    steps: Literal['', 'after', 'before'] = ''
+    labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,18 @@ def log_axis(label: str, values: Sequence[np.ndarray]) -> Axis:
     return Axis(label, 10.0**low, 10.0**high, log=True)
 
 
+def linear_axis(label: str, values: Sequence[np.ndarray]) -> Axis:
+    """A linear axis from one round number to another around the finite ones of ``values``."""
+    joined = np.concatenate([np.asarray(v, dtype=np.float64) for v in values])
+    finite = joined[np.isfinite(joined)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    rough = max(high - low, 1e-3) / 4
+    step = 10 ** np.floor(np.log10(rough))
+    step *= next(factor for factor in (1, 2, 5, 10) if factor * step >= rough)
+    low = float(np.floor(low / step) * step)
+    return Axis(label, low, low + 5 * step if low + 5 * step >= high else low + 10 * step)
+
+
 def line_chart(title: str, lines: Sequence[Line], x_axis: Axis, y_axis: Axis) -> str:
     """An ``<svg>`` element; lines of the same ``style`` modulo the number of colours look alike."""
     width, height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -105,27 +123,52 @@ def line_chart(title: str, lines: Sequence[Line], x_axis: Axis, y_axis: Axis) ->
         xs, ys = at_x(line.x), at_y(line.y)
         colour = f'var(--line-{line.style % COLOURS})'
         style = f'stroke:{colour};stroke-dasharray:{_DASHES[line.style % len(_DASHES)]}'
-        path = _path(xs, ys)
+        path = _path(*_stepped(xs, ys, line.steps, LEFT + width))
         if path:
             name = escape(line.name)
             parts.append(f'<path class="line" style="{style}" d="{path}"><title>{name}</title></path>')
-        if line.mark is not None and np.isfinite(xs[line.mark] + ys[line.mark]):
+        parts += [
+            f'<circle class="dot" style="fill:{colour}" r="2.6" cx="{xs[i]:.1f}" cy="{ys[i]:.1f}">'
+            f'<title>{escape(line.labels[i] if len(line.labels) > i else line.name)}</title></circle>'
+            for i in (_apart(xs, ys) if line.labels else ())
+        ]
+        if line.mark is not None and np.isfinite(line.mark).all():
+            x, y = float(at_x(np.array(line.mark[0]))), float(at_y(np.array(line.mark[1])))
             parts.append(
-                f'<circle class="mark" style="fill:{colour}" r="4.5" cx="{xs[line.mark]:.1f}" '
-                f'cy="{ys[line.mark]:.1f}"><title>{escape(line.mark_text or line.name)}</title></circle>'
+                f'<circle class="mark" style="fill:{colour}" r="5.5" cx="{x:.1f}" cy="{y:.1f}">'
+                f'<title>{escape(line.mark_text or line.name)}</title></circle>'
             )
     return ''.join(parts) + '</svg>'
 
 
+def _stepped(x: np.ndarray, y: np.ndarray, steps: str, right: float) -> tuple[np.ndarray, np.ndarray]:
+    """The corners of a line of steps; 'after' goes on to the right edge."""
+    if not steps or not len(x):
+        return x, y
+    if steps == 'after':
+        return np.repeat(np.append(x, right), 2)[1:], np.repeat(np.append(y, y[-1]), 2)[:-1]
+    return np.repeat(x, 2)[:-1], np.repeat(y, 2)[1:]
+
+
+def _apart(x: np.ndarray, y: np.ndarray, distance: float = 2.5) -> list[int]:
+    """Indices of points that are no nearer to the one before than ``distance``."""
+    kept: list[int] = []
+    for index in np.flatnonzero(np.isfinite(x + y)).tolist():
+        if not kept or np.hypot(x[index] - x[kept[-1]], y[index] - y[kept[-1]]) >= distance:
+            kept.append(index)
+    return kept
+
+
 def _path(x: np.ndarray, y: np.ndarray) -> str:
-    """SVG path through the points, interrupted where one is NaN."""
-    pieces, pen = [], 'M'
+    """SVG path through the points, interrupted where one is NaN; those drawn at the same place once."""
+    pieces, pen, last = [], 'M', ''
     for a, b in zip(x, y):
-        if np.isfinite(a + b):
-            pieces.append(f'{pen}{a:.1f} {b:.1f}')
-            pen = 'L'
-        else:
+        place = f'{a:.1f} {b:.1f}'
+        if not np.isfinite(a + b):
             pen = 'M'
+        elif pen == 'M' or place != last:
+            pieces.append(pen + place)
+            pen, last = 'L', place
     return ''.join(pieces) if 'L' in ''.join(pieces) else ''
 
 

@@ -9,10 +9,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from drpca.evaluation.curves import CURVE_FIGURES, FA_BUDGETS, PARTIAL_FA, OperatingPoint, Scale
+from drpca.evaluation.functional import ROC_3D
 from drpca.evaluation.protocols import Protocol
 from drpca.evaluation.target_rows import TargetRow
 from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.results.scoring import Score
+from drpca.results.scoring import ChosenPoint, Score
 
 PERCENT = ('IoU', 'nIoU', 'F1', 'precision', 'recall', 'Pd')
 DEFINITION = ('preset', 'threshold', 'size', 'matching rule')
@@ -39,15 +41,20 @@ def shown(key: str, value: float) -> str:
         return str(value)
     if key == 'Fa':
         return number(value * 1e6)
-    return number(value, 4) if key == 'AUC' else number(value * 100)
+    return number(value, 4) if key in ('AUC', 'partial_auc', *ROC_3D) else number(value * 100)
 
 
-FIGURES = (*PERCENT, 'Fa', 'AUC', 'images', 'targets')
-_UNITS = {**dict.fromkeys(PERCENT, ' %'), 'Fa': ' x1e-6'}
+FIGURES = (*PERCENT, 'Fa', 'AUC', *CURVE_FIGURES, 'images', 'targets')
+HEADINGS = {
+    **{key: f'{key} %' for key in PERCENT}, 'Fa': 'Fa x1e-6', 'AUC': 'AUC published',
+    'partial_auc': f'pAUC Fa<={PARTIAL_FA:g}',
+    **{key: f'Pd % Fa<={fa:g}' for key, fa in zip(CURVE_FIGURES[1:], FA_BUDGETS)},
+}  # fmt: skip
+"""How a column of figures is called."""
 
 
 def _cells(score: Score) -> list[list[str]]:
-    header = [*DEFINITION, *(key + _UNITS.get(key, '') for key in FIGURES)]
+    header = [*DEFINITION, *(HEADINGS.get(key, key) for key in FIGURES)]
     rows = [
         [*definition(protocol), *(shown(key, score.figures[protocol.name][key]) for key in FIGURES)]
         for protocol in score.protocols
@@ -56,7 +63,11 @@ def _cells(score: Score) -> list[list[str]]:
 
 
 def as_text(score: Score) -> str:
-    """The table of one results folder, as printed; an 'opdc' protocol adds a line with its errors."""
+    """The table of one results folder, as printed.
+
+    Below it a line with the errors of an 'opdc' protocol, the 3D-ROC of each size, the thresholds that were chosen for
+    a budget, and notes.
+    """
     header, *rows = _cells(score)
     lines = [text_table(header, rows, len(DEFINITION))]
     for protocol in score.protocols:
@@ -64,7 +75,51 @@ def as_text(score: Score) -> str:
         if 'hIoU' in figures:
             parts = [f'{key} {number(value * 100)}' for key, value in error_figures(figures).items()]
             lines.append(f'{protocol.name}, %: {", ".join(parts)}')
+    lines += roc_3d_lines(score) + chosen_lines(score) + list(score.notes)
     return '\n'.join([f'{title(score)}, maps from {score.folder.kind}/', *lines])
+
+
+def roc_3d_lines(score: Score) -> list[str]:
+    """The 3D-ROC, which no preset changes, at each scoring size."""
+    of_size = {protocol.size: score.figures[protocol.name] for protocol in score.protocols}
+    return [
+        f'3D-ROC, {size_text(size)}: {", ".join(f"{key} {shown(key, figures[key])}" for key in ROC_3D)}'
+        for size, figures in of_size.items()
+    ]
+
+
+def threshold_text(point: OperatingPoint, scale: Scale) -> str:
+    """A threshold as people read it: 'logit 12.34 (score 0.9999956)', 'score 0.4213'."""
+    return f'logit {point.logit:.4g} (score {point.score:.7g})' if scale == 'logit' else f'score {point.score:.7g}'
+
+
+def point_cells(point: OperatingPoint) -> dict[str, str]:
+    """Figures of a threshold by name and unit."""
+    return {
+        'Pd %': number(point.pd * 100), 'Fa x1e-6': number(point.fa * 1e6),
+        'false alarms per image': number(point.alarms_per_image, 3),
+        'per megapixel': number(point.alarms_per_megapixel), 'precision %': number(point.precision * 100),
+        'recall %': number(point.recall * 100), 'IoU %': number(point.iou * 100),
+    }  # fmt: skip
+
+
+def chosen_lines(score: Score) -> list[str]:
+    """The thresholds that false-alarm budgets led to, what they gave there and what they give here."""
+    if not score.chosen or score.threshold_from is None:
+        return []
+    folder, split = score.threshold_from
+    lines = [f'thresholds chosen on {folder.path}, {split.dataset} {split.split}:']
+    for size, points in score.chosen.items():
+        for chosen in points:
+            lead = f'  {chosen.budget.text}, {size_text(size)}: '
+            if chosen.validation is None or chosen.test is None:
+                lines.append(f'{lead}not reached: wherever anything is predicted there, there are more')
+                continue
+            lines.append(lead + threshold_text(chosen.validation, score.curves[size].scale))
+            for where, point in (('there', chosen.validation), ('here', chosen.test)):
+                cells = ', '.join(f'{name} {value}' for name, value in point_cells(point).items())
+                lines.append(f'    {where}: {cells}')
+    return lines
 
 
 def error_figures(figures: dict[str, float]) -> dict[str, float]:
@@ -112,7 +167,7 @@ def as_csv(scores: Sequence[Score]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
     errors = sorted({key for s in scores for f in s.figures.values() for key in error_figures(f)})
-    columns = ['results', 'dataset', 'split', *DEFINITION, 'false alarms', *FIGURES, *errors]
+    columns = ['results', 'dataset', 'split', *DEFINITION, 'false alarms', *FIGURES, *ROC_3D, *errors]
     writer.writerow(columns)
     for score in scores:
         for protocol in score.protocols:
@@ -120,7 +175,7 @@ def as_csv(scores: Sequence[Score]) -> str:
             writer.writerow(
                 [str(score.folder.path), score.split.dataset, score.split.split, *definition(protocol)]
                 + [protocol.false_alarm_text]
-                + [_cell(figures.get(key)) for key in (*FIGURES, *errors)]
+                + [_cell(figures.get(key)) for key in (*FIGURES, *ROC_3D, *errors)]
             )
     return out.getvalue()
 
@@ -144,19 +199,34 @@ def _cell(value: Any) -> Any:
 
 def plain(figures: dict[str, float]) -> dict[str, float | None]:
     """Figures for JSON, which knows no NaN: undefined ones become null."""
-    return {key: None if math.isnan(value) else value for key, value in figures.items()}
+    return {key: value if math.isfinite(value) else None for key, value in figures.items()}
 
 
 def as_json(scores: Sequence[Score]) -> dict[str, Any]:
     """Figures by preset as plain ratios; with several folders, that by folder.
 
-    Undefined figures are null. Beside the figures each preset has ``protocol``, its full definition.
+    Undefined figures are null. Beside the figures each preset has ``protocol``, its full definition; ``chosen``, where
+    thresholds were chosen for a false-alarm budget; and ``notes``, where figures are undefined for a reason.
     """
     by_folder = {
         str(score.folder.path): {
-            protocol.name: plain(score.figures[protocol.name]) | {'protocol': dataclasses.asdict(protocol)}
+            protocol.name: plain(score.figures[protocol.name])
+            | {'protocol': dataclasses.asdict(protocol)}
+            | ({'chosen': _chosen_json(score.chosen[protocol.size])} if score.chosen else {})
+            | ({'notes': list(score.notes)} if score.notes else {})
             for protocol in score.protocols
         }
         for score in scores
     }
     return next(iter(by_folder.values())) if len(scores) == 1 else by_folder
+
+
+def _chosen_json(points: Sequence[ChosenPoint]) -> list[dict[str, Any]]:
+    return [
+        {
+            'budget': dataclasses.asdict(chosen.budget),
+            'validation': None if chosen.validation is None else plain(dataclasses.asdict(chosen.validation)),
+            'test': None if chosen.test is None else plain(dataclasses.asdict(chosen.test)),
+        }
+        for chosen in points
+    ]

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from scipy.special import expit
 
 from drpca.datasets.io import image_shape, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import Split, open_split
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
-from drpca.evaluation.curves import CurveCounts, curve_counts, select_threshold
+from drpca.evaluation.curves import (
+    CURVE_FIGURES,
+    Budget,
+    Curve,
+    CurveSum,
+    OperatingPoint,
+    Scale,
+    select_threshold,
+)  # fmt: skip
 from drpca.evaluation.metrics import Evaluator, ImageCase, ImageRecord
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
 from drpca.evaluation.target_rows import FalseAlarmRow, TargetRow, false_alarm_rows, target_rows
@@ -36,11 +47,13 @@ class Case:
         name: Name of the image.
         scores: (h, w) float32 in [0, 1], at the size of the saved map.
         gt_mask: (H, W) bool, at the size of the mask file.
+        logits: (h, w) float32, of which the scores are the sigmoid; None where there are none.
     """
 
     name: str
     scores: np.ndarray
     gt_mask: np.ndarray
+    logits: np.ndarray | None = None
 
     def at(self, size: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Scores and mask at the scoring size.
@@ -57,6 +70,21 @@ class Case:
         scores = np.clip(resize_image(self.scores, shape), 0, 1)
         return scores, resize_mask(self.gt_mask, shape)
 
+    def logits_at(self, size: int | None) -> np.ndarray | None:
+        """Logits of the scores at the scoring size, float64 where they are resized; None where there are none.
+
+        The sigmoid and its complement are resized, so that these are the logits of the resized scores: both exceed the
+        same thresholds. Where one of the two is 0 in float64, beyond ±745, the logits themselves are.
+        """
+        shape = self.gt_mask.shape if size is None else (size, size)
+        if self.logits is None or self.logits.shape == shape:
+            return self.logits
+        logits = self.logits.astype(np.float64)
+        above, below, resized = (resize_image(part, shape) for part in (expit(logits), expit(-logits), logits))
+        with np.errstate(divide='ignore'):
+            blended = np.log(above) - np.log(below)
+        return np.where(np.isfinite(blended), blended, resized)
+
 
 @dataclass
 class ScoreAnalysis:
@@ -64,14 +92,12 @@ class ScoreAnalysis:
 
     Attributes:
         protocol: What counts as detected, and the scoring size.
-        curves: Counts at all thresholds, of scores as they are.
         roc: Counts of the published ROC.
         targets: One row per target.
         false_alarms: One row per false alarm.
     """
 
     protocol: Protocol
-    curves: CurveCounts = field(default_factory=CurveCounts.zero)
     roc: F.RocCounts = field(default_factory=F.RocCounts.zero)
     targets: list[TargetRow] = field(default_factory=list)
     false_alarms: list[FalseAlarmRow] = field(default_factory=list)
@@ -82,12 +108,33 @@ class ScoreAnalysis:
         Raises:
             UserError: The image itself cannot be read: all but the rows of its targets is added.
         """
-        case = ImageCase(*saved.at(self.protocol.size), name=saved.name)
-        self.curves += curve_counts(case.scores, case.targets)
+        size = self.protocol.size
+        case = ImageCase(*saved.at(size), name=saved.name, logits=saved.logits_at(size))
         self.roc += F.roc_counts(case.scores, case.targets)
         self.false_alarms += false_alarm_rows(case, self.protocol)
         image = resize_image(to_unit(split.read_image(saved.name)), case.scores.shape)
         self.targets += target_rows(case, image, self.protocol)
+
+
+@dataclass(frozen=True)
+class ChosenPoint:
+    """A threshold chosen on one folder and applied to another; both None where the budget is not reached.
+
+    Attributes:
+        budget: What it was chosen for.
+        validation: What it gives where it was chosen.
+        test: What it gives on the images that are scored.
+    """
+
+    budget: Budget
+    validation: OperatingPoint | None
+    test: OperatingPoint | None
+
+
+EIGHT_BITS = (
+    'The maps have 8 bits (levels k/255): AUC, pAUC and Pd at a Fa cannot be computed from them, nor curves drawn; '
+    'score mat/NAME.mat.'
+)
 
 
 @dataclass(frozen=True)
@@ -98,10 +145,14 @@ class Score:
         folder: The results folder.
         split: The images.
         protocols: What was scored; ``size`` is the scoring size.
-        figures: By the name of the protocol.
+        figures: By the name of the protocol. AUC, ``drpca.evaluation.curves.CURVE_FIGURES`` and
+            ``drpca.evaluation.functional.ROC_3D`` are the same for all of one size.
         records: Counts of each image by the name of the protocol.
         analysis: Of the first protocol, if asked for.
         threshold_from: The folder and the split on which the thresholds were chosen, if they were.
+        curves: By the scoring size; none of 8-bit maps.
+        chosen: Thresholds that false-alarm budgets led to, by the scoring size.
+        notes: Why figures are undefined, a line each.
         failed: Name → line, of images that cannot be read. Their maps and masks are in the figures all the same; rows
             of their targets and pictures of them are missing.
     """
@@ -114,6 +165,9 @@ class Score:
     analysis: ScoreAnalysis | None = None
     threshold_from: tuple[ResultsFolder, Split] | None = None
     failed: dict[str, str] = field(default_factory=dict)
+    curves: dict[int | None, Curve] = field(default_factory=dict)
+    chosen: dict[int | None, list[ChosenPoint]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def score(
@@ -125,6 +179,8 @@ def score(
     split: str | None = None,
     data_root: str | Path | None = None,
     threshold_from: str | Path | None = None,
+    at_fa: float | None = None,
+    at_alarms: str | None = None,
     allow_partial: bool = False,
     analyse: bool = False,
     report: Callable[[Score], None] | None = None,
@@ -140,9 +196,12 @@ def score(
         dataset: Data set of the masks; default as ``run.json`` says, else the folder's name.
         split: Its split; default as ``run.json`` says, else 'test'.
         data_root: Folder of the data sets; default ``DRPCA_DATA``, else ``./datasets``.
-        threshold_from: Results folder of a validation split: score at the threshold with the highest pixel F1 on it.
+        threshold_from: Results folder of a validation split: score at the threshold with the highest pixel F1 on it,
+            or, with a budget, add to ``score.chosen`` what the threshold gives that the budget leads to there.
+        at_fa: Budget of false-alarm pixels / pixels, ``1e-5``.
+        at_alarms: Budget of false alarms, ``'0.1/image'`` or ``'2/Mpx'``.
         allow_partial: Score the images that folder and split have in common.
-        analyse: Also collect curves, a row per target and a row per false alarm, under the first protocol.
+        analyse: Also collect the published ROC, a row per target and a row per false alarm, under the first protocol.
         report: Called with each score as soon as it is there.
 
     Returns:
@@ -153,16 +212,23 @@ def score(
             was chosen on images that are scored.
     """
     chosen = choose_protocols(protocols, size)
+    budgets = read_budgets(at_fa, at_alarms)
+    if budgets and threshold_from is None:
+        raise UserError('A false-alarm budget needs --threshold-from, the results folder to choose the threshold on.')
     paths = [results] if isinstance(results, (str, Path)) else results
     folders = find_results() if paths is None else [ResultsFolder(path) for path in paths]
     source = None
     if threshold_from is not None:
         folder = ResultsFolder(threshold_from)
-        chosen, chosen_on = choose_thresholds(folder, chosen, data_root)
+        if budgets:
+            chosen_on = open_split(folder.dataset, folder.split, data_root)
+        else:
+            chosen, chosen_on = choose_thresholds(folder, chosen, data_root)
         source = folder, chosen_on
     scores = []
     for folder in folders:
-        scores.append(score_folder(folder, chosen, dataset, split, data_root, allow_partial, analyse, source))
+        scored = score_folder(folder, chosen, dataset, split, data_root, allow_partial, analyse, source)
+        scores.append(apply_budgets(scored, budgets) if budgets else scored)
         if report is not None:
             report(scores[-1])
     return scores
@@ -184,6 +250,7 @@ def score_folder(
     protocols were chosen.
     """
     images = open_split(dataset or folder.dataset, split or folder.split, data_root)
+    names = common_names(folder, images, allow_partial)
     if threshold_from is not None:
         _refuse_same_images(threshold_from[1], images)
     analysis = ScoreAnalysis(protocols[0]) if analyse else None
@@ -198,8 +265,114 @@ def score_folder(
                     failed[case.name] = str(error)
 
     failed: dict[str, str] = {}
-    figures, records = _score(cases(), protocols)
-    return Score(folder, images, list(protocols), figures, records, analysis, threshold_from, failed)
+    curves = _Curves(protocols, 'logit' if folder.has_logits(names) else 'score', folder.kind == 'img')
+    figures, records = _score(curves.watch(cases()), protocols)
+    return Score(
+        folder, images, list(protocols), curves.complete(figures, protocols), records, analysis, threshold_from, failed,
+        curves.curves, notes=(EIGHT_BITS,) * curves.has_eight_bits,
+    )  # fmt: skip
+
+
+_SOME_LEVELS = 4
+"""Levels k/255 between 0 and 1, and no other value, that are no accident."""
+
+
+class _Curves:
+    """What of the figures depends on the scoring size alone, collected while the images pass.
+
+    Args:
+        protocols: Their sizes count.
+        scale: Of the thresholds.
+        has_eight_bits: Known to be so; else it is found out.
+    """
+
+    def __init__(self, protocols: Sequence[Protocol], scale: Scale, has_eight_bits: bool = False) -> None:
+        sizes = dict.fromkeys(protocol.size for protocol in protocols)
+        self._sums = {size: CurveSum(scale) for size in sizes}
+        self._roc_3d = {size: F.Roc3dCounts.zero() for size in sizes}
+        self._are_pictures, self._are_levels = has_eight_bits, True
+        self._levels: set[int] = set()
+
+    @property
+    def has_eight_bits(self) -> bool:
+        """The maps are pictures, or all values in them are k/255, with some between 0 and 1."""
+        return self._are_pictures or (self._are_levels and len(self._levels) >= _SOME_LEVELS)
+
+    def watch(self, cases: Iterable[Case]) -> Iterator[Case]:
+        """The same images; counts each."""
+        for case in cases:
+            levels = np.round(255 * case.scores)
+            self._are_levels &= case.logits is None and bool((np.abs(levels / 255 - case.scores) < 1e-6).all())
+            if self._are_levels:
+                self._levels |= set(np.unique(levels).tolist()) - {0, 255}
+            for size, total in self._sums.items():
+                scores, gt_mask = case.at(size)
+                targets = F.connected_components(gt_mask)
+                self._roc_3d[size] += F.roc_3d_counts(scores, targets)
+                if not self._are_pictures:
+                    logits = case.logits_at(size) if total.scale == 'logit' else None
+                    total.update(scores if logits is None else logits, targets)
+            yield case
+
+    @cached_property
+    def curves(self) -> dict[int | None, Curve]:
+        """By the scoring size, of all images that have passed; none of 8-bit maps."""
+        return {} if self.has_eight_bits else {size: total.curve() for size, total in self._sums.items()}
+
+    def complete(self, figures: FiguresByProtocol, protocols: Sequence[Protocol]) -> FiguresByProtocol:
+        """Figures with those of the curves and of the 3D-ROC; undefined of 8-bit maps, as AUC then is."""
+        curves, undefined = self.curves, {'AUC': math.nan, **dict.fromkeys(CURVE_FIGURES, math.nan)}
+        return {
+            protocol.name: figures[protocol.name]
+            | (curves[protocol.size].figures() if curves else undefined)
+            | F.roc_3d_figures(self._roc_3d[protocol.size])
+            for protocol in protocols
+        }
+
+
+def read_budgets(at_fa: float | None = None, at_alarms: str | None = None) -> list[Budget]:
+    """Budgets as the options give them, see :func:`score`.
+
+    Raises:
+        UserError: A negative amount, or ``at_alarms`` of another form.
+    """
+    budgets = [] if at_fa is None else [Budget(at_fa)]
+    if at_alarms is not None:
+        amount, _, unit = at_alarms.partition('/')
+        units: dict[str, Literal['image', 'megapixel']] = {'image': 'image', 'mpx': 'megapixel'}
+        try:
+            budgets.append(Budget(float(amount), units[unit.lower()]))
+        except (ValueError, KeyError):
+            raise UserError(f'Expected false alarms as 0.1/image or 2/Mpx, got {at_alarms!r}.') from None
+    return budgets
+
+
+def apply_budgets(scored: Score, budgets: Sequence[Budget]) -> Score:
+    """Chooses thresholds on the folder ``scored.threshold_from``, each size's own, and says what they give here.
+
+    Raises:
+        UserError: As :func:`score_folder`; the maps of one of the two have 8 bits.
+    """
+    assert scored.threshold_from is not None
+    folder, split = scored.threshold_from
+    scale: Scale = 'logit' if folder.has_logits(common_names(folder, split)) else 'score'
+    validation = _Curves(scored.protocols, scale, folder.kind == 'img')
+    for _ in validation.watch(iterate_cases(folder, split)):
+        pass
+    curves = validation.curves
+    for where, found in ((folder, curves), (scored.folder, scored.curves)):
+        if not found:
+            raise UserError(f'{where.path}: cannot choose a threshold for a budget by it. {EIGHT_BITS}')
+    chosen = {size: [_choose(budget, curves[size], scored.curves[size]) for budget in budgets] for size in curves}
+    return dataclasses.replace(scored, chosen=chosen)
+
+
+def _choose(budget: Budget, validation: Curve, test: Curve) -> ChosenPoint:
+    threshold = validation.threshold_for(budget)
+    if threshold is None:
+        return ChosenPoint(budget, None, None)
+    point = validation.at(threshold)
+    return ChosenPoint(budget, point, test.at(max(point.logit if test.scale == 'logit' else point.score, test.lowest)))
 
 
 def score_split(
@@ -256,7 +429,7 @@ def _refuse_same_images(chosen_on: Split, scored: Split) -> None:
         UserError: The two splits of one data set share images.
     """
     shared = set(chosen_on.names) & set(scored.names)
-    if chosen_on.root == scored.root and shared:
+    if chosen_on.dataset == scored.dataset and shared:
         raise UserError(
             f'The threshold was chosen on {chosen_on.dataset} {chosen_on.split}, which shares {len(shared)} '
             f'images with {scored.split}; choose it on a validation split.'
@@ -324,7 +497,8 @@ def iterate_cases(
     own: Case | None = None  # a map of its image's size; beside it, the first of a size of its own
     common: Case | None = None
     for name in common_names(folder, split, allow_partial):
-        case = Case(name, folder.read(name), split.read_mask(name))
+        scores, logits = folder.read_maps(name)
+        case = Case(name, scores, split.read_mask(name), logits)
         shape = case.scores.shape
         try:
             is_own = shape == case.gt_mask.shape or shape == image_shape(split.image_path(name))

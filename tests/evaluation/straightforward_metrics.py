@@ -116,3 +116,15 @@ def published_roc(images):
             false[i] += (pred & ~gt).sum()
             hits[i] += sum(any(pred[r, c] for r, c in target.coords) for target in targets)
     return false / background, hits / count
+
+
+def fixed_threshold_counts(images, threshold):
+    """hits, false pixels, false components, true positive and predicted pixels at values > threshold."""
+    total = np.zeros(5, dtype=int)
+    for values, gt in images:
+        pred = values > threshold
+        predictions = regions(pred)
+        pairs = match_first_near(regions(gt), predictions)
+        matched = sum(int(predictions[j].area) for _, j in pairs)
+        total += len(pairs), pred.sum() - matched, len(predictions) - len(pairs), (pred & gt).sum(), pred.sum()
+    return total.tolist()

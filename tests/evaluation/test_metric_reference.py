@@ -36,6 +36,36 @@ def assert_figures(got, expected):
         assert got[key] == pytest.approx(value, rel=1e-9, abs=0), key
 
 
+def test_3d_roc_of_the_toolbox():
+    """TensorISTD's figures of four frames made by rule, windows on the target pixel (multiframe_reference.json)."""
+    total = functional.Roc3dCounts.zero()
+    y, x = np.mgrid[:64, :64]
+    for frame in range(4):
+        row, column = 20 + 3 * frame, 30 + 2 * frame
+        distance = (y - row) ** 2 + (x - column) ** 2
+        values = np.exp(-distance / 2) + 0.2 * abs(np.sin(0.9 * y + 1.3 * x + frame))
+        values += 0.3 * np.exp(-((y - 50) ** 2 + (x - 12) ** 2) / 2) * (frame != 2)
+        scores = (np.round(255 * values / values.max()) / 255).astype(np.float32)
+        total += functional.roc_3d_counts(scores, functional.connected_components(distance == 0))
+    expected = {
+        'AUC_FaPd': 1.0, 'AUC_tauPd': 0.995, 'AUC_tauFa': 0.115942, 'AUC_OD': 1.87906, 'AUC_TD': 1.995,
+        'AUC_BS': 0.884058, 'AUC_TDBS': 0.879058, 'AUC_SNPR': 8.58188, 'AUC_ODP': 0.995 + 1 - 0.115942,
+    }  # fmt: skip
+    assert functional.roc_3d_figures(total) == pytest.approx(expected, rel=5e-6)
+
+
+def test_3d_roc_of_empty_maps_and_targets_at_the_edge():
+    """Both are dropped as the toolbox does: the map from the false-alarm rate alone, the target from Pd."""
+    mask = np.zeros((8, 8), dtype=bool)
+    mask[4, 4] = mask[0, 4] = True
+    targets = functional.connected_components(mask)
+    blank = functional.roc_3d_counts(np.zeros((8, 8), np.float32), targets)
+    assert (blank.outside, blank.targets, blank.hits[0]) == (0, 1, 1)
+    seen = functional.roc_3d_counts(mask.astype(np.float32), targets)
+    assert (seen.outside, seen.targets, seen.false_pixels[1]) == (64 - 9, 1, 1)
+    assert np.isnan(functional.roc_3d_figures(functional.Roc3dCounts.zero())['AUC_FaPd'])
+
+
 @pytest.mark.parametrize('case', CASES)
 class TestReferenceFigures:
     def test_max_normalised(self, maps, case):

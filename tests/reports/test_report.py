@@ -13,7 +13,7 @@ import pytest
 from scipy import io as scipy_io
 
 from drpca.cli.score import main
-from drpca.reports.svg_charts import Axis, Line, line_chart, log_axis
+from drpca.reports.svg_charts import Axis, Line, line_chart, linear_axis, log_axis
 from tests.mini_results import NAMES, make_maps
 
 FOLDERS = ['results/mini', 'runs/seed0/mini', 'runs/seed1/mini']
@@ -78,9 +78,8 @@ def test_page_shows_the_figures_of_the_table(three_folders, capsys):
     rows = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith('basicirstd')]
     assert len(rows) == 3
     for row in rows:
-        *_, iou, niou, f1, precision, recall, pd, fa, auc, _images, targets = row
-        cells = [iou, niou, f1, precision, recall, pd, fa, auc, targets]
-        assert any(page.cells[i : i + 9] == cells for i in range(len(page.cells)))
+        cells = [*row[-14:-2], row[-1]]  # from IoU to Pd at a Fa, then targets
+        assert any(page.cells[i : i + 13] == cells for i in range(len(page.cells)))
 
 
 def test_page_compares_with_the_first_folder_and_over_seeds(three_folders):
@@ -88,7 +87,7 @@ def test_page_compares_with_the_first_folder_and_over_seeds(three_folders):
     assert 'runs/mini' in page.cells  # the two seeds as one
     seeds = page.cells[page.cells.index('runs/mini') :]
     assert seeds[1] == '2'
-    assert sum(' ± ' in cell for cell in seeds[:20]) == 8
+    assert sum(' ± ' in cell for cell in seeds[:20]) == 12
     # One of three images is missed by seed 0: Pd is 33.33 points lower.
     assert any(cell.startswith('-33.33') for cell in page.cells)
 
@@ -164,11 +163,12 @@ def test_markdown_and_latex_hold_the_printed_rows(workplace, capsys):
     assert main(['--markdown', 't.md', '--latex', 't.tex']) == 0
     printed = capsys.readouterr().out.splitlines()
     markdown, latex = Path('t.md').read_text(), Path('t.tex').read_text()
-    for line in printed[2:]:
-        numbers = line.split()[-10:]
+    rows = [line for line in printed[2:] if not line.startswith('3D-ROC')]
+    for line in rows:
+        numbers = line.split()[-14:]
         assert ' | '.join(numbers) in markdown
         assert ' & '.join(numbers) in latex
-    assert latex.count(r'\\') == len(printed) - 1
+    assert latex.count(r'\\') == len(rows) + 1
     assert len({line.count(' & ') for line in latex.splitlines() if line.endswith(r'\\')}) == 1
 
 
@@ -194,7 +194,7 @@ class TestThresholdFrom:
         assert 0.2 <= chosen < 0.4
         out = capsys.readouterr().out
         assert f'thresholds chosen on val/mini, mini trainval: basicirstd > {chosen:g} (native)' in out
-        assert f'> {chosen:g} ' in out.splitlines()[-1]
+        assert f'> {chosen:g} ' in out.splitlines()[-2]
 
     def test_each_binarisation_has_its_own(self, validation):
         arguments = ['--threshold-from', 'val/mini', '--size', 'native', '--json', 'f.json']
@@ -202,6 +202,51 @@ class TestThresholdFrom:
         chosen = {k: v['protocol']['threshold'] for k, v in json.loads(Path('f.json').read_text()).items()}
         assert chosen['drpca'] == chosen['rpcanet'] >= 0.5
         assert chosen['basicirstd'] < 0.4
+
+    def test_a_budget_chooses_there_and_reports_here(self, validation, capsys):
+        """There, a false alarm of 16 pixels and 0.2 in each image; here the target is 0.8 and the rest below 0.1."""
+        for file in Path('val/mini/mat').iterdir():
+            scores = 0.4 * (scipy_io.loadmat(file)['T'] > 0.3)
+            scores[30:34, 5:9] = 0.2
+            scipy_io.savemat(file, {'T': scores})
+        arguments = ['--threshold-from', 'val/mini', '--protocol', 'basicirstd', '--at-fa', '2.1e-3']
+        files = ['--json', 'f.json', '--report', 'r.html']
+        assert main([*arguments, '--at-alarms', '0/image', *files]) == 0
+        fa, alarms = json.loads(Path('f.json').read_text())['basicirstd']['chosen']
+        assert fa['budget'] == {'amount': 2.1e-3, 'per': 'pixel'}
+        assert alarms['budget'] == {'amount': 0, 'per': 'image'}
+        for chosen in (fa, alarms):
+            assert chosen['validation']['score'] == pytest.approx(0.3)
+            assert (chosen['validation']['pd'], chosen['validation']['fa']) == (1, 0)
+            assert (chosen['test']['pd'], chosen['test']['fa'], chosen['test']['alarms_per_image']) == (1, 0, 0)
+        out = capsys.readouterr().out
+        assert 'thresholds chosen on val/mini, mini trainval:' in out
+        assert 'Fa ≤ 0.0021, native: score 0.3' in out
+        assert '≤ 0 false alarms per image, native: score 0.3' in out
+        assert '> 0.5 ' in out, 'the presets keep their thresholds'
+        assert 'Fa ≤ 0.0021 on val/mini' in Path('r.html').read_text()
+
+    def test_a_budget_that_is_not_reached_is_no_number(self, validation, capsys):
+        for file in Path('val/mini/mat').iterdir():
+            scores = scipy_io.loadmat(file)['T'] * 0
+            scores[30:] = 0.9
+            scipy_io.savemat(file, {'T': scores})
+        assert main(['--threshold-from', 'val/mini', '--at-fa', '1e-5', '--protocol', 'basicirstd']) == 0
+        assert 'Fa ≤ 1e-05, native: not reached' in capsys.readouterr().out
+
+    @pytest.mark.parametrize(
+        ('options', 'message'),
+        [
+            (['--at-fa', '1e-5'], 'needs --threshold-from'),
+            (['--threshold-from', 'val/mini', '--at-fa', '-1'], 'budget of at least 0, got -1'),
+            (['--threshold-from', 'val/mini', '--at-alarms', '3'], "as 0.1/image or 2/Mpx, got '3'"),
+            (['--threshold-from', 'val/mini', '--at-alarms', 'many/Mpx'], 'as 0.1/image or 2/Mpx'),
+            (['--threshold-from', 'results/mini', '--at-fa', '1e-5'], 'shares 3 images'),
+        ],
+    )
+    def test_wrong_budgets(self, validation, capsys, options, message):
+        assert main([*options, '--protocol', 'basicirstd']) == 2
+        assert message in capsys.readouterr().err
 
     def test_the_scored_images_are_refused(self, workplace, capsys):
         assert main(['--threshold-from', 'results/mini']) == 2
@@ -214,15 +259,29 @@ def test_charts_break_at_nan_and_bear_extremes():
     x = np.array([0, 1e-5, np.nan, 1e-3, 1e-2])
     axis = log_axis('Fa', [x])
     assert (axis.low, axis.high) == pytest.approx((1e-6, 1e-2))
-    svg = line_chart('a <b>', [Line('"x" & y', x, np.linspace(0, 1, 5), mark=1)], axis, Axis('Pd'))
+    svg = line_chart('a <b>', [Line('"x" & y', x, np.linspace(0, 1, 5), mark=(1e-5, 0.25))], axis, Axis('Pd'))
     path = re.search(r'class="line".* d="([^"]*)"', svg).group(1)
     assert path.count('M') == 2
     assert '<b>' not in svg
     assert svg.count('<circle') == 1
     nothing = np.full(3, np.nan)
-    empty = line_chart('e', [Line('n', nothing, nothing, mark=0)], log_axis('Fa', [nothing]), Axis('Pd'))
+    empty = line_chart('e', [Line('n', nothing, nothing, mark=(np.nan, np.nan))], log_axis('Fa', [nothing]), Axis('Pd'))
     assert 'class="line"' not in empty
     assert '<circle' not in empty
+
+
+def test_measured_points_are_dots_and_steps_lie_between():
+    x, y = np.array([1e-5, 1e-4]), np.array([0.5, 0.75])
+    line = Line('x', x, y, steps='after', labels=['first', 'second'])
+    svg = line_chart('steps', [line], Axis('Fa', 1e-6, 1e-3, log=True), Axis('Pd'))
+    assert [re.search(r'<title>(.*)</title>', dot)[1] for dot in re.findall('<circle.*?</circle>', svg)] == [
+        'first', 'second'
+    ]  # fmt: skip
+    points = re.search(r'class="line".* d="M([^"]*)"', svg)[1].split('L')
+    places = [tuple(map(float, point.split())) for point in points]
+    assert [b[0] - a[0] == 0 or b[1] - a[1] == 0 for a, b in zip(places, places[1:])] == [True] * 3, 'no slope'
+    assert len({column for column, _ in places}) == 3, 'the last goes on to the edge'
+    assert linear_axis('logit', [np.array([-1680.0, np.nan, 699])]).ticks()[0] == (-2000, '-2000')
 
 
 PROBE = """

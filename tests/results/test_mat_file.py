@@ -12,8 +12,8 @@ import pytest
 from scipy import io as scipy_io
 
 from drpca.errors import UserError
-from drpca.results import mat_file
-from drpca.results.mat_file import read_maps
+from drpca.results import folder
+from drpca.results.folder import read_maps
 from tests.support import python
 
 RNG = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_other_versions_and_other_files_are_named(tmp_path: Path) -> None:
 def test_a_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / 'a.mat'
     scipy_io.savemat(path, {'T': np.zeros((1000, 1000))}, do_compression=True)
-    monkeypatch.setattr(mat_file, 'MAX_BYTES', 10**6)
+    monkeypatch.setattr(folder, 'MAX_BYTES', 10**6)
     with pytest.raises(UserError, match=r'8\d{6} bytes'):
         read_mat(path)
     scipy_io.savemat(path, {'T': np.zeros((1000, 1000))})

@@ -1,22 +1,25 @@
 """score() and cal_from_mask.py: reading results folders, sizes, tables, files and errors."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import io as scipy_io
+from scipy.special import expit
 
 from drpca.cli.score import main
 from drpca.datasets import open_split
 from drpca.datasets.io import resize_image
 from drpca.errors import UserError
 from drpca.evaluation import Evaluator
+from drpca.evaluation.curves import CURVE_FIGURES, Budget
 from drpca.evaluation.protocols import build_protocols, choose_protocols
-from drpca.results.folder import ResultsFolder
-from drpca.results.mat_file import read_maps
-from drpca.results.scoring import Case, score, score_split
+from drpca.results.folder import ResultsFolder, read_maps
+from drpca.results.scoring import Case, apply_budgets, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
 from tests.support import error_line, exit_code, limited_files
 
@@ -33,6 +36,8 @@ def fails(capsys, *arguments):
 def test_default_prints_native_first_and_names_everything(workplace, capsys):
     assert main([]) == 0
     title, header, *rows = capsys.readouterr().out.splitlines()
+    assert [line.split(':')[0] for line in rows[3:]] == ['3D-ROC, native', '3D-ROC, 256x256']
+    rows = rows[:3]
     assert 'mini test' in title
     assert [row.split()[0] for row in rows] == ['basicirstd', 'drpca', 'rpcanet']
     assert [size in row for size, row in zip(('native', '256x256', '256x256'), rows)] == [True] * 3
@@ -68,7 +73,8 @@ def test_the_function_gives_the_figures_of_the_command(workplace, capsys):
     evaluator = Evaluator([*build_protocols(['opdc']), *choose_protocols('drpca', 'native')])
     for name, (scores, mask) in make_maps().items():
         evaluator.update(scores, mask, name)
-    assert done.figures == evaluator.compute()
+    for name, expected in evaluator.compute().items():
+        assert {key: done.figures[name][key] for key in expected} == expected
     assert len(done.analysis.targets) == 3
     assert [one.folder.path.name for one in score()] == ['mini']
     with pytest.raises(UserError, match='shares 3 images'):
@@ -85,7 +91,8 @@ def test_maps_of_a_detector_are_scored_as_saved_ones(workplace):
     split = open_split('mini')
     protocols = choose_protocols()
     figures = score_split(Mapper(), split, split.names, protocols)
-    assert figures == score()[0].figures
+    whole = score()[0].figures
+    assert figures == {name: {key: whole[name][key] for key in figures[name]} for name in whole}
 
 
 def test_size_256_resizes_scores_bilinear_and_masks_nearest(workplace, capsys):
@@ -126,6 +133,67 @@ def test_png_is_read_where_there_is_no_mat(workplace, capsys):
     assert 'maps from img/' in capsys.readouterr().out
 
 
+def test_what_8_bits_do_not_hold_is_not_computed(workplace, capsys):
+    """From pictures, and from maps that were made of pictures."""
+    curves = ('AUC', *CURVE_FIGURES)
+    whole = score('results/mini')[0].figures['basicirstd']
+    assert not any(np.isnan(whole[key]) for key in curves)
+    for name, (scores, _) in make_maps().items():
+        save_map(workplace, name, np.rint(scores * 255) / 255)
+    for kind in ('mat', 'img'):
+        (done,) = score('results/mini', protocols='basicirstd', analyse=True)
+        assert done.folder.kind == kind
+        figures = done.figures['basicirstd']
+        assert np.isnan([figures[key] for key in curves]).all()
+        assert {key: figures[key] for key in whole if key not in curves} == {
+            key: value for key, value in whole.items() if key not in curves
+        }, 'all others stay, the 3D-ROC among them, which is of 8 bits'
+        assert main(['--protocol', 'basicirstd', '--json', 'f.json', '--report', 'r.html', '--overwrite']) == 0
+        out = capsys.readouterr().out.splitlines()
+        assert out[2].split()[-7:-2] == ['-'] * 5
+        assert out[-1].startswith('The maps have 8 bits')
+        saved = json.loads(Path('f.json').read_text())['basicirstd']
+        assert [saved[key] for key in curves] == [None] * 5
+        assert 'The maps have 8 bits' in saved['notes'][0]
+        assert 'The maps have 8 bits' in Path('r.html').read_text()
+        shutil.rmtree(workplace / 'results/mini/mat', ignore_errors=True)
+    with pytest.raises(UserError, match='cannot choose a threshold for a budget'):
+        apply_budgets(dataclasses.replace(done, threshold_from=(done.folder, done.split)), [Budget(1e-5)])
+
+
+@pytest.mark.parametrize('size', ['native', 50])
+def test_curves_are_of_logits_where_there_are_some(workplace, size):
+    """A confident network: at one threshold scores and logits say the same, and only logits tell the order."""
+    maps = {}
+    for number, (name, (scores, _)) in enumerate(make_maps().items()):
+        maps[name] = ((scores - 0.5) * 400 + 20 * number).astype(np.float32)
+        scipy_io.savemat(f'results/mini/mat/{name}.mat', {'T': expit(maps[name]), 'logits': maps[name]})
+    (done,) = score('results/mini', protocols='basicirstd', size=size, analyse=True)
+    (curve,) = done.curves.values()
+    assert curve.scale == 'logit'
+    figures, point = done.figures['basicirstd'], curve.at(0)
+    assert (point.pd, point.fa) == (figures['Pd'], figures['Fa'])
+    assert point.iou == pytest.approx(figures['IoU'])
+    assert curve.hits[:3].tolist() == [1, 2, 3]
+    assert len({row.logit for row in done.analysis.targets}) == 3
+    assert {row.score for row in done.analysis.targets} == {1}
+    scipy_io.savemat('results/mini/mat/a_1.mat', {'T': expit(maps['a_1'])})
+    (one_without,) = score('results/mini', protocols='basicirstd', size=size)
+    assert next(iter(one_without.curves.values())).scale == 'score'
+    assert one_without.figures['basicirstd']['IoU'] == figures['IoU']
+
+
+def test_resized_logits_are_those_of_the_resized_scores():
+    """Also where float64 has no score for them any more."""
+    logits = np.array([[0, 2, 800], [-3, -900, 5], [-1000, -1200, 30]], np.float32)
+    case = Case('a', expit(logits), np.zeros((7, 7), bool), logits)
+    resized = case.logits_at(None)
+    assert np.isfinite(resized).all()
+    np.testing.assert_allclose(expit(resized), resize_image(expit(logits.astype(np.float64)), (7, 7)), atol=1e-12)
+    assert resized[6, 1] < -1000, 'between -1000 and -1200'
+    assert Case('a', expit(logits), np.zeros((3, 3), bool), logits).logits_at(3) is logits
+
+
 def test_run_json_says_data_set_and_split(workplace, capsys):
     (workplace / 'results/mini').rename(workplace / 'results/renamed')
     assert 'renamed' in fails(capsys)
@@ -148,8 +216,8 @@ def test_undefined_figures_are_null_and_dashes(workplace, capsys):
         Image.fromarray(np.zeros(size, np.uint8)).save(f'data/mini/test/masks/{name}.png')
         save_map(workplace, name, np.zeros(size))
     assert main(['--protocol', 'basicirstd', '--json', 'scores.json']) == 0
-    row = capsys.readouterr().out.splitlines()[-1].split()
-    assert row[-8:] == ['-', '-', '-', '-', '0.00', '-', '3', '0']
+    row = capsys.readouterr().out.splitlines()[-2].split()
+    assert row[-12:] == ['-', '-', '-', '-', '0.00', '-', '-', '-', '-', '-', '3', '0']
     figures = json.loads(Path('scores.json').read_text(), parse_constant=pytest.fail)
     assert figures['basicirstd']['Pd'] is None
     assert figures['basicirstd']['Fa'] == 0
@@ -159,7 +227,7 @@ def test_protocols_of_ones_own_come_from_a_config_file(workplace, capsys):
     Path('mine.py').write_text("protocols = [dict(type='basicirstd', name='strict', threshold=0.85)]\n")
     assert main(['--protocol', 'mine.py', 'drpca', '--json', 'scores.json']) == 0
     assert json.loads(Path('scores.json').read_text())['strict']['Pd'] == 0
-    assert capsys.readouterr().out.splitlines()[-2].split()[:3] == ['strict', '>', '0.85']
+    assert capsys.readouterr().out.splitlines()[2].split()[:3] == ['strict', '>', '0.85']
     assert 'No config file yours.py' in fails(capsys, '--protocol', 'yours.py')
     Path('mine.py').write_text('protocols = ()')
     assert 'expected a list' in fails(capsys, '--protocol', 'mine.py')
@@ -184,7 +252,7 @@ class TestErrors:
         assert '1 maps not in the split (z_9)' in message
         assert '--allow-partial' in message
         assert main(['--allow-partial']) == 0
-        assert capsys.readouterr().out.splitlines()[-1].split()[-2:] == ['2', '2']
+        assert capsys.readouterr().out.splitlines()[4].split()[-2:] == ['2', '2']
 
     def test_too_many_maps_alone(self, workplace, capsys):
         save_map(workplace, 'z_9', np.zeros((40, 60)))
@@ -240,7 +308,7 @@ class TestErrors:
         np.testing.assert_array_equal(ResultsFolder('results/mini').read_maps('a_1')[1], logits.astype(np.float32))
         for wrong in (logits + 1, logits[1:], np.full_like(logits, np.nan)):
             scipy_io.savemat(path, {'T': scores, 'logits': wrong})
-            with pytest.raises(UserError, match='the sigmoid of logits is not T'):
+            with pytest.raises(UserError, match='expected finite logits whose sigmoid is T'):
                 ResultsFolder('results/mini').read_maps('a_1')
 
     def test_damaged_png(self, workplace, capsys):
