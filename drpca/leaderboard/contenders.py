@@ -159,7 +159,8 @@ def contenders(options: LeaderboardOptions) -> list[Contender]:
         names += classical_methods()
     datasets = list(map(canonical_name, options.datasets))
     found = [_contender(name, dataset, options) for dataset in datasets for name in names]
-    found += [_weights(text, datasets, options) for text in all_published(options.weights, datasets)]
+    if options.weights:
+        found += [_weights(text, datasets, options) for text in all_published(options.weights, datasets)]
     keys = [(c.config, c.dataset, c.weights) for c in found]
     twice = next((c for c, key in zip(found, keys) if keys.count(key) > 1), None)
     if twice:
