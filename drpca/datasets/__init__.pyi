@@ -1,5 +1,7 @@
+from .convert import convert_labels, export_labels
 from .dataset import InfraredDataset
-from .leaks import Leak, find_leaks
+from .importing import get_dataset, import_dataset, list_datasets
+from .leaks import Leak, find_leaks, write_clean_split
 from .published_transforms import GaussianBlur, RandomLongSide
 from .samplers import SeededSampler
 from .splits import Split, find_datasets, open_split
@@ -31,7 +33,13 @@ __all__ = [
     'Split',
     'TargetCopyPaste',
     'TorchvisionTransform',
+    'convert_labels',
+    'export_labels',
     'find_datasets',
     'find_leaks',
+    'get_dataset',
+    'import_dataset',
+    'list_datasets',
     'open_split',
+    'write_clean_split',
 ]

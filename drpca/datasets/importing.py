@@ -146,21 +146,23 @@ def _take_in(
                 shutil.copyfile(file, folder / file.parent.name / file.name)
             if _find_tree(name, folder):
                 return _take_in(name, folder, root, os.replace, rule, overwrite)
+    if tree is None and labels is None:
+        raise UserError(
+            f'{shown or source} follows no known layout: expected images with masks or with labels (COCO, YOLO, VOC, '
+            'tables); docs/data.md shows them.'
+        )
+    is_both = tree and name in SIRST_FAMILY and {'test_v1', 'test_full'} <= tree.lists.keys()
+    target = root / (_BOTH if is_both else name)
+    _check_target(target, root, overwrite)
+    if target.resolve() in (source.resolve(), *source.resolve().parents):
+        raise UserError(f'{source} is {target} itself, or in it: it is here already; check_dataset.py checks it.')
     conversion = None
     with _workshop(root) as folder:
-        draft, target = folder / 'set', root / name
+        draft = folder / 'set'
         if tree is not None:
-            if name in SIRST_FAMILY and {'test_v1', 'test_full'} <= tree.lists.keys():
-                target = root / _BOTH
             _place(tree, draft, put or shutil.copyfile)
         elif labels is not None:
             conversion = write_masks(labels, source, draft, rule, put is os.symlink)
-        else:
-            raise UserError(
-                f'{shown or source} follows no known layout: expected images with masks or with labels (COCO, YOLO, '
-                'VOC, tables); docs/data.md shows them.'
-            )
-        _check_target(target, root, overwrite)
         _swap(draft, target, folder / 'old')
     found, tree = find_dataset(name, root)
     return Imported(tree.root, check_dataset(found, tree), conversion)
@@ -219,7 +221,10 @@ def _find_tree(name: str, source: Path) -> Tree | None:
         if trees:
             return trees[0]
         level = [
-            inner for folder in level for inner in sorted(folder.iterdir()) if inner.is_dir() and not inner.is_symlink()
+            inner
+            for folder in level
+            for inner in sorted(folder.iterdir())
+            if inner.is_dir() and not inner.is_symlink() and not inner.name.startswith('.')
         ]
     return None
 

@@ -28,6 +28,7 @@ import os
 import re
 from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TypeVar
 
@@ -156,29 +157,40 @@ def _subfolders(root: Path, candidates: Iterable[str]) -> Iterable[Path]:
             yield folder
 
 
-def _first_full(folders: Iterable[Path]) -> tuple[list[Path], Path | None]:
-    """The images of the first folder that holds some, and the folder."""
-    return next(((files, folder) for folder in folders if (files := image_files(folder))), ([], None))
+Files = tuple[Path, list[Path]]
+
+
+def _full(folders: Iterable[Path]) -> list[Files]:
+    """The folders that hold images, with these."""
+    return [(folder, files) for folder in folders if (files := image_files(folder))]
+
+
+def _in_common(pair: tuple[Files, Files]) -> int:
+    """How many images of a folder have a mask in another."""
+    (_, images), (_, masks) = pair
+    stems = {file.stem for file in masks}
+    return len({file.stem for file in images} & (stems | {_MASK_ENDING.sub('', stem) for stem in stems}))
 
 
 def _read_part(root: Path, name: str = '', inner: str = '') -> Part | None:
     """The images and masks in the folders of ``root``, or in those called ``inner`` within; None: there are none."""
     image_folders = [*_subfolders(root, [f'{folder}/{inner}' for folder in _IMAGE_FOLDERS])]
     mask_folders = [*_subfolders(root, [f'{folder}/{inner}' for folder in _MASK_FOLDERS])]
-    files, image_folder = _first_full([*image_folders, *([] if inner else [root])])
-    mask_files, mask_folder = _first_full(mask_folders)
-    if image_folder is None and mask_folder is not None:
-        image_folder = image_folders[0] if image_folders else None
-    if image_folder is None:
-        return None
-    if mask_folder is None:  # both in one folder, told apart by their names, or no masks at all
+    images_in, masks_in = _full([*image_folders, *([] if inner else [root])]), _full(mask_folders)
+    if images_in and masks_in:
+        pairs = list(product(images_in, masks_in))
+        (image_folder, files), (mask_folder, mask_files) = pairs[0] if len(pairs) == 1 else max(pairs, key=_in_common)
+    elif images_in:  # both in one folder, told apart by their names, or no masks at all
+        image_folder, files = images_in[0]
         stems = {file.stem for file in files}
         mask_files = [f for f in files if (stem := _MASK_ENDING.sub('', f.stem)) != f.stem and stem in stems]
-        files = [file for file in files if file not in mask_files]
-        mask_folder = image_folder if mask_files else next(iter(mask_folders), None)
-    if mask_folder is None or (
-        not mask_files and any(f.suffix.lower() in LABEL_SUFFIXES for f in mask_folder.iterdir())
-    ):
+        is_labelled = any(f.suffix.lower() in LABEL_SUFFIXES for folder in mask_folders[:1] for f in folder.iterdir())
+        if not mask_files and (is_labelled or not mask_folders):
+            return None
+        files, mask_folder = sorted({*files} - {*mask_files}), image_folder if mask_files else mask_folders[0]
+    elif masks_in and image_folders:
+        image_folder, files, (mask_folder, mask_files) = image_folders[0], [], masks_in[0]
+    else:
         return None
     images: dict[str, Path] = {}
     for file in files:

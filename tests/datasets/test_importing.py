@@ -74,6 +74,7 @@ def write(root: Path, layout: str) -> Path:
         pairs('frames', 'frames', ending='_mask')
     elif layout == 'open-sirst-v2':
         pairs('mixed', 'annotations/masks', ending='_pixels0')
+        save(picture([]), root / 'images/logo.png')
         lists('splits/trainval_full.txt', 'splits/test_full.txt')
         (root / 'annotations/bboxes').mkdir()
         (root / 'annotations/bboxes/im0.xml').write_text('<annotation/>')
@@ -154,6 +155,9 @@ def test_links_and_several_data_sets(tmp_path: Path) -> None:
         import_dataset('mine', tmp_path / 'drive', tmp_path / 'data')
     with pytest.raises(UserError, match='cannot be the name'):
         import_dataset('../mine', tmp_path / 'drive', tmp_path / 'data')
+    with pytest.raises(UserError, match='it is here already'):  # links to themselves would be left of it
+        import_dataset('irstd', done.folder, tmp_path / 'data', link=True, overwrite=True)
+    assert (done.folder / 'images/im0.png').is_file()
     found = {known.name: known for known in list_datasets(tmp_path / 'data')}
     assert (found['IRSTD-1k'].found, found['IRSTD-1k'].folder) == (10, done.folder)
     assert found['SIRSTv1'].advice == 'drpca data get SIRSTv1'
