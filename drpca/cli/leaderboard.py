@@ -22,6 +22,7 @@ from drpca.cli.common import (
     write_file,
 )
 from drpca.cli.guard import guarded
+from drpca.cli.job_options import add_job_options, job_options
 from drpca.errors import EXIT_FAILED, UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
 from drpca.files import refuse_present
@@ -47,6 +48,8 @@ _EXAMPLES = """\
       published weights beside the classical methods; trains nothing
   python tools/leaderboard.py --from table.json --json table.json --markdown table.md
       measure the latency again, on a quiet machine; everything else stays
+  python tools/leaderboard.py rpcanet lrrnet --dataset SIRSTv1 --seeds 0 1 2 --executor local --gpus 0 1 2 3
+      four trainings at once; on a cluster: --executor slurm --partition P --hours H
   python tools/leaderboard.py rpcanet tophat --dataset SIRSTv1 --grid grid.png --images Misc_70 Misc_96
       and a picture that compares their score maps
 
@@ -103,6 +106,7 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add('--work-dir', default='checkpoints', metavar='DIR', help='where runs are kept (default: %(default)s)')
     add('--no-train', action='store_true', help='score what is trained, mark what is not')
+    add_job_options(parser.add_argument_group('trainings at once'))
     add = parser.add_argument_group('scoring').add_argument
     add(
         '--protocol', nargs='+', default=known_protocols(), metavar='NAME',
@@ -214,7 +218,7 @@ def _options(args: argparse.Namespace) -> LeaderboardOptions:
         train=not args.no_train,
         protocols=args.protocol,
         progress=True,
-        **keywords(LeaderboardOptions, args),
+        **{**keywords(LeaderboardOptions, args), 'executor': job_options(args)},
     )
 
 

@@ -10,7 +10,8 @@ from typing import Any
 
 from drpca.cli.common import OptionsAction, command_parser, keywords, seed_argument
 from drpca.cli.guard import command_line, guarded
-from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_REQUEUE, EXIT_USAGE, UserError, explain
+from drpca.cli.job_options import add_job_options, job_options
+from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_REQUEUE, EXIT_USAGE
 
 EXAMPLES = """\
   python run_configs.py                                  DRPCA-Net on every data set under the data root
@@ -21,6 +22,8 @@ EXAMPLES = """\
   python run_configs.py rpcanet_sirstv1 --epochs 50 --cfg-options optim_wrapper.optimizer.lr=5e-4
   python run_configs.py rpcanet_sirstv1 --fast-dev-run   does everything work? takes seconds
   python run_configs.py rpcanet_sirstv1 --time 2         as many epochs as fit into two hours
+  python run_configs.py {rpcanet,drpcanet}_sirstv1 --seeds 0 1 2 --executor local
+      six trainings, one per GPU at a time; on a cluster: --executor slurm --partition P --hours H
   torchrun --nproc_per_node 2 run_configs.py drpcanet_sirstv1 --launcher pytorch
 """
 
@@ -108,6 +111,7 @@ def build_parser() -> argparse.ArgumentParser:
         help='override any key of the config',
     )  # fmt: skip
     add('--dry-run', action='store_true', help='list the runs and stop')
+    add_job_options(parser.add_argument_group('several trainings at once'))
     return parser
 
 
@@ -139,50 +143,39 @@ def main(argv: list[str] | None = None) -> int:
     # After parsing: with these, a help text would take seconds.
     from mmengine.dist import is_main_process
 
-    from drpca.engine.faults import TrainingDiverged, TrainingFailed
-    from drpca.engine.loop import Interrupted
     from drpca.engine.processes import leave_processes
-    from drpca.engine.runs import TrainingOptions, build_config, plan_runs, train_run
+    from drpca.engine.runs import TrainingOptions, attempt, plan_runs
 
     options = TrainingOptions(**keywords(TrainingOptions, args))
     runs = plan_runs(args.configs, args.model or (), args.dataset or (), args.seeds, options)
+    jobs, doing = job_options(args), command_line(__name__, argv)
     rows: list[dict[str, Any]] = []
-    codes = []
+    outcomes = []
+    if jobs is not None and not args.dry_run:
+        from drpca.engine.jobs import run_jobs
+
+        outcomes = run_jobs(runs, jobs, doing)
     for number, run in enumerate(runs, start=1):
         title = f'{run.name} seed {run.seed}'
-        row: dict[str, Any] = {'run': title, 'state': 'failed'}
-        rows.append(row)
-        if is_main_process():
-            print(f'[{number}/{len(runs)}] {title}: {run.config} -> {run.folder.path}', flush=True)
-        try:
-            if args.dry_run:
-                build_config(run)
-                row['state'] = 'planned'
-            else:
-                row.update(vars(train_run(run, args.resume)), state='done')
-        except Interrupted as stop:
-            row['state'] = 'interrupted'
+        if jobs is None or args.dry_run:
             if is_main_process():
-                print(f'Saved. Go on with: {_resume_command(argv)}', file=sys.stderr)
-            codes.append(stop.exit_code)
+                print(f'[{number}/{len(runs)}] {title}: {run.config} -> {run.folder.path}', flush=True)
+            outcomes.append(attempt(run, args.resume, doing, args.dry_run))
+        outcome = outcomes[number - 1]
+        rows.append({'run': title, 'state': outcome.state, **(vars(outcome.result) if outcome.result else {})})
+        if outcome.message:
+            print(f'error: {title}: {outcome.message}', file=sys.stderr)
+        if outcome.resumable and jobs is None and is_main_process():
+            saved = 'Saved. ' if outcome.state == 'interrupted' else ''
+            print(f'{saved}Go on with: {_resume_command(argv)}', file=sys.stderr)
+        if outcome.state == 'interrupted' and jobs is None:
             break
-        except UserError as error:
-            print(f'error: {title}: {error}', file=sys.stderr)
-            codes.append(error.exit_code)
-        except TrainingFailed as error:
-            print(f'error: {title}: {error}', file=sys.stderr)
-            if run.folder.last.exists() and not isinstance(error, TrainingDiverged):
-                print(f'Go on with: {_resume_command(argv)}', file=sys.stderr)
-            codes.append(EXIT_FAILED)
-        except BrokenPipeError:
-            raise
-        except Exception as error:  # a fault of the program in one run does not stop the others
-            line, code = explain(error, command_line(__name__, argv))
-            print(f'error: {title}: {line}', file=sys.stderr)
-            codes.append(code)
+    if jobs is not None and any(outcome.resumable for outcome in outcomes):
+        print('What was saved goes on with the same command.', file=sys.stderr)
+    codes = [outcome.code for outcome in outcomes]
     main_process = is_main_process()
     leave_processes()
-    if main_process and args.fast_dev_run and not args.dry_run and not codes:
+    if main_process and args.fast_dev_run and not args.dry_run and not any(codes):
         print('All of it works: trained, validated, saved, tested and exported, on two batches; nothing was kept.')
     elif main_process:
         if not args.dry_run:

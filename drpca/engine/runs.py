@@ -6,7 +6,7 @@ import copy
 import math
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -15,16 +15,18 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 
-from drpca.checkpoint import read_training_state
+from drpca.checkpoint import read_checkpoint, read_training_state
 from drpca.config import LOADERS, building, config_for, default_models, find_config, list_configs, load_config
 from drpca.config_text import read_config
 from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
+from drpca.engine.faults import TrainingDiverged, TrainingFailed
 from drpca.engine.leaks import check_final
+from drpca.engine.loop import Interrupted
 from drpca.engine.precision import resolve_precision
 from drpca.engine.train import train as train_config
 from drpca.engine.trial import epochs_within, largest_batch, rehearse
-from drpca.errors import UserError, unknown_name
+from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, explain, unknown_name
 from drpca.names import joined_names, simplify
 from drpca.run_folder import RunFolder
 
@@ -233,6 +235,50 @@ def train(
     return train_run(run, resume)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a training ended.
+
+    Attributes:
+        state: ``'done'``, ``'failed'``, ``'interrupted'``, or ``'planned'`` of one that was only looked at.
+        result: What it came to, if it is done.
+        message: Why it is not.
+        code: Exit code of a command that did only this.
+        resumable: It can go on from what it saved.
+    """
+
+    state: Literal['done', 'failed', 'interrupted', 'planned']
+    result: TrainingResult | None = None
+    message: str = ''
+    code: int = 0
+    resumable: bool = False
+
+
+def attempt(run: Run, resume: bool = False, doing: str = 'training', dry: bool = False) -> Outcome:
+    """:func:`train_run` for one of several: whatever ends it is told, not raised.
+
+    Args:
+        run: The training.
+        resume: As of :func:`train`.
+        doing: For the message about a fault of the program.
+        dry: Only apply the options.
+    """
+    try:
+        if dry:
+            build_config(run)
+            return Outcome('planned')
+        return Outcome('done', train_run(run, resume))
+    except Interrupted as stop:
+        return Outcome('interrupted', code=stop.exit_code, resumable=True)
+    except TrainingFailed as error:
+        resumable = run.folder.last.exists() and not isinstance(error, TrainingDiverged)
+        return Outcome('failed', None, str(error), EXIT_FAILED, resumable)
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return Outcome('failed', None, *explain(error, doing))
+
+
 def train_run(run: Run, resume: bool = False) -> TrainingResult:
     """Does one of the trainings of :func:`plan_runs`; see :func:`train`."""
     started = time.perf_counter()
@@ -256,7 +302,7 @@ def _saved_config(run: Run) -> Config | None:
     return read_config(read_training_state(last)['meta']['cfg'], last) if last.is_file() else None
 
 
-def _settle(run: Run, saved: Config | None, started: float) -> Config:
+def _settle(run: Run, saved: Config | None, started: float = 0.0) -> Config:
     """The config of a run, with what has to be measured first; a run that goes on keeps what was measured."""
     options = run.options
     if options.batch_size == 'auto':
@@ -443,3 +489,45 @@ def _overfit(config: Config, images: int) -> None:
             loader.dataset[steps] = []
     config.val_dataloader.dataset, config.val_dataloader.images = copy.deepcopy(loader.dataset), images
     config.test_dataloader = config.test_cfg = config.test_evaluator = None
+
+
+# What a training is; and what in it changes its speed alone, or where its files lie.
+_TRAINING = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler', 'averages')
+_SPEED = {
+    'compiled', 'channels_last', 'precision', 'fused', 'on_device', 'data_root', 'num_workers', 'persistent_workers',
+    'pin_memory',
+}  # fmt: skip
+
+
+def check_same_training(run: Run, checkpoint: Path) -> None:
+    """Refuses to show a run of other options, or of 50 epochs as one of 400.
+
+    Raises:
+        UserError: It was trained otherwise than the command line and its config say.
+    """
+    saved = read_checkpoint(checkpoint)['meta'].get('cfg')
+    if saved is None:
+        return
+    before = read_config(saved, checkpoint)
+    was, asked = dict(_leaves(before)), dict(_leaves(_settle(run, before)))
+    for key in sorted(was.keys() | asked.keys(), key=lambda key: (not key.startswith('train_cfg'), key)):
+        if was.get(key) != asked.get(key):
+            raise UserError(
+                f'{checkpoint.parent} was trained with {key} = {was.get(key)!r}, not {asked.get(key)!r}: choose '
+                'another --work-dir, or give the options that it was trained with.'
+            )
+
+
+def _leaves(config: Config) -> Iterator[tuple[str, Any]]:
+    """Dotted keys and values of what makes a training."""
+    averages = [hook for hook in config.get('custom_hooks') or [] if hook['type'] == 'EMAHook']
+    parts = {'averages': averages, **{key: config.get(key) for key in _TRAINING if key != 'averages'}}
+    todo = list(parts.items())
+    while todo:
+        key, value = todo.pop()
+        if isinstance(value, dict):
+            todo += [(f'{key}.{name}', inner) for name, inner in value.items() if name not in _SPEED]
+        elif isinstance(value, (list, tuple)):
+            todo += [(f'{key}.{index}', inner) for index, inner in enumerate(value)]
+        elif value is not None:
+            yield key, value

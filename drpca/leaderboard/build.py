@@ -34,7 +34,7 @@ from drpca.leaderboard.contenders import (
 )
 from drpca.leaderboard.latency import measure_latency
 from drpca.leaderboard.rows import KEYS, Cost, Figures, Row, ScoredRun
-from drpca.leaderboard.runs import complete_runs
+from drpca.leaderboard.runs import complete_runs, train_at_once
 from drpca.options import RECIPE
 from drpca.registry import BASELINES
 from drpca.reports.plain_tables import text_table
@@ -100,8 +100,12 @@ def build_rows(found: Sequence[Contender], options: LeaderboardOptions) -> list[
         Interrupted: Ctrl-C in a training.
         KeyboardInterrupt: Ctrl-C elsewhere.
     """
+    everything = [run for contender in found for run in contender.runs]
+    ended = train_at_once(everything, options.executor) if options.train and options.executor else None
     runs = [
-        complete_runs(contender.runs, options.train, options.progress) if contender.runs else _unscored_runs(contender)
+        complete_runs(contender.runs, options.train, options.progress, ended)
+        if contender.runs
+        else _unscored_runs(contender)
         for contender in found
     ]
     tasks = {

@@ -21,6 +21,7 @@ from drpca.config import (
     list_models,
     load_config,
 )
+from drpca.engine.jobs import JobOptions
 from drpca.engine.runs import Run, TrainingOptions, plan_runs
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, choose_protocols, known_protocols
@@ -52,6 +53,7 @@ class LeaderboardOptions:
         cfg_options: Dotted keys of the networks' configs → values.
         work_dir: Where trainings are kept.
         train: Train what is missing; False marks it.
+        executor: Train several at once, one a job; None: one after another in this process.
         protocols: Presets, by name, file or definition.
         size: Frames of networks become ``size`` × ``size`` pixels, or keep their own (``'native'``), and every
             preset scores at it; None: frames as the config says, each preset at its own size.
@@ -79,6 +81,7 @@ class LeaderboardOptions:
     cfg_options: Mapping[str, Any] = field(default_factory=dict)
     work_dir: str | Path = 'checkpoints'
     train: bool = True
+    executor: JobOptions | None = None
     protocols: Sequence[str | dict[str, Any] | Protocol] = field(default_factory=known_protocols)
     size: int | Literal['native'] | None = None
     maps: str | Path = 'results/leaderboard'

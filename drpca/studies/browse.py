@@ -112,7 +112,7 @@ def _sample_rows(
     positions = np.unique(np.linspace(0, len(dataset) - 1, samples).round().astype(int))
     names, rows = [], []
     for position in map(int, positions):
-        keys = [(position, seed + number) for number in range(versions)] if seeded else [position]
+        keys = [(position, 1000 * position + seed + number) for number in range(versions)] if seeded else [position]
         versions_of = [dataset[key] for key in keys]
         names.append(str(versions_of[0].get('name', position)))
         rows.append([(np.asarray(one['image'])[0], np.asarray(one['gt_mask'])[0]) for one in versions_of])

@@ -186,7 +186,7 @@ def test_the_largest_batch_is_trained_with_and_kept(
     assert torch.load(result.checkpoint, weights_only=True)['meta']['epoch_length'] == 3
     monkeypatch.setattr(runs, 'largest_batch', None)  # a resumed run does not measure again
     (run,) = plan_runs([CONFIG], options=TrainingOptions(epochs=1, **{**options, 'batch_size': 'auto'}))
-    assert runs._settle(run, runs._saved_config(run), 0).train_dataloader.batch_size == 5
+    assert runs._settle(run, runs._saved_config(run)).train_dataloader.batch_size == 5
 
 
 def test_memory_of_this_machine() -> None:
@@ -229,7 +229,7 @@ def test_the_time_is_up(options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
     assert torch.load(folder.last, weights_only=True)['meta']['iter'] == 1
     monkeypatch.setattr(runs, 'epochs_within', None)
     (run,) = plan_runs([CONFIG], options=TrainingOptions(time=1, **options))
-    assert runs._settle(run, runs._saved_config(run), 0).train_cfg.max_epochs == 3
+    assert runs._settle(run, runs._saved_config(run)).train_cfg.max_epochs == 3
 
 
 def test_a_longer_training_is_refused_with_the_command_that_does_it(

@@ -16,10 +16,10 @@ from drpca.config import config_folder
 from drpca.config_text import read_config
 from drpca.datasets import open_split
 from drpca.datasets.synthetic import generate_dataset
+from drpca.engine import runs as engine_runs
 from drpca.engine.faults import TrainingDiverged
 from drpca.engine.loop import Interrupted
 from drpca.leaderboard import build, metafiles
-from drpca.leaderboard import runs as R
 from drpca.leaderboard.build import build_leaderboard
 from drpca.leaderboard.page import BEGIN, END
 from drpca.leaderboard.rows import Row, load_table, to_json
@@ -96,7 +96,7 @@ def test_trains_scores_and_tabulates(trained: Path) -> None:
 
 
 def test_nothing_is_done_twice(workplace: Path, trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(R, 'train_run', never)
+    monkeypatch.setattr(engine_runs, 'train_run', never)
     monkeypatch.setattr(build, 'predict', never)
     (row,) = small(maps=trained / 'maps')
     (before,), _ = load_table(trained / 'table.json')
@@ -122,13 +122,13 @@ def test_half_a_run_is_resumed_and_a_missing_one_trained(workplace: Path, monkey
     runs = workplace / 'checkpoints' / CONFIG
     (runs / 'seed_0' / 'summary.json').unlink()
     shutil.rmtree(runs / 'seed_1')
-    real, calls = R.train_run, []
+    real, calls = engine_runs.train_run, []
 
     def interrupted(run: Any, resume: bool) -> Any:
         calls.append((run.seed, resume))
         raise Interrupted()
 
-    monkeypatch.setattr(R, 'train_run', interrupted)
+    monkeypatch.setattr(engine_runs, 'train_run', interrupted)
     assert leaderboard.main([CONFIG, *SMALL, '--no-latency', '--json', 'table.json']) == 130
     assert not Path('table.json').exists(), 'half a table takes nobody in'
 
@@ -136,23 +136,24 @@ def test_half_a_run_is_resumed_and_a_missing_one_trained(workplace: Path, monkey
         calls.append((run.seed, resume))
         return real(run, resume)
 
-    monkeypatch.setattr(R, 'train_run', counted)
+    monkeypatch.setattr(engine_runs, 'train_run', counted)
     (row,) = small()
     assert calls == [(0, True), (0, True), (1, False)]
     assert row.seeds == (0, 1)
 
 
+@pytest.mark.parametrize('executor', [[], ['--executor', 'debug']])
 def test_a_failed_run_is_marked_and_the_others_go_on(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, executor: list[str]
 ) -> None:
     shutil.rmtree(workplace / 'checkpoints' / CONFIG / 'seed_0')
 
     def diverged(run: Any, resume: bool) -> Any:
         raise TrainingDiverged('the loss became NaN in epoch 1')
 
-    monkeypatch.setattr(R, 'train_run', diverged)
+    monkeypatch.setattr(engine_runs, 'train_run', diverged)
     args = [CONFIG, *SMALL, '--seeds', '0', '1', '--no-latency', '--json', 'table.json']
-    assert leaderboard.main([*args, '--markdown', 'table.md']) == 1
+    assert leaderboard.main([*args, '--markdown', 'table.md', *executor]) == 1
     (row,) = rows_of()
     assert row['seeds'] == [1]
     assert row['figures']['basicirstd']['std'] == {}
@@ -192,7 +193,7 @@ def test_images_that_cannot_be_read_fail_the_method(workplace: Path, data: Path)
 
 
 def test_no_train_marks_what_is_missing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(R, 'train_run', never)
+    monkeypatch.setattr(engine_runs, 'train_run', never)
     shutil.rmtree(workplace / 'checkpoints' / CONFIG / 'seed_1')
     (row,) = small(train=False)
     assert [run.state for run in row.runs] == ['done', 'missing']
@@ -281,7 +282,7 @@ def test_classical_weights_grid_and_difference(workplace: Path, capsys: pytest.C
 
 
 def test_dry_run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    monkeypatch.setattr(R, 'train_run', never)
+    monkeypatch.setattr(engine_runs, 'train_run', never)
     monkeypatch.setattr(build, 'predict', never)
     (workplace / 'checkpoints' / CONFIG / 'seed_1' / 'summary.json').unlink()
     assert leaderboard.main([CONFIG, 'tophat', *SMALL, '--seeds', '0', '1', '2', '--dry-run']) == 0
