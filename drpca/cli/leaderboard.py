@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 
 from drpca.cli.common import (
     OptionsAction,
+    add_job_options,
     add_overwrite_option,
     claim_files,
     command_parser,
+    job_options,
     keywords,
     positive,
     seed_argument,
@@ -22,7 +24,6 @@ from drpca.cli.common import (
     write_file,
 )
 from drpca.cli.guard import guarded
-from drpca.cli.job_options import add_job_options, job_options
 from drpca.errors import EXIT_FAILED, UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, known_protocols
 from drpca.files import refuse_present

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from drpca.cli.common import OptionsAction, command_parser, keywords, seed_argument
+from drpca.cli.common import OptionsAction, add_job_options, command_parser, job_options, keywords, seed_argument
 from drpca.cli.guard import command_line, guarded
-from drpca.cli.job_options import add_job_options, job_options
 from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_REQUEUE, EXIT_USAGE
 
 EXAMPLES = """\
