@@ -26,7 +26,7 @@ from drpca.engine.loop import Interrupted
 from drpca.engine.precision import resolve_precision
 from drpca.engine.train import train as train_config
 from drpca.engine.trial import epochs_within, largest_batch, rehearse
-from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, explain, unknown_name
+from drpca.errors import EXIT_FAILED, UserError, explain, unknown_name
 from drpca.names import joined_names, simplify
 from drpca.run_folder import RunFolder
 
