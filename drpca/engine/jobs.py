@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 
-import drpca
 from drpca.engine.job_board import Board, Place
 from drpca.engine.runs import Outcome, Run, TrainingResult, attempt, check_same_training
 from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, explain, unknown_name
@@ -290,7 +289,7 @@ def _private_folder(path: Path) -> Path:
 @contextmanager
 def _environment_of_jobs(at_once: int) -> Iterator[None]:
     """What a process begun meanwhile finds: this package, its share of the processor's cores, and no Ctrl-C."""
-    paths = [str(Path(drpca.__file__).parents[1]), *os.environ.get('PYTHONPATH', '').split(os.pathsep)]
+    paths = [str(Path(__file__).parents[2]), *os.environ.get('PYTHONPATH', '').split(os.pathsep)]
     threads = str(max((os.cpu_count() or 1) // at_once, 1))
     changes = {'PYTHONPATH': os.pathsep.join(filter(None, paths))}
     changes |= {'OMP_NUM_THREADS': threads} if at_once > 1 and 'OMP_NUM_THREADS' not in os.environ else {}
