@@ -119,23 +119,21 @@ class _Picture:
     contrast: float = 0.0
 
 
-def mask_contrast(image: np.ndarray, mask: np.ndarray) -> float:
+def mask_contrast(image: np.ndarray, labels: np.ndarray) -> float:
     """How much a mask stands out of an image, wherever it stands out most.
 
     Args:
         image: (H, W) grey values.
-        mask: (H, W), above zero on targets.
+        labels: (H, W), the number of each pixel's target, 0 outside; see :func:`label_targets`.
 
     Returns:
-        Of the 8-connected components the largest |mean inside − median around| in units of 1 + σ, where σ is 1.4826
-        times the median absolute deviation around, in grey levels, and around is within 6 pixels of the component's
-        box, without targets and the pixels beside them; 0 without targets.
+        Of the targets the largest |mean inside − median around| in units of 1 + σ, where σ is 1.4826 times the median
+        absolute deviation around, in grey levels, and around is within 6 pixels of the target's box, without targets
+        and the pixels beside them; 0 without targets.
     """
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats((mask > 0).astype(np.uint8), connectivity=8)
     best = 0.0
-    for label in range(1, count):
-        x, y, width, height = boxes[label, :4]
-        window = np.s_[max(y - _RING, 0) : y + height + _RING, max(x - _RING, 0) : x + width + _RING]
+    for label, (rows, columns) in enumerate(ndimage.find_objects(labels), start=1):
+        window = tuple(slice(max(side.start - _RING, 0), side.stop + _RING) for side in (rows, columns))
         values, near = image[window].astype(np.float32), labels[window]
         around = values[cv2.dilate((near > 0).astype(np.uint8), np.ones((3, 3), np.uint8)) == 0]
         if len(around) >= 8:
@@ -143,6 +141,11 @@ def mask_contrast(image: np.ndarray, mask: np.ndarray) -> float:
             spread = 1.4826 * np.median(np.abs(around - middle))
             best = max(best, float(abs(values[near == label].mean() - middle) / (1 + spread)))
     return best
+
+
+def label_targets(mask: np.ndarray) -> tuple[np.ndarray, int]:
+    """Numbers the 8-connected components of a mask (H, W), and counts them."""
+    return ndimage.label(mask, np.ones((3, 3)))
 
 
 def check_dataset(dataset: str, tree: Tree) -> Report:
@@ -269,8 +272,8 @@ def _read_picture(part: Part, name: str) -> _Picture:
         mask = None
     if mask is None:
         return picture
-    targets = ndimage.label(mask, np.ones((3, 3)))[1]
-    contrast = mask_contrast(image, mask) if picture.size == mask.shape else 0.0
+    labels, targets = label_targets(mask)
+    contrast = mask_contrast(image, labels) if picture.size == mask.shape else 0.0
     grey = len(np.unique(mask[mask > 0])) > 1
     return replace(picture, mask_size=mask.shape, targets=targets, grey=grey, contrast=contrast)
 
@@ -309,9 +312,9 @@ def _check_masks(report: Report, tree: Tree, pictures: dict[Member, _Picture]) -
             if not pictures[member].targets or own >= _INVISIBLE:
                 continue
             part = tree.parts[member[0]]
-            mask = read_image(part.masks[member[1]])
+            labels, _ = label_targets(read_image(part.masks[member[1]]))
             others = group[max(at - _NEIGHBOURS, 0) : at] + group[at + 1 : at + 1 + _NEIGHBOURS]
-            fits = {other[1]: mask_contrast(read_image(part.images[other[1]]), mask) for other in others}
+            fits = {other[1]: mask_contrast(read_image(part.images[other[1]]), labels) for other in others}
             best = max(fits, key=lambda name: fits[name], default='')
             if best and fits[best] > max(_VISIBLE, _BETTER * own):
                 message = (

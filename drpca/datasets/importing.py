@@ -20,7 +20,7 @@ from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.splits import Tree, chosen_data_root, find_dataset, find_datasets, read_list, read_tree
 from drpca.errors import UserError, unknown_name
 from drpca.fetch import fetch, fetch_archive, file_url
-from drpca.files import cannot_write
+from drpca.files import cannot_write, make_folder
 from drpca.names import KNOWN_DATASETS, canonical_name, simplify
 
 _DEPTH = 5
@@ -69,12 +69,15 @@ def list_datasets(data_root: str | Path | None = None) -> list[KnownDataset]:
     """The known data sets, and all others under the data root.
 
     Args:
-        data_root: Folder of the data sets; default ``DRPCA_DATA``, else ``./datasets``. It may be missing.
+        data_root: Folder of the data sets; default ``DRPCA_DATA``, else ``./datasets``, which may be missing.
+
+    Raises:
+        UserError: The folder that was named is none.
     """
-    try:
-        here = find_datasets(data_root)
-    except UserError:
-        here = {}
+    root = chosen_data_root(data_root)
+    is_new = data_root is None and not root.exists()
+    is_empty = root.is_dir() and not any(f.is_dir() for f in root.iterdir())
+    here = {} if is_new or is_empty else find_datasets(data_root)
     rows = []
     for name in dict.fromkeys([*KNOWN_DATASETS, *here]):
         info, tree = KNOWN_DATASETS.get(name), here.get(name)
@@ -192,8 +195,8 @@ def _swap(draft: Path, target: Path, old: Path) -> None:
 def _workshop(root: Path) -> Iterator[Path]:
     """A folder on the disk of the data root, which goes again."""
     was_there = root.exists()
+    make_folder(root)
     try:
-        root.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix='.import-', dir=root))
     except OSError as error:
         raise cannot_write(root, error) from None
@@ -252,6 +255,7 @@ def _place(tree: Tree, draft: Path, put: Put) -> None:
 
 _KIT, _KIT_COMMIT = 'YimianDai/open-sirst-v2', 'a927e5c67a7d2e22c7c96b54703ffe9ae01a1f35'
 _FIRST = 'YimianDai/sirst'
+_LINKS = 'https://github.com/GrokCV/DRPCA-Net'
 _FIRST_ARCHIVES = {
     'images.zip': 'b36e90612022ff2c58b59571c4f76be4debd689f',
     'masks.zip': '7e7c661edf89c82483b2e84520ced07d38d571d4',
@@ -287,8 +291,8 @@ def get_dataset(
         raise unknown_name('data set', name, [known.name for known in KNOWN_DATASETS.values() if known.source])
     if not info.fetched:
         raise UserError(
-            f'{name} lies on a drive that only a browser can open: find the link at {info.source}, download it, then: '
-            f'drpca data import {name} ARCHIVE'
+            f'{name} lies on a drive that only a browser can open: find the link at {info.source} (or at '
+            f'{_LINKS}), download it, then: drpca data import {name} ARCHIVE'
         )
     _check_target(root / (_BOTH if name == 'SIRSTv2' else name), root, overwrite)
     if name == 'SIRSTv2':

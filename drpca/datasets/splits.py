@@ -14,6 +14,9 @@ BasicIRSTD              ``images/``, ``masks/``, ``img_idx/{train,test}_NAME.txt
 MSHNet                  ``images/``, ``masks/``, ``trainval.txt``, ``test.txt``
 DNANet                  ``images/``, ``masks/``, ``50_50/{train,test}.txt``
 plain                   ``images/``, ``masks/``
+parts within            ``images/{train,val,test}/``, ``masks/{train,val,test}/``
+open-sirst-v2           ``mixed/``, ``annotations/masks/NAME_pixels0.png``, ``splits/train_full.txt`` …
+one folder              ``NAME.png``, ``NAME_mask.png``
 ======================  ==============================================================================
 
 Folder names are matched case-insensitively; an image and its mask may have different suffixes; the mask may

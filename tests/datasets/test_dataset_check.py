@@ -149,6 +149,9 @@ def test_scenes_across_the_parts_of_a_division(near_root):
     leaks, left_out = find_near_leaks(train, [test])
     assert [(leak.names, leak.near) for leak in leaks] == [(['7'], True)]
     assert left_out == {}
+    for file in (near_root / 'mine/test/images').iterdir():
+        file.touch()
+    assert find_near_leaks(train, [test], seconds=-1) == ([], {'mine test': 4}), 'no time to read those again'
 
 
 def test_a_clean_split_leaves_leaking_images_out_of_training(near_root, capsys):
@@ -199,7 +202,7 @@ def test_a_mask_of_another_image(plain_root):
     found = only(check(plain_root).problems, 'foreign mask')
     assert [finding.names for finding in found] == [['f04', 'f06'], ['f06', 'f04']]
     assert 'f04: the mask does not show on its image (contrast ' in found[0].message
-    assert mask_contrast(np.full((9, 9), 5), np.ones((9, 9))) == 0, 'nothing around'
+    assert mask_contrast(np.full((9, 9), 5), np.ones((9, 9), int)) == 0, 'nothing around'
 
 
 def test_pixel_hash_is_of_the_picture_not_of_the_file(tmp_path):

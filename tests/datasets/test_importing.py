@@ -274,6 +274,8 @@ def test_what_lies_on_drives_is_told(
     out = capsys.readouterr().out
     assert 'drpca data import NUDT-SIRST ARCHIVE' in out
     assert not os.listdir(), 'a list makes nothing'
+    assert main(['list', '--data-root', 'nope']) == 2
+    assert main(['import', 'x', str(tmp_path), '--data-root', 'no/such']) == 2
 
 
 def test_label_files_do_not_stop_the_check_of_other_folders(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 import torch
 from mmengine import model as mmengine_model
@@ -113,11 +114,13 @@ def test_final_mode_does_not_train_on_test_images(data_root: Path, tmp_path: Pat
     (lists / 'trainval_half.txt').write_text((lists / 'train_half.txt').read_text())
     assert plan('train_half').train_dataloader.dataset.split == 'trainval_half'
     assert plan(test='test').train_dataloader.dataset.split == 'trainval'
-    warnings = leak_warnings(plan('train_half', 'test', False), open_split('synthetic', 'train_half', tmp_path))
-    assert [line.split(' (for')[0] for line in warnings] == [
-        '3 of the 3 images of synthetic val are in the training split synthetic train_half'
-    ]
-    assert warnings[0].endswith('figures of this run on that validation split do not count.')
+    half, test = (open_split('synthetic', split, tmp_path) for split in ('train_half', 'test'))
+    cv2.imwrite(str(test.image_path(test.names[0])), half.read_image(half.names[0]) // 2 + 9)
+    same, near = leak_warnings(plan('train_half', 'test', False), half)
+    assert same.startswith('3 of the 3 images of synthetic val are in the training split synthetic train_half (for')
+    assert same.endswith('figures of this run on that validation split do not count.')
+    assert near.startswith('1 of the 4 images of synthetic test show scenes that are in the training split synthetic')
+    assert near.endswith('figures of this run on that test split are too good.')
 
 
 def test_final_mode_has_nothing_to_be_patient_for() -> None:
