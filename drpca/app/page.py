@@ -21,7 +21,7 @@ from drpca.datasets.io import IMAGE_SUFFIXES
 from drpca.errors import UserError, explain
 from drpca.inference.detections import Detection
 from drpca.results.stage_pictures import stages_picture
-from drpca.visualization.panels import to_grey
+from drpca.visualization.panels import range_text, to_grey
 
 THRESHOLD = 0.5
 _LARGE = 1024 * 1024
@@ -288,7 +288,8 @@ class Page:
             values = getattr(stage, key)
             tile.set_visibility(values is not None)
             if values is not None:
-                tile.show(pictures.variable_url(values), pictures.range_text(values))
+                around_zero = key in ('target', 'noise')
+                tile.show(pictures.variable_url(values, around_zero), range_text(values, around_zero))
 
     async def _draw_all(self) -> None:
         if self.analysis is None or not self.all_stages.value:

@@ -10,7 +10,7 @@ import numpy as np
 from drpca.datasets.io import resize_image, to_unit
 from drpca.evaluation.functional import connected_components
 from drpca.inference.detections import Detection
-from drpca.visualization.panels import to_grey
+from drpca.visualization.panels import to_grey, variable_picture
 
 MAX_SIDE = 1024
 """Larger pictures are shrunk for the screen."""
@@ -38,19 +38,14 @@ def data_url(picture: np.ndarray, max_side: int = MAX_SIDE) -> str:
     return 'data:image/png;base64,' + base64.b64encode(png(picture)).decode()
 
 
-def variable_url(values: np.ndarray) -> str:
-    """A variable of any range, stretched over its own."""
-    return data_url(to_grey(values, stretch=True))
+def variable_url(values: np.ndarray, around_zero: bool = False) -> str:
+    """A variable of any range; see :func:`drpca.visualization.panels.variable_picture`."""
+    return data_url(variable_picture(values, around_zero))
 
 
 def thumbnail_url(frame: np.ndarray) -> str:
     """A frame of 8 or 16 bits, 96 pixels wide and high."""
     return data_url(resize_image(to_grey(to_unit(frame)), (96, 96)))
-
-
-def range_text(values: np.ndarray) -> str:
-    """Smallest and largest value, in words."""
-    return f'{values.min():.3g} … {values.max():.3g}'
 
 
 def strongest(detection: Detection) -> list[int]:

@@ -16,6 +16,7 @@ from drpca.cli.common import (
 )
 from drpca.cli.guard import guarded
 from drpca.errors import UserError
+from drpca.files import save
 from drpca.options import BASELINE, VARIANTS
 from drpca.registry import network_names
 
@@ -52,21 +53,24 @@ def build_parser() -> argparse.ArgumentParser:
     add('--no-memory', dest='memory', action='store_false', help='skip it: quicker on a CPU')
     add('--json', metavar='FILE', help='write all figures')
     add('--markdown', metavar='FILE', help='write the table')
-    add('--scores', metavar='FILE', help='JSON: network → IoU as a ratio, for --plot')
+    add('--scores', metavar='FILE', help="JSON: network → IoU as a ratio, 'of' → what it is of, for --plot")
     add('--plot', metavar='FILE', help='write IoU against latency and parameters')
     add_overwrite_option(parser)
     return parser
 
 
-def read_scores(path: str) -> dict[str, float]:
-    """Network → IoU.
+def read_scores(path: str) -> dict[str, float | str]:
+    """Network → IoU; ``'of'`` → what it is of.
 
     Raises:
         UserError: No such file, or it holds something else.
     """
     from drpca.json_file import read_json
 
-    return read_json(path, dict[str, float], 'expected JSON like {"NETWORK": 0.7}')
+    scores = read_json(path, dict[str, float | str], 'expected JSON like {"NETWORK": 0.7}')
+    if wrong := [name for name, value in scores.items() if isinstance(value, str) and name != 'of']:
+        raise UserError(f'{path}: expected an IoU, a ratio, for {wrong[0]}, got {scores[wrong[0]]!r}.')
+    return scores
 
 
 @guarded
@@ -76,7 +80,7 @@ def main(argv: list[str] | None = None) -> int:
     if (args.plot is None) != (args.scores is None):
         raise UserError('--plot and --scores belong together.')
     claim_files(args, 'json', 'markdown', 'plot')
-    from drpca.studies.speed_report import as_json, plot_tradeoff, to_markdown
+    from drpca.studies.speed_report import as_json, to_markdown, tradeoff_figure
 
     scores = read_scores(args.scores) if args.scores else {}
     args.networks = network_names() if args.all else args.networks or None
@@ -88,5 +92,6 @@ def main(argv: list[str] | None = None) -> int:
     if args.json:
         write_file(args.json, as_json(results))
     if args.plot:
-        plot_tradeoff(results, scores, args.plot)
+        figure = tradeoff_figure(results, scores, args.scores)
+        save(args.plot, lambda draft: figure.savefig(draft, dpi=150), overwrite=True)
     return 0

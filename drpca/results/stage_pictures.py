@@ -14,7 +14,17 @@ from drpca.errors import UserError
 from drpca.files import make_folder, save_bytes, save_text
 from drpca.inference.decomposer import FrameDecomposition
 from drpca.json_file import read_json
-from drpca.visualization.panels import GAP, caption, enlarge, side_by_side, to_grey
+from drpca.visualization.panels import (
+    AROUND_ZERO,
+    GAP,
+    caption,
+    colour_bar,
+    enlarge,
+    range_text,
+    side_by_side,
+    to_grey,
+    variable_picture,
+)
 
 INDEX = 'stages.json'
 
@@ -78,9 +88,16 @@ def read_index(path: str | Path) -> dict[str, Any] | None:
 _TILE = 200
 
 
-def _tile(title: str, values: np.ndarray, stretch: bool = True) -> np.ndarray:
-    text = f'{title}  {values.min():.3g} .. {values.max():.3g}' if stretch else title
-    return caption(enlarge(to_grey(values, stretch), _TILE), text)
+def _tile(title: str, values: np.ndarray) -> np.ndarray:
+    return caption(enlarge(to_grey(values), _TILE), title)
+
+
+def _variable(title: str, values: np.ndarray) -> np.ndarray:
+    """A variable with the bar of its colours and its range in words."""
+    around_zero = title in AROUND_ZERO
+    picture = enlarge(variable_picture(values, around_zero), _TILE)
+    with_bar = side_by_side([picture, colour_bar(len(picture), around_zero)])
+    return caption(with_bar, f'{title}  {range_text(values, around_zero)}')
 
 
 def stages_picture(
@@ -88,8 +105,9 @@ def stages_picture(
 ) -> np.ndarray:
     """D, score and mask in a row, and below a row of B, T, (N) and D for every stage.
 
-    B, T, N and the D of the stages are stretched over their own range, which stands above them; the learned
-    scalars of a stage stand above its row.
+    B and the D of the stages are drawn in their own range, T and N around 0 in two colours; the range stands above
+    them, the bar beside them shows its colours, and single outliers do not move it
+    (:func:`drpca.visualization.panels.variable_range`). The learned scalars of a stage stand above its row.
 
     Args:
         decomposition: Variables of (H, W).
@@ -99,17 +117,17 @@ def stages_picture(
     Returns:
         (H', W', 3) uint8, RGB.
     """
-    top = [_tile('image', decomposition.image, stretch=False)]
+    top = [_tile('image', decomposition.image)]
     if scores is not None:
-        top.append(_tile(f'score, maximum {scores.max():.3g}', scores, stretch=False))
+        top.append(_tile(f'score, maximum {scores.max():.3g}', scores))
     if gt_mask is not None:
-        top.append(_tile('mask (label)', gt_mask, stretch=False))
+        top.append(_tile('mask (label)', gt_mask))
     rows = [side_by_side(top)]
     for number, stage in enumerate(decomposition.stages, start=1):
-        tiles = [_tile('B', stage.background), _tile('T', stage.target)]
+        tiles = [_variable('B', stage.background), _variable('T', stage.target)]
         if stage.noise is not None:
-            tiles.append(_tile('N', stage.noise))
-        tiles.append(_tile('D', stage.reconstruction))
+            tiles.append(_variable('N', stage.noise))
+        tiles.append(_variable('D', stage.reconstruction))
         scalars = ''.join(f'   {name} {value:.4g}' for name, value in stage.scalars.items())
         rows.append(caption(side_by_side(tiles), f'stage {number}{scalars}'))
     width = max(row.shape[1] for row in rows)

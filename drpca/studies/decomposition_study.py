@@ -128,7 +128,7 @@ def analyse_decomposition(
         save_text(as_markdown, study.as_markdown(), overwrite=True)
         save(as_mat, lambda draft: savemat(draft, measured.to_mat(), do_compression=True), overwrite=True)
         study.files.extend([as_json, as_markdown, as_mat])
-        for name, figure in _figures(measured).items():
+        for name, figure in _figures(measured, study.heading).items():
             study.files.extend(save_figure(figure, folder / name))
     return study
 
@@ -148,6 +148,6 @@ def _table(measured: Measurement) -> tuple[list[str], list[list[str]]]:
     return header, rows
 
 
-def _figures(measured: Measurement) -> dict[str, Figure]:
-    figures = {'low_rankness': low_rank_figure(measured), 'sparsity': sparsity_figure(measured)}
-    return figures | ({'scalars': scalars_figure(measured)} if measured.scalars else {})
+def _figures(measured: Measurement, heading: str) -> dict[str, Figure]:
+    figures = {'low_rankness': low_rank_figure(measured, heading), 'sparsity': sparsity_figure(measured, heading)}
+    return figures | ({'scalars': scalars_figure(measured, heading)} if measured.scalars else {})

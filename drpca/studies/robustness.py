@@ -25,7 +25,7 @@ from drpca.reports.tables import definition, plain, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.corruptions import KINDS, Corruption, eight_bit, parse_corruptions
 from drpca.version import versions
-from drpca.visualization.charts import SUFFIXES, line_style, panel_grid, save_figure
+from drpca.visualization.charts import SUFFIXES, decades_axis, line_style, panel_grid, save_figure
 
 HEADER = ('disturbance', 'detector', 'IoU %', 'nIoU %', 'F1 %', 'Pd %', 'Fa x1e-6', 'IoU lost')
 CLEAN = 'none'
@@ -131,18 +131,19 @@ def _row(title: str, detector: str, figures: dict[str, float], clean: dict[str, 
     return [title, detector, *cells, '' if title == CLEAN else shown('IoU', lost)]
 
 
-def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: str) -> Figure:
+def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: str, heading: str = '') -> Figure:
     """A figure against the strength of each kind of disturbance, clean frames at 0, a line per detector.
 
     Args:
         results: Of all detectors, under one disturbance at least.
         protocol: Name of the protocol.
-        key: 'IoU', 'nIoU', 'F1', 'Pd' (in %) or 'Fa' (×1e-6).
+        key: 'IoU', 'nIoU', 'F1', 'Pd' (in %) or 'Fa' (×1e-6, on a logarithmic axis where it spans decades).
+        heading: What was scored.
     """
     factor, unit = (1e6, '×1e-6') if key == 'Fa' else (100, '%')
     kinds = list(dict.fromkeys(r.corruption.kind for r in results if r.corruption is not None))
     detectors = list(dict.fromkeys(r.detector for r in results))
-    figure, axes = panel_grid(len(kinds))
+    figure, axes = panel_grid(len(kinds), heading)
     for axis, kind in zip(axes, kinds):
         for number, detector in enumerate(detectors):
             points = [
@@ -154,7 +155,9 @@ def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: st
             axis.plot(x, y, label=detector, **line_style(number))
         axis.set(title=KINDS[kind].title, xlabel=KINDS[kind].unit, ylabel=f'{key} {unit}')
         axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=3, frameon=False)
+        if key == 'Fa':
+            decades_axis(axis)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=3, frameon=False)
     return figure
 
 
@@ -189,12 +192,16 @@ class RobustnessStudy:
         tables = (f'**{title}**\n\n{markdown_table(HEADER, cells, 2)}' for title, cells in self._tables())
         return '\n'.join(tables)
 
+    def heading(self, protocol: Protocol) -> str:
+        """What was scored, and how, in a line."""
+        name, *rest = definition(protocol)
+        used = f'{self.split.dataset} {self.split.split}, {len(self.names)} of {len(self.split)} images'
+        return f'{used}, {name} ({", ".join(rest)})'
+
     def _tables(self) -> Iterator[tuple[str, list[list[str]]]]:
         """'SIRSTv1 test, 86 of 86 images, basicirstd (> 0.5, native, centroid < 3 px)' and cells, by protocol."""
-        used = f'{self.split.dataset} {self.split.split}, {len(self.names)} of {len(self.split)} images'
         for protocol in self.protocols:
-            name, *rest = definition(protocol)
-            yield f'{used}, {name} ({", ".join(rest)})', rows(self.results, protocol.name)
+            yield self.heading(protocol), rows(self.results, protocol.name)
 
     def as_json(self) -> dict[str, Any]:
         """Plain ratios; undefined figures are null."""
@@ -276,5 +283,6 @@ def robustness(
         save_text(files[0], json.dumps(study.as_json(), indent=1) + '\n', overwrite=True)
         save_text(files[1], study.as_markdown(), overwrite=True)
         for key in curves:
-            save_figure(robustness_figure(results, presets[0].name, key), files[0].with_name(key))
+            figure = robustness_figure(results, presets[0].name, key, study.heading(presets[0]))
+            save_figure(figure, files[0].with_name(key))
     return study

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from drpca.cards import FILE, read_card
 from drpca.config import config_folder
 from drpca.errors import UserError
-from drpca.files import save
 from drpca.studies.speed import VariantSpeed
+from drpca.visualization.charts import line_style, panel_grid
 
 PACKAGES = ('torch', 'onnx', 'onnxruntime', 'openvino')
 
@@ -55,34 +57,37 @@ def as_json(results: Iterable[VariantSpeed]) -> str:
     return json.dumps(content, indent=1) + '\n'
 
 
-def plot_tradeoff(results: Sequence[VariantSpeed], scores: dict[str, float], path: str | Path) -> None:
+def tradeoff_figure(results: Sequence[VariantSpeed], scores: Mapping[str, float | str], source: str = '') -> Figure:
     """IoU against latency and against parameters, one point per network and variant.
 
     Args:
         results: What was measured.
-        scores: Network → IoU, a ratio. Networks without one are left out.
-        path: Picture to write.
+        scores: Network → IoU, a ratio, and under ``'of'`` what it is of: data set, images, preset. Networks without one
+            are left out.
+        source: Where the scores come from, for the heading where they do not say what they are of.
 
     Raises:
-        UserError: No measured network has an IoU, or the picture cannot be written.
+        UserError: No measured network has an IoU.
     """
-    from matplotlib.figure import Figure
-
-    shown = [result for result in results if result.network in scores]
+    iou = {name: 100 * value for name, value in scores.items() if not isinstance(value, str)}
+    shown = [result for result in results if result.network in iou]
     if not shown:
-        raise UserError(f'No IoU for any of the measured networks; the file has: {", ".join(scores) or "none"}.')
-    figure = Figure(figsize=(10, 4), layout='constrained')
-    panels = figure.subplots(1, 2)
+        raise UserError(f'No IoU for any of the measured networks; the file has: {", ".join(iou) or "none"}.')
+    devices = (f'{r.device}, {r.threads} threads' if r.device == 'cpu' else r.device for r in shown)
+    setups = dict.fromkeys(f'{device}, {r.size}² pixels, batch {r.batch}' for device, r in zip(devices, shown))
+    of = scores.get('of', f'as in {source}' if source else 'of an unnamed data set')
+    figure, panels = panel_grid(2, f'IoU {of}; latency: {"; ".join(setups)}')
+    figure.set_size_inches(10, 4)
     for axes, label in zip(panels, ('latency in ms per image', 'parameters in use, M')):
         axes.set(xscale='log', xlabel=label, ylabel='IoU in %')
-        axes.grid(alpha=0.3)
-    for variant in dict.fromkeys(result.variant for result in shown):
+    for number, variant in enumerate(dict.fromkeys(result.variant for result in shown)):
         mine = [result for result in shown if result.variant == variant]
         latency = [result.latency_ms / result.batch for result in mine]
-        panels[0].scatter(latency, [100 * scores[result.network] for result in mine], label=variant)
+        look = {**line_style(number), 'linestyle': 'none'}
+        panels[0].plot(latency, [iou[result.network] for result in mine], label=variant, **look)
     for result in {result.network: result for result in shown}.values():
-        place = (result.used_parameters, 100 * scores[result.network])
+        place = (result.used_parameters, iou[result.network])
         panels[1].scatter(*place, color='black')
         panels[1].annotate(result.network, place, textcoords='offset points', xytext=(4, 4), fontsize=8)
     panels[0].legend(fontsize=8)
-    save(path, lambda draft: figure.savefig(draft, dpi=150), overwrite=True)
+    return figure

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -24,6 +26,8 @@ _COLUMNS = 4
 # Colours and marks that stay apart in grey print and for colour-blind readers (Okabe and Ito, 2008).
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 _MARKS = ('o', 's', '^', 'D', 'v', 'P', 'X')
+_DASHES: Any = ('-', (0, (4, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
+_CHARACTERS_PER_INCH = 15
 SUFFIXES = ('.png', '.svg')
 
 
@@ -40,12 +44,22 @@ def save_figure(figure: Figure, stem: Path) -> list[Path]:
     return paths
 
 
-def panel_grid(count: int) -> tuple[Figure, list[Axes]]:
+def panel_grid(count: int, heading: str = '') -> tuple[Figure, list[Axes]]:
+    """So many panels, in rows of four.
+
+    Args:
+        count: Panels.
+        heading: What the figure is of, above all of them: data set, images, preset, model.
+    """
     columns = min(count, _COLUMNS)
     rows = -(-count // columns)
+    lines = textwrap.wrap(heading, int(_PANEL[0] * columns * _CHARACTERS_PER_INCH))
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(_PANEL[0] * columns, _PANEL[1] * rows + 0.5), layout='constrained')
+        size = (_PANEL[0] * columns, _PANEL[1] * rows + 0.5 + 0.15 * len(lines))
+        figure = Figure(figsize=size, layout='constrained')
         grid = figure.subplots(rows, columns, squeeze=False)
+        if lines:
+            figure.suptitle('\n'.join(lines), fontsize=9)
     axes = list(grid.flat)
     for unused in axes[count:]:
         unused.remove()
@@ -53,9 +67,25 @@ def panel_grid(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def line_style(number: int) -> dict[str, Any]:
+    """Look of a line of several. The first are the widest and lie below, so that lines that coincide are all seen."""
     return {
         'color': COLOURS[number % len(COLOURS)],
         'marker': _MARKS[number % len(_MARKS)],
-        'markersize': 4,
-        'linewidth': 1.5,
+        'linestyle': _DASHES[number % len(_DASHES)],
+        'markersize': max(3.0, 7 - 1.5 * number),
+        'linewidth': max(1.2, 3.2 - 0.7 * number),
+        'zorder': 2 + number / 100,
     }
+
+
+def decades_axis(axis: Axes) -> None:
+    """Makes the y axis logarithmic where positive values of its lines span more than a decade and a half.
+
+    Below the smallest of them it is linear, so that 0 has its place.
+    """
+    drawn = [np.asarray(line.get_ydata(), float) for line in axis.lines]
+    values = np.concatenate([*drawn, [0.0]])
+    positive = values[values > 0]
+    if positive.size and positive.max() > 30 * positive.min():
+        axis.set_yscale('symlog', linthresh=positive.min())
+        axis.set_ylim(0, 2 * positive.max())

@@ -11,16 +11,60 @@ from torch import Tensor
 
 GAP = 4
 CAPTION_HEIGHT = 18
+BAR = 8
+AROUND_ZERO = ('T', 'N')
+"""Variables whose sign means something."""
 DETECTED, LABELLED = (255, 60, 60), (60, 220, 60)
 
 
-def to_grey(values: np.ndarray, stretch: bool = False) -> np.ndarray:
-    """(H, W) → uint8. Values are clipped to [0, 1], or with ``stretch`` scaled from their own range."""
-    values = np.asarray(values, np.float32)
-    if stretch:
-        low, high = float(values.min()), float(values.max())
-        values = (values - low) / max(high - low, 1e-12)
-    return np.round(255 * np.clip(values, 0, 1)).astype(np.uint8)
+def to_grey(values: np.ndarray) -> np.ndarray:
+    """(H, W) → uint8. Values are clipped to [0, 1]."""
+    return np.round(255 * np.clip(np.asarray(values, np.float32), 0, 1)).astype(np.uint8)
+
+
+def variable_range(values: np.ndarray, around_zero: bool = False) -> tuple[float, float]:
+    """Smallest and largest value that are told apart in a picture: single outliers do not move them.
+
+    Args:
+        values: (H, W) of any range.
+        around_zero: −m and m, with m the 99.5th percentile of |values|, zeros left out. Otherwise the 0.5th and the
+            99.5th percentile of the values.
+    """
+    if around_zero:
+        sizes = np.abs(values[values != 0])
+        high = float(np.percentile(sizes, 99.5, method='lower')) if sizes.size else 1.0
+        return -high, high
+    low, high = np.percentile(values, 0.5, method='higher'), np.percentile(values, 99.5, method='lower')
+    return (float(low), float(high)) if low < high else (float(values.min()), float(values.max()))
+
+
+def variable_picture(values: np.ndarray, around_zero: bool = False) -> np.ndarray:
+    """(H, W) of any range → (H, W, 3) uint8, RGB, in the range of :func:`variable_range`.
+
+    Grey from black to white; ``around_zero``: 0 is black, values above it become orange, those below blue.
+    """
+    low, high = variable_range(values, around_zero)
+    return _coloured((np.asarray(values, np.float32) - low) / max(high - low, 1e-12), around_zero)
+
+
+def colour_bar(height: int, around_zero: bool = False) -> np.ndarray:
+    """(height, ``BAR``, 3) uint8: the colours of :func:`variable_picture`, the largest value at the top."""
+    return np.repeat(_coloured(np.linspace(1, 0, height)[:, None], around_zero), BAR, axis=1)
+
+
+def range_text(values: np.ndarray, around_zero: bool = False) -> str:
+    """What a picture tells apart, ``-7 .. 7``, and all that there is where that is more, ``-7 .. 7 of -9 .. 31``."""
+    shown = variable_range(values, around_zero)
+    text = f'{shown[0]:.3g} .. {shown[1]:.3g}'
+    there = float(values.min()), float(values.max())
+    return text if shown[0] <= there[0] and there[1] <= shown[1] else f'{text} of {there[0]:.3g} .. {there[1]:.3g}'
+
+
+def _coloured(share: np.ndarray, around_zero: bool) -> np.ndarray:
+    """Places in a range, 0 to 1, as colours: (…,) → (…, 3) uint8."""
+    anchors = ((90, 160, 255), (0, 0, 0), (255, 150, 60)) if around_zero else ((0, 0, 0), (255, 255, 255))
+    places = np.linspace(0, 1, len(anchors))
+    return np.round(np.stack([np.interp(share, places, part) for part in zip(*anchors)], axis=-1)).astype(np.uint8)
 
 
 def caption(picture: np.ndarray, text: str) -> np.ndarray:
@@ -68,17 +112,19 @@ def decomposition_panel(model: Any, image: Tensor, gt_mask: Tensor | None = None
         gt_mask: (1, H, W) or None.
 
     Returns:
-        (H + caption, W', 3) uint8. B and N are stretched over their own range, T too.
+        (H + caption, W', 3) uint8. B in its own range, T and N around 0, see :func:`variable_picture`.
     """
-    outputs: dict[str, Tensor | None] = {}
+    variables: dict[str, Tensor | None] = {}
     if hasattr(model.network, 'decompose'):
         last = model.decompose(image[None])[-1]
-        outputs = {'B background': last.background, 'T target': last.target, 'N noise': last.noise}
+        variables = {'B': last.background, 'T': last.target, 'N': last.noise}
     scores = torch.sigmoid(model.detect(image[None]))[0, 0].cpu().numpy()
     pictures = [caption(to_grey(image[0].cpu().numpy()), 'D image')]
-    for title, value in outputs.items():
-        if value is not None:
-            pictures.append(caption(to_grey(value[0, 0].float().cpu().numpy(), stretch=True), title))
+    for title, variable in variables.items():
+        if variable is not None:
+            values = variable[0, 0].float().cpu().numpy()
+            picture = variable_picture(values, title in AROUND_ZERO)
+            pictures.append(caption(picture, f'{title}  {range_text(values, title in AROUND_ZERO)}'))
     pictures.append(caption(to_grey(scores), 'score'))
     if gt_mask is not None:
         pictures.append(caption(to_grey(gt_mask[0].cpu().numpy()), 'mask (label)'))

@@ -100,9 +100,8 @@ def test_pictures():
     assert decode(pictures.data_url(red))[0, 0].tolist() == [0, 0, 255]
     assert decode(pictures.data_url(np.zeros((2048, 1024), np.uint8))).shape == (1024, 512)
     stretched = decode(pictures.variable_url(np.array([[-5.0, 0.0, 5.0]])))
-    assert stretched.tolist() == [[0, 128, 255]]
+    assert stretched[..., 0].tolist() == [[0, 128, 255]]
     assert decode(pictures.thumbnail_url(frame(dtype=np.uint16))).shape == (96, 96)
-    assert pictures.range_text(np.array([-1.5, 0.25])) == '-1.5 … 0.25'
 
 
 def detection_of(mask):

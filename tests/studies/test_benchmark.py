@@ -13,7 +13,7 @@ from drpca.deploy.backends import is_installed
 from drpca.models.detector import unused_parameter_names
 from drpca.registry import MODELS
 from drpca.studies.speed import count_gflop, count_parameters, measure, network_names
-from drpca.studies.speed_report import leaderboard_parameters, to_markdown
+from drpca.studies.speed_report import leaderboard_parameters, to_markdown, tradeoff_figure
 from tests.support import exit_code
 
 
@@ -78,6 +78,11 @@ def test_published_parameters() -> None:
         assert published[name] == pytest.approx(used / 1e6, rel=0.03)
     (result,) = measure('ACM', [], size=32, repetitions=1, memory=False)
     assert '| 0.398 | 0.398 | 0.398 |' in to_markdown([result])
+    figure = tradeoff_figure([result], {'ACM': 0.7, 'of': 'SIRSTv1 test, 86 of 86 images, basicirstd'})
+    heading = figure.get_suptitle().replace('\n', ' ')
+    assert heading.startswith('IoU SIRSTv1 test, 86 of 86 images, basicirstd; latency: cpu, ')
+    assert heading.endswith('32² pixels, batch 1')
+    assert tradeoff_figure([result], {'ACM': 0.7}, 'iou.json').get_suptitle().startswith('IoU as in iou.json;')
 
 
 def test_every_network_is_known() -> None:
@@ -112,9 +117,14 @@ def test_numbers_are_checked_by_the_parser(capsys: pytest.CaptureFixture) -> Non
         (['LRRNet', '--variants', 'cuda-graph'], 'needs an NVIDIA GPU'),
         (['--plot', 'x.png'], 'belong together'),
         (['--plot', 'x.png', '--scores', 'none.json'], 'none.json'),
+        (['--plot', 'x.png', '--scores', 'words.json'], "expected an IoU, a ratio, for ACM, got 'good'"),
     ],
 )
-def test_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture) -> None:
+def test_bad_input(
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path('words.json').write_text('{"ACM": "good"}')
     assert command.main(arguments) == 2
     assert message in capsys.readouterr().err
 

@@ -14,7 +14,15 @@ from drpca.studies.corruptions import Corruption
 from drpca.studies.decomposition import measure
 from drpca.studies.robustness import CorruptionScore, robustness_figure
 from drpca.visualization import charts
-from drpca.visualization.panels import CAPTION_HEIGHT, GAP, decomposition_panel
+from drpca.visualization.panels import (
+    BAR,
+    CAPTION_HEIGHT,
+    GAP,
+    decomposition_panel,
+    range_text,
+    variable_picture,
+    variable_range,
+)
 
 SIZE = 200
 
@@ -30,14 +38,34 @@ def decomposition(noise, scalars=None):
 def test_layout(noise, columns):
     parts = decomposition(noise)
     picture = stages_picture(parts, np.zeros((SIZE, SIZE)), np.eye(SIZE, dtype=bool))
-    row = SIZE + CAPTION_HEIGHT + GAP
-    assert picture.shape == (3 * row + 2 * CAPTION_HEIGHT, columns * SIZE + (columns - 1) * GAP, 3)
+    row, column = SIZE + CAPTION_HEIGHT + GAP, SIZE + GAP + BAR + GAP
+    assert picture.shape == (3 * row + 2 * CAPTION_HEIGHT, columns * column - GAP, 3)
     image = picture[CAPTION_HEIGHT : CAPTION_HEIGHT + SIZE, :SIZE, 0]
     assert np.array_equal(image, np.round(255 * parts.image).astype(np.uint8)), 'the image is not stretched'
     top = row + 2 * CAPTION_HEIGHT
-    target = picture[top : top + SIZE, SIZE + GAP : 2 * SIZE + GAP, 0]
-    assert (target.min(), target.max()) == (0, 255), 'variables are stretched over their own range'
-    assert target[0, 0] == 255, 'T falls where B rises'
+    background, target = (picture[top : top + SIZE, start : start + SIZE] for start in (0, column))
+    assert (background.min(), background.max()) == (0, 255)
+    assert target[0, 0].tolist() == [255, 150, 60], 'T falls where B rises'
+    assert target[-1, -1].tolist() == [90, 160, 255]
+    bar = picture[top : top + SIZE, column + SIZE + GAP : column + SIZE + GAP + BAR]
+    assert (bar[0, 0].tolist(), bar[-1, 0].tolist()) == ([255, 150, 60], [90, 160, 255])
+
+
+def test_an_outlier_does_not_hide_the_rest():
+    values = np.random.default_rng(0).normal(0, 1, (64, 64)).astype(np.float32)
+    values[3, 3] = 1e6
+    for around_zero in (False, True):
+        low, high = variable_range(values, around_zero)
+        assert -4 < low < -2
+        assert 2 < high < 4
+        assert range_text(values, around_zero).endswith(' of -3.9 .. 1e+06')
+        assert variable_picture(values, around_zero).std() > 30, 'from one to the other end it would be below 1'
+    assert variable_range(values, True)[0] == -variable_range(values, True)[1], 'T is shown around 0'
+    assert variable_picture(np.zeros((4, 4)), True).max() == 0
+    sparse = np.zeros((64, 64))
+    sparse[5, 5:8] = 2, 3, 500
+    assert variable_range(sparse, True) == (-3, 3), 'of what is not 0'
+    assert variable_range(np.full((4, 4), 7.0)) == (7, 7)
 
 
 def test_small_images_are_enlarged_by_whole_pixels():
@@ -101,6 +129,32 @@ def test_robustness_curves_show_the_figures():
     assert blur.lines[1].get_xydata().tolist() == [[0, 90], [1, 40]]
     fa = robustness_figure(robustness_results(), 'p', 'Fa').axes[0]
     assert fa.lines[0].get_ydata() == pytest.approx([10, 10, 10])
+
+
+def test_figures_say_what_they_are_of_and_show_lines_that_coincide():
+    heading = 'SIRSTv1 test, 10 of 86 images, basicirstd (> 0.5, native, centroid < 3 px), and ' + 30 * 'a name '
+    figure = robustness_figure(robustness_results(), 'p', 'Fa', heading)
+    assert figure.get_suptitle().replace('\n', ' ') == heading.strip()
+    assert figure.get_suptitle().count('\n') > 1, 'lines that fit'
+    wide, narrow = figure.axes[0].lines
+    assert wide.get_linewidth() > narrow.get_linewidth()
+    assert wide.get_zorder() < narrow.get_zorder()
+    assert (wide.get_linestyle(), narrow.get_linestyle()) == ('-', '--')
+    measured = measure(Fixed(), [('a', None)])
+    for draw in (figures.low_rank_figure, figures.sparsity_figure, figures.scalars_figure):
+        assert draw(measured, 'own: SIRSTv1').get_suptitle() == 'own: SIRSTv1'
+
+
+def test_false_alarms_over_decades_are_drawn_logarithmically():
+    levels = [None, Corruption('gaussian', 10), Corruption('gaussian', 30), Corruption('blur', 1)]
+    results = [
+        CorruptionScore('a', level, {'p': {'Fa': fa}})
+        for level, fa in zip(levels, (0.0, 2e-6, 9e-3, 1e-6), strict=True)
+    ]
+    gaussian, blur = robustness_figure(results, 'p', 'Fa').axes
+    assert (gaussian.get_yscale(), blur.get_yscale()) == ('symlog', 'linear')
+    assert gaussian.get_ylim()[0] == 0, 'no false alarm has its place'
+    assert robustness_figure(robustness_results(), 'p', 'IoU').axes[0].get_yscale() == 'linear'
 
 
 def test_files_of_figures_are_reproducible(tmp_path):
