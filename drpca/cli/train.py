@@ -23,6 +23,8 @@ EXAMPLES = """\
   python run_configs.py rpcanet_sirstv1 --time 2         as many epochs as fit into two hours
   python run_configs.py {rpcanet,drpcanet}_sirstv1 --seeds 0 1 2 --executor local
       six trainings, one per GPU at a time; on a cluster: --executor slurm --partition P --hours H
+  python run_configs.py rpcanet_plus_sirstv1 --sweep model.network.num_stages=1,2,3
+      three trainings, a table and a plot; the same command again goes on
   torchrun --nproc_per_node 2 run_configs.py drpcanet_sirstv1 --launcher pytorch
 """
 
@@ -109,6 +111,11 @@ def build_parser() -> argparse.ArgumentParser:
         '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override any key of the config',
     )  # fmt: skip
+    add(
+        '--sweep', nargs='+', metavar='KEY=V1,V2,…',
+        help='train every combination of these values, then write a table and a plot; or one of the named sweeps '
+        'rpcanet_plus_stages, rpcanet_plus_bottleneck, rpcanet_plus_channels, gaussian, salt_pepper',
+    )  # fmt: skip
     add('--dry-run', action='store_true', help='list the runs and stop')
     add_job_options(parser.add_argument_group('several trainings at once'))
     return parser
@@ -143,10 +150,16 @@ def main(argv: list[str] | None = None) -> int:
     from mmengine.dist import is_main_process
 
     from drpca.engine.processes import leave_processes
-    from drpca.engine.runs import TrainingOptions, attempt, plan_runs
+    from drpca.engine.runs import TrainingOptions, already_done, attempt, plan_runs
 
     options = TrainingOptions(**keywords(TrainingOptions, args))
     runs = plan_runs(args.configs, args.model or (), args.dataset or (), args.seeds, options)
+    if args.sweep:
+        from drpca.leaderboard.sweeps import parse_sweep, plan_sweep, report_sweep
+
+        sweep = parse_sweep(args.sweep)
+        points = plan_sweep(runs, sweep)
+        runs = [run for point in points for run in point.runs]
     jobs, doing = job_options(args), command_line(__name__, argv)
     rows: list[dict[str, Any]] = []
     outcomes = []
@@ -159,7 +172,10 @@ def main(argv: list[str] | None = None) -> int:
         if jobs is None or args.dry_run:
             if is_main_process():
                 print(f'[{number}/{len(runs)}] {title}: {run.config} -> {run.folder.path}', flush=True)
-            outcomes.append(attempt(run, args.resume, doing, args.dry_run))
+            if args.sweep and not args.dry_run and run.folder.state == 'done':
+                outcomes.append(already_done(run, doing))
+            else:
+                outcomes.append(attempt(run, args.resume or bool(args.sweep), doing, args.dry_run))
         outcome = outcomes[number - 1]
         rows.append({'run': title, 'state': outcome.state, **(vars(outcome.result) if outcome.result else {})})
         if outcome.message:
@@ -186,6 +202,10 @@ def main(argv: list[str] | None = None) -> int:
         print(_table(rows))
         if any(row['state'] == 'done' for row in rows):
             print('\n'.join(f'{row["run"]}: {row["checkpoint"]}' for row in rows if row['state'] == 'done'))
+            if args.sweep:
+                ended = {run.folder.path: outcome for run, outcome in zip(runs, outcomes)}
+                for table in report_sweep(sweep, points, ended):
+                    print(f'\n{table.as_text()}\nwrote {", ".join(map(str, table.files))}')
     return _exit_code(codes)
 
 

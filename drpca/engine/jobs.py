@@ -12,15 +12,15 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from drpca.engine.job_board import Board, Place
-from drpca.engine.runs import Outcome, Run, TrainingResult, attempt, check_same_training
-from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, explain, unknown_name
+from drpca.engine.runs import Outcome, Run, already_done, attempt
+from drpca.errors import EXIT_FAILED, EXIT_INTERRUPTED, UserError, unknown_name
 from drpca.files import LOCK, in_use, save_text
 from drpca.json_file import read_json
 
@@ -180,7 +180,7 @@ class _Jobs:
         if _is_busy(folder.path):
             place.state, place.where = 'runs', 'another process'
         elif folder.state == 'done':
-            place.finish(_already(place.run, self._doing))
+            place.finish(already_done(place.run, self._doing))
         elif not self._free:
             place.state = 'waits'
         else:
@@ -245,18 +245,6 @@ class _Jobs:
         for place in self.places:
             if place.outcome is None:
                 place.finish(Outcome('interrupted', code=EXIT_INTERRUPTED, resumable=True))
-
-
-def _already(run: Run, doing: str) -> Outcome:
-    """A training that was done before, unless it was another one."""
-    try:
-        summary = run.folder.summary()
-        check_same_training(run, run.folder.path / Path(summary['checkpoint']).name)
-        known: Any = {part.name: summary.get(part.name) for part in fields(TrainingResult) if part.name != 'folder'}
-        return Outcome('done', TrainingResult(run.folder, **known))
-    except Exception as error:  # the others go on
-        message, code = explain(error, doing)
-        return Outcome('failed', None, message, code)
 
 
 def _is_busy(folder: Path) -> bool:

@@ -279,6 +279,18 @@ def attempt(run: Run, resume: bool = False, doing: str = 'training', dry: bool =
         return Outcome('failed', None, *explain(error, doing))
 
 
+def already_done(run: Run, doing: str) -> Outcome:
+    """A training that was done before, unless it was another one."""
+    try:
+        summary = run.folder.summary()
+        check_same_training(run, run.folder.path / Path(summary['checkpoint']).name)
+        known: Any = {part.name: summary.get(part.name) for part in fields(TrainingResult) if part.name != 'folder'}
+        return Outcome('done', TrainingResult(run.folder, **known))
+    except Exception as error:  # the others go on
+        message, code = explain(error, doing)
+        return Outcome('failed', None, message, code)
+
+
 def train_run(run: Run, resume: bool = False) -> TrainingResult:
     """Does one of the trainings of :func:`plan_runs`; see :func:`train`."""
     started = time.perf_counter()

@@ -50,7 +50,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, bool]]:
         return finish(run)
 
     monkeypatch.setattr(runs, 'train_run', train_run)
-    monkeypatch.setattr(jobs, 'check_same_training', lambda run, checkpoint: None)
+    monkeypatch.setattr(runs, 'check_same_training', lambda run, checkpoint: None)
     return begun
 
 
