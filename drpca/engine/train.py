@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
 import time
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.dist import barrier, is_distributed, is_main_process
 from mmengine.hooks import EMAHook
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.runner import Runner
+from mmengine.visualization import Visualizer
 from torch.utils.data import Subset
 
 from drpca.checkpoint import load_weights, read_checkpoint, read_training_state
@@ -39,6 +43,9 @@ from drpca.run_folder import BEST, LOG, SUMMARY, RunFolder
 
 # A change in one of these makes a resumed run another experiment.
 _IDENTITY = ('model', 'train_dataloader', 'optim_wrapper', 'param_scheduler')
+
+# Those that something holds on to; see _free.
+_runners: WeakSet[DetectionRunner] = WeakSet()
 
 
 @RUNNERS.register_module()
@@ -68,6 +75,19 @@ class DetectionRunner(Runner):
         loader.generator = torch.Generator().manual_seed(seed or 0)
         loader.worker_init_fn = partial(begin_loading, then=loader.worker_init_fn)
         return DeviceLoader(loader, get_device()) if on_device else loader
+
+    def close(self) -> None:
+        """Lets go of a run that is over.
+
+        Its loader processes would wait for the garbage collector to find the circles between runner, loops and hooks,
+        and MMEngine's registers and open files would stay for good.
+        """
+        self.visualizer.close()
+        for handler in self.logger.handlers:
+            handler.close()
+        for kind in (MMLogger, MessageHub, Visualizer):
+            kind._instance_dict.pop(self.experiment_name, None)
+        self.__dict__.clear()
 
     def _log_env(self, env_cfg: dict[str, Any]) -> None:
         """MMEngine asks compilers for their versions and formats the config, whoever reads it."""
@@ -154,6 +174,7 @@ def build_runner(config: Config) -> DetectionRunner:
     config.setdefault('experiment_name', f'{Path(config.work_dir).name}_{time.time_ns()}')
     with building():
         runner = DetectionRunner.from_cfg(config)
+        _runners.add(runner)
         # Built now, so that a wrong path or argument shows before anything is written over.
         runner._train_loop = runner.build_train_loop(runner._train_loop)
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
@@ -270,8 +291,17 @@ def train(config: Config, resume: bool = False) -> dict[str, Any]:
         Interrupted: Stopped by Ctrl-C, SIGTERM or SIGUSR1 after saving.
     """
     _quieten()
+    _free()  # what failed before
     with in_use(config.work_dir) if _is_first_process(config) else nullcontext():
-        return _train(config, resume)
+        summary = _train(config, resume)
+    _free()
+    return summary
+
+
+def _free() -> None:
+    """Finds what holds on to runners that are closed: frames in which modules were imported, for the most part."""
+    if _runners:
+        gc.collect()
 
 
 def _is_first_process(config: Config) -> bool:
@@ -287,37 +317,37 @@ def _train(config: Config, resume: bool) -> dict[str, Any]:
     if resume_from is not None:
         _check_same_experiment(config, read_training_state(resume_from), resume_from)
         config.load_from, config.resume = str(resume_from), True
-    runner = build_runner(config)
-    if is_main_process():
-        for line in leak_warnings(config, getattr(runner.train_dataloader.dataset, 'source', None)):
-            runner.logger.warning(line)
-    if initial_weights and resume_from is None:
-        load_weights(bare_model(runner.model).network, initial_weights)
-    _run(runner, runner.train)
+    with closing(build_runner(config)) as runner:
+        if is_main_process():
+            for line in leak_warnings(config, getattr(runner.train_dataloader.dataset, 'source', None)):
+                runner.logger.warning(line)
+        if initial_weights and resume_from is None:
+            load_weights(bare_model(runner.model).network, initial_weights)
+        _run(runner, runner.train)
 
-    barrier()  # the main process has written its files
-    result = folder.weights or folder.last
-    selection = read_checkpoint(result)['meta']['selection']
-    summary: dict[str, Any] = {
-        'config': Path(config.filename or '').stem,
-        'seed': runner.seed,
-        'epochs': runner.epoch,
-        'selection': 'val' if result.name == BEST else 'final',
-        'best_epoch': selection['best_epoch'],
-        'best': selection['best'],
-        'parameters': sum(value.numel() for value in bare_model(runner.model).network.parameters()),
-        'seconds': round(sum(line['seconds'] for line in folder.log()), 1),
-        'checkpoint': str(result),
-        'test': None,
-    }
-    if config.get('test_dataloader') is not None:
-        load_weights(bare_model(runner.model).network, result)
-        runner._has_loaded = True
-        # The resulting weights are averaged ones already; the hook would swap in those of the last epoch.
-        runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, EMAHook)]
-        summary['test'] = {key: float(value) for key, value in _run(runner, runner.test).items()}
-    if is_main_process():
-        save_text(folder.path / SUMMARY, json.dumps(summary, indent=1) + '\n', overwrite=True)
+        barrier()  # the main process has written its files
+        result = folder.weights or folder.last
+        selection = read_checkpoint(result)['meta']['selection']
+        summary: dict[str, Any] = {
+            'config': Path(config.filename or '').stem,
+            'seed': runner.seed,
+            'epochs': runner.epoch,
+            'selection': 'val' if result.name == BEST else 'final',
+            'best_epoch': selection['best_epoch'],
+            'best': selection['best'],
+            'parameters': sum(value.numel() for value in bare_model(runner.model).network.parameters()),
+            'seconds': round(sum(line['seconds'] for line in folder.log()), 1),
+            'checkpoint': str(result),
+            'test': None,
+        }
+        if config.get('test_dataloader') is not None:
+            load_weights(bare_model(runner.model).network, result)
+            runner._has_loaded = True
+            # The resulting weights are averaged ones already; the hook would swap in those of the last epoch.
+            runner._hooks = [hook for hook in runner.hooks if not isinstance(hook, EMAHook)]
+            summary['test'] = {key: float(value) for key, value in _run(runner, runner.test).items()}
+        if is_main_process():
+            save_text(folder.path / SUMMARY, json.dumps(summary, indent=1) + '\n', overwrite=True)
     return summary
 
 

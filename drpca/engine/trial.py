@@ -147,6 +147,7 @@ def largest_batch(config: Config) -> int:
             return step_fits(runner, model, size)
 
         size = search(fits, least, images, room, resident_peak)
+        runner.close()
     if size is None:
         raise UserError(f'--batch-size auto: not even {least} images fit into memory: choose a smaller size.')
     print(f'batch size {size}: the most that fits, of {images} images; the learning rate stays', flush=True)

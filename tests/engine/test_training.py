@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import json
+import multiprocessing
 import os
 import signal
 import sys
+import weakref
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -254,6 +258,44 @@ def test_a_fault_of_the_program_does_not_stop_the_others(
     assert 'weights after the last epoch' in out
     assert done.split()[3:] == ['done', '2', '50.00', '25.00', '-', '-', '100.00', '123456.00', '3.00']
     assert 'nIoU        F1        Pd    Fa e-6' in out
+
+
+def test_of_several_runs_none_stays_in_memory(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor its loader processes and open files, whether it was done or failed, and though nothing collects garbage."""
+    engine: Any = importlib.import_module('drpca.engine.train')
+    built: list[Any] = []
+    build, test = engine.build_runner, engine.DetectionRunner.test
+
+    def left() -> list[Any]:
+        numbers = [number for number in os.listdir('/proc/self/fd') if os.path.exists(f'/proc/self/fd/{number}')]
+        files = [os.readlink(f'/proc/self/fd/{number}') for number in numbers]
+        alive = [part for parts in built for part in (ref() for ref in parts) if part is not None]
+        written = [name for name in files if f'{tmp_path}/' in name and not name.endswith('.lock')]
+        return [*alive, *multiprocessing.active_children(), *written]
+
+    def watched(config: Any) -> Any:
+        assert left() == []
+        runner = build(config)
+        assert runner.train_dataloader.persistent_workers
+        built.append([weakref.ref(part) for part in (runner, runner.model, runner.train_dataloader, runner.visualizer)])
+        return runner
+
+    def fails_once(self: Any) -> Any:
+        if len(built) == 1:
+            assert len(multiprocessing.active_children()) == 1
+            raise OSError(28, 'No space left on device', 'file')
+        return test(self)
+
+    monkeypatch.setattr(engine, 'build_runner', watched)
+    monkeypatch.setattr(engine.DetectionRunner, 'test', fails_once)
+    args = arguments(data_root, tmp_path, '--seeds', '0', '1', '--workers', '1', '--epochs', '1')
+    gc.disable()
+    try:
+        assert train_command.main([*args, 'train_dataloader.dataset.limit=2', 'train_cfg.val_interval=9']) == 1
+        assert len(built) == 2
+        assert left() == []
+    finally:
+        gc.enable()
 
 
 def test_early_stopping_and_resuming_a_stopped_run(data_root: Path, tmp_path: Path) -> None:
