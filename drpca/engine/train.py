@@ -97,8 +97,8 @@ class DetectionRunner(Runner):
     def load_checkpoint(self, filename: str, map_location: Any = 'cpu', strict: bool = True, **options: Any) -> Any:
         """Reads a checkpoint as :func:`drpca.engine.processes.take_part` has it for this process."""
         checkpoint = take_part(read_checkpoint(filename, map_location))
-        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         try:
+            self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
             bare_model(self.model).load_state_dict(checkpoint['state_dict'], strict)
         except RuntimeError as error:
             lines = ' '.join(str(error).split())
