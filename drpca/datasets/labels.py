@@ -13,7 +13,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -237,13 +237,20 @@ def _voc(index: _Index) -> list[Labelled]:
     return found
 
 
+def _rows(path: Path, lines: list[str], delimiter: str) -> Iterator[list[str]]:
+    try:
+        yield from csv.reader(lines, delimiter=delimiter)
+    except csv.Error as error:
+        raise UserError(f'Cannot read {path}: not a readable table ({error}); repair it.') from None
+
+
 def _table(index: _Index) -> list[Labelled]:
     found: dict[Path, list[Target]] = {}
     sources: dict[Path, Path] = {}
     for path in index.labels['.csv']:
         lines = _text(path).splitlines()
         header = lines[0] if lines else ''
-        rows = csv.reader(lines, delimiter=max(',;\t', key=header.count))
+        rows = _rows(path, lines, max(',;\t', key=header.count))
         columns = [name.strip().lower() for name in next(rows, [])]
         key = next((columns.index(name) for name in _IMAGE_COLUMNS if name in columns), None)
         corners = next((names for names in _CORNER_COLUMNS if set(names) <= set(columns)), None)

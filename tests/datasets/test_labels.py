@@ -143,6 +143,7 @@ COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [%s]}'
         ('labels/a.txt', '0 7.5 0.5 0.1 0.1', 'lies outside'),
         ('x.csv', 'image,x,y,w,h\nb.png,1,1,2,2\n', "names the image 'b.png'"),
         ('x.csv', 'image,x,y,w,h\na.png,1,1\n', 'expected 5 columns, got 3'),
+        ('x.csv', 'image,x,y\n' + 'a' * 200000, 'field larger than field limit'),
         ('x.csv', b'\xff\xfe', 'expected UTF-8'),
         ('notes.md', 'nothing', 'holds no images with labels'),
     ],

@@ -81,10 +81,19 @@ leaderboard --from table.json --no-latency
 export own.py --checkpoint w.pth --images frames --out new.onnx --count 1
 benchmark RPCANet --repetitions 1 --sizes 16 --no-memory --variants optimised
 publish own.py --work-dir runs --out published --no-metafile
+browse own.py --out new.png --samples 1 --versions 1
+weights
+weights get rpcanet_sirstv1
+data
+data get SIRSTv1
+data import new listed.zip
+data convert mini --to coco --out new
+score --results results/mini --protocol basicirstd --threshold-from results/mini --at-fa 1e-5
+train own.py --work-dir work --fast-dev-run
 """.splitlines():
     BASES.setdefault(line.split()[0], []).append(line.split())
 INFER, OWN = BASES['infer']
-(SCORE,) = BASES['score']
+SCORE, _ = BASES['score']
 RESUME = ['train', 'own.py', '--work-dir', 'runs', '--resume', '--epochs', '2']
 
 FRAMES = [
@@ -330,15 +339,15 @@ EVIL_CONFIGS = [
 
 def checkpoints(r: Random) -> Case:
     last, best = 'runs/own/seed_0/last.pth', 'runs/own/seed_0/best.pth'
-    file, argv = r.choice([(
-        'w.pth', OWN), ('w.pth', OWN), ('w.pth',
-        ['train', 'own.py', '--work-dir', 'w', '--load-from', 'w.pth']), (best,
-        ['infer', '--checkpoint', best, '--input', 'frames', '--out', 'out']), (last, RESUME), (last,
-        RESUME), (best, ['infer', '--checkpoint', best, '--input', 'frames', '--out', 'out']), (best,
-        BASES['publish'][0]), ('w.pth', BASES['export'][0]), ('w.pth', BASES['visualize-stages'][0],
-    )])
+    infer = ['infer', '--checkpoint', best, '--input', 'frames', '--out', 'out']
+    file, argv = r.choice([
+        ('w.pth', OWN), ('w.pth', OWN), ('w.pth', ['train', 'own.py', '--work-dir', 'w', '--load-from', 'w.pth']),
+        (best, infer), (best, infer), (last, RESUME), (last, RESUME), (best, BASES['publish'][0]),
+        ('w.pth', BASES['export'][0]), ('w.pth', BASES['visualize-stages'][0]),
+        ('w.safetensors', ['w.safetensors' if word == 'w.pth' else word for word in OWN]),
+    ])
     which = r.randint(0, 5)
-    if which == 0:
+    if which == 0 or file == 'w.safetensors':
         return Case(argv, damages(r, file))
     if which == 1 and file != 'w.pth':
         edits = [['config_text', file, r.choice(EVIL_CONFIGS)], ['write', 'evil.py', "open('MARK', 'w')\n"]]
@@ -356,6 +365,29 @@ def checkpoints(r: Random) -> Case:
     elif kind in E.NOT_CAST:
         silent = f'took {kind} weights'
     return Case(argv, [['state', file, kind, r.randint(0, 60)]], silent)
+
+
+def labels(r: Random) -> Case:
+    """Label files of other programs, and archives."""
+    coco = 'labelled/coco/annotations/instances_train.json'
+    file = r.choice([
+        coco, 'labelled/yolo/labels/train/a.txt', 'labelled/voc/Annotations/a.xml', 'labelled/csv/boxes_train.csv',
+        'labelled/points/points_train.csv', 'labelled/voc/ImageSets/Main/train.txt', 'listed.zip', 'listed.tar',
+    ])
+    source = file if file.startswith('listed') else '/'.join(file.split('/')[:2])
+    argv = ['data', 'import', 'new', source, *r.choice([[], ['--rule', 'box']])]
+    if file.startswith('listed') and r.random() < 0.5:
+        return Case(argv, [['pack', file, r.choice(E.PACKS)]])
+    if file == coco and r.random() < 0.6:
+        return Case(argv, [['put_json', file, r.randrange(400), json_value(r)]])
+    if r.random() < 0.3:
+        numbers = ' '.join(r.choice([*NUMBERS, text(r)]) for _ in range(r.randrange(7)))
+        return Case(argv, [['write', file, r.choice([
+            numbers, f'image,x,y,width,height\na,{numbers.replace(" ", ",")}\n', '[' * 100000, '{"images": 1}',
+            '<!DOCTYPE a [<!ENTITY b "c">]><annotation>&b;</annotation>', '<a>' * 50000, '\udcff\udcfe', '\0' * 9,
+            f'<annotation><object><bndbox><xmin>{numbers}</xmin></bndbox></object></annotation>', 'a;b;c\n' * 9,
+        ])]])
+    return Case(argv, damages(r, file))
 
 
 def payload_forms(r: Random) -> list[Case]:
@@ -541,5 +573,5 @@ def words(r: Random) -> Case:
 
 KINDS: list[tuple[Callable[[Random], Case], int]] = [
     (images, 5), (mats, 3), (lists, 2), (checkpoints, 5), (configs, 4), (options, 6), (jsons, 4), (networks, 2),
-    (videos, 2), (places, 2), (interrupts, 1), (words, 1), (payloads, 2),
+    (videos, 2), (places, 2), (interrupts, 1), (words, 1), (payloads, 2), (labels, 3),
 ]

@@ -316,10 +316,36 @@ def archive(file: str, member: str, kind: str) -> None:
             new.writestr(key, content)
 
 
+def pack(file: str, kind: str) -> None:
+    """Add to a zip or tar archive what must not be taken out of one."""
+    import tarfile
+    import zipfile
+
+    name = {'up': '../MARK', 'absolute': str(Path('MARK').absolute()), 'within': 'listed/images/../../../MARK'}.get(
+        kind
+    )
+    if file.endswith('.zip'):
+        with zipfile.ZipFile(file, 'a', zipfile.ZIP_DEFLATED) as pack:
+            info = zipfile.ZipInfo(name or 'listed/images/e.png')
+            if kind == 'link':
+                info.external_attr = 0o120777 << 16
+            pack.writestr(info, b'/etc/passwd' if kind == 'link' else bytes(2**27 if kind == 'bomb' else 9), 8)
+        return
+    with tarfile.open(file, 'a') as tar:
+        member = tarfile.TarInfo(name or 'listed/images/e.png')
+        if kind in ('link', 'device'):
+            member.type, member.linkname = tarfile.SYMTYPE if kind == 'link' else tarfile.CHRTYPE, '/etc/passwd'
+        else:
+            member.size = 9
+        tar.addfile(member, io.BytesIO(bytes(9)) if member.size else None)
+
+
+PACKS = ('up', 'absolute', 'within', 'link', 'device', 'bomb')
+
 EDITS: dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
         flip, splice, write, copy, remove, folder, fifo, link, disk, replace, put_json, nest, image, mat, state,
-        config_text, config_part, rules, onnx_part, archive,
+        config_text, config_part, rules, onnx_part, archive, pack,
     )
 }  # fmt: skip

@@ -389,7 +389,7 @@ def said(text: str, kept: str, code: int, command: str, inputs: int) -> list[Fau
     errors = [line for line in lines if ERROR.match(line)]
     if len(errors) > inputs:
         faults.append(Fault('noise', f'{command}: {len(errors)} error lines'))
-    explained = errors or 'failed' in text or 'usage:' in text or command == 'check-dataset'
+    explained = errors or 'failed' in text or 'usage:' in text or command in ('check-dataset', 'data')
     if code in (1, 2) and not explained:
         faults.append(Fault('noise', f'{command}: code {code} without an error line'))
     for line in lines:

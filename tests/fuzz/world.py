@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 SIDE = 32
+LABELS = ('coco', 'yolo', 'voc', 'csv', 'points')
 
 OWN = """\
 dataset = 'mini'
@@ -45,6 +46,7 @@ def build(root: Path) -> None:
     Path('own.py').write_text(own_config())
     Path('protocol.py').write_text(PROTOCOL)
     Path('iou.json').write_text(json.dumps({'RPCANet': 0.7, 'RPCANetPlus': 0.71}))
+    _labelled()
     _trained()
     _exported()
     _video()
@@ -100,6 +102,7 @@ def _results() -> None:
 def _trained() -> None:
     """``runs/own/seed_0`` with all files of a training, bare weights, and a table of the leaderboard."""
     import torch
+    from safetensors.torch import save_file
 
     from drpca.checkpoint import read_checkpoint
     from drpca.cli.main import main
@@ -109,10 +112,25 @@ def _trained() -> None:
         if file.is_file() and file.name not in ('last.pth', 'best.pth', 'log.jsonl', 'summary.json'):
             file.unlink()
     state = read_checkpoint('runs/own/seed_0/best.pth')['state_dict']
-    torch.save({name.removeprefix('network.'): value for name, value in state.items()}, 'w.pth')
+    weights = {name.removeprefix('network.'): value for name, value in state.items()}
+    torch.save(weights, 'w.pth')
+    save_file(weights, 'w.safetensors')
     Path('maps').mkdir()
     files = ['--json', 'table.json', '--maps', 'maps']
     assert main(['leaderboard', 'tophat', '--dataset', 'mini', '--no-latency', *files]) == 0
+
+
+def _labelled() -> None:
+    """``labelled/<format>``: the data set listed in the label formats of other programs, and packed."""
+    import shutil
+
+    from drpca.datasets import export_labels
+
+    Path('labelled').mkdir()
+    for kind in LABELS:
+        export_labels('listed', kind, Path('labelled', kind), data_root=Path('datasets'))
+    for kind in ('zip', 'tar'):
+        shutil.make_archive('listed', kind, 'datasets', 'listed')
 
 
 def _exported() -> None:
