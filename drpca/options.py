@@ -12,6 +12,8 @@ MAX_SIDE = 65536
 """Largest side of a square that frames are resized to, in pixels."""
 TILE, AUTO = 1024, 'auto'
 """Side of the tiles into which larger frames are cut: the usual one; the usual one where a detector tiles at all."""
+RANGES = (AUTO, 'minmax', 'full', 'percentile')
+"""Rules by which grey values become [0, 1], besides two values."""
 PRECISIONS = ('fp32', 'bf16', 'fp16')
 """Of convolutions."""
 BACKENDS = ('onnx', 'openvino', 'tensorrt', 'torch')

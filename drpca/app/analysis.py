@@ -26,6 +26,7 @@ class AnalysedFrame:
         name: Of the frame.
         detector: Label of the detector.
         model: Registered name of the network or method.
+        range: Rule by which grey values became [0, 1].
         detection: Image and scores, (H, W) float32 in [0, 1], with the map that they come from.
         stages: B, T, N and D of every stage, (H, W) each; empty where there are none.
         note: Why there are no stages, or ''.
@@ -36,6 +37,7 @@ class AnalysedFrame:
     name: str
     detector: str
     model: str
+    range: str
     detection: Detection
     stages: list[StageRecord]
     note: str
@@ -72,7 +74,7 @@ def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarra
     Args:
         detector: Named as the page calls it.
         name: Of the frame.
-        frame: (H, W) uint8 or uint16.
+        frame: (H, W) grey values.
         gt_mask: (H, W) bool label.
 
     Raises:
@@ -81,7 +83,9 @@ def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarra
     if isinstance(detector.mapper, BaselineMapper) and detector.size is None:
         _refuse_large(detector.method, frame)
     started = time.perf_counter()
-    (detection,) = detector((name, frame))
+    source = detector.mapper.source((name, frame))
+    source.counts = True  # floats come from files
+    (detection,) = detector.stream(source)
     seconds = time.perf_counter() - started
     stages: list[StageRecord] = []
     note = ''
@@ -89,13 +93,14 @@ def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarra
         note = f'Stages are shown of images of up to {TILE} × {TILE} pixels; this one was scored in tiles.'
     else:
         try:
-            stages = make_decomposer(detector.mapper).decompose(frame).at_frame(detection.image).stages
+            stages = make_decomposer(detector.mapper).decompose(detection.frame).at_frame(detection.image).stages
         except UserError as error:
             note = str(error)
     return AnalysedFrame(
         name=name,
         detector=detector.name,
         model=detector.method,
+        range=str(detector.mapper.values),
         detection=detection,
         stages=stages,
         note=note,

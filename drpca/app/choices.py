@@ -21,6 +21,8 @@ from drpca.run_folder import find_runs
 SIZES = {RECIPE: 'size of the recipe', NATIVE: "frame's own size"}
 """The size that the config's recipe resizes frames to, or each frame's own."""
 
+RANGE_RULES = {'auto': 'as usual', 'minmax': 'lowest to highest', 'percentile 1 99': '1 % to 99 %'}
+"""Which grey values become black and white; others are typed in."""
 _KEPT = 3
 
 
@@ -117,11 +119,13 @@ class DetectorStore:
         self.lock = Lock()
         self._loaded: OrderedDict[tuple[str, str], Detector] = OrderedDict()
 
-    def get(self, label: str, size: str = RECIPE) -> Detector:
+    def get(self, label: str, size: str = RECIPE, range: str | None = None, bad_pixels: bool | None = None) -> Detector:
         """The detector of that label at a size of ``SIZES``; classical methods have the size of their preset.
 
+        ``range`` and ``bad_pixels`` are those of :class:`drpca.Detector`.
+
         Raises:
-            UserError: Unknown label or size, or weights that cannot be read or do not fit. Folders are left
+            UserError: Unknown label, size or range, or weights that cannot be read or do not fit. Folders are left
                 out of the message.
         """
         if label not in self.choices:
@@ -134,6 +138,7 @@ class DetectorStore:
         self._loaded.move_to_end(key)
         while len(self._loaded) > _KEPT:
             self._loaded.popitem(last=False)
+        self._loaded[key].set_range(range, bad_pixels)
         return self._loaded[key]
 
     @staticmethod

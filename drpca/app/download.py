@@ -44,6 +44,7 @@ def results_zip(analysis: AnalysedFrame, threshold: float) -> bytes:
         'input_size': list(analysis.scores.shape),
         'map_size': list(analysis.detection.map_scores.shape),
         'maps': FRAME_MAPS,
+        'range': analysis.range,
         'threshold': threshold,
         'versions': versions(),
     }

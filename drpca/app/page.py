@@ -12,7 +12,7 @@ from nicegui import events, run, ui
 
 from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame, analyse
-from drpca.app.choices import NATIVE, RECIPE, SIZES, DetectorStore, size_text
+from drpca.app.choices import NATIVE, RANGE_RULES, RECIPE, SIZES, DetectorStore, size_text
 from drpca.app.download import results_zip
 from drpca.app.samples import Sample
 from drpca.app.uploads import read_upload
@@ -20,6 +20,7 @@ from drpca.app.widgets import STYLE, Tile, Upload, heading, switch_dark, target_
 from drpca.datasets.io import IMAGE_SUFFIXES
 from drpca.errors import UserError, explain
 from drpca.inference.detections import Detection
+from drpca.options import AUTO
 from drpca.results.stage_pictures import stages_picture
 from drpca.visualization.panels import range_text, to_grey
 
@@ -92,6 +93,12 @@ class Page:
             self.detector.classes('w-full').props('outlined dense options-dense').mark('detector')
             self.size = ui.select(SIZES, value=RECIPE, on_change=self._analyse, label='work at')
             self.size.classes('w-full').props('outlined dense options-dense').mark('size')
+            self.range = ui.select(
+                dict(RANGE_RULES), value=AUTO, on_change=self._analyse, label='grey values', new_value_mode='add-unique'
+            )
+            self.range.classes('w-full').props('outlined dense options-dense hint="or type LO HI, percentile LO HI"')
+            self.range.mark('range')
+            self.bad_pixels = ui.checkbox('replace bad pixels', on_change=self._analyse).mark('bad-pixels')
             self.works_at = ui.label().classes('text-xs opacity-70')
         with ui.card().classes('w-full'):
             heading('Image')
@@ -106,7 +113,7 @@ class Page:
             )
             self.upload.on('failed', lambda: self._fail('The file was not taken; it may be too large.'), args=[])
             self.upload.classes('w-full').props(f'accept="{",".join(IMAGE_SUFFIXES)}" flat bordered')
-            ui.label(f'{suffixes}; 8 or 16 bits; up to {megabytes}').classes('text-xs opacity-70')
+            ui.label(f'{suffixes}; 8 or 16 bits, TIFF also 32; up to {megabytes}').classes('text-xs opacity-70')
             ui.label('or pick a sample').classes('text-sm mt-2')
             with ui.element('div').classes('grid grid-cols-3 gap-1 w-full max-h-80 overflow-y-auto'):
                 for index, sample in enumerate(self.samples):
@@ -193,7 +200,8 @@ class Page:
         is_long = self.size.value == NATIVE and self._frame[1].size > _LARGE
         patience = ' (a large frame takes minutes without a GPU)' if is_long else ''
         self.status.set_text(f'{self.detector.value} on {self._frame[0]} …{patience}')
-        result = await self._attempt(self._run, self.detector.value, self.size.value, self._frame, turn)
+        chosen = self.detector.value, self.size.value, self.range.value, self.bad_pixels.value
+        result = await self._attempt(self._run, chosen, self._frame, turn)
         if turn != self._analysis_turn:
             return
         self.spinner.set_visibility(False)
@@ -204,12 +212,12 @@ class Page:
         self.status.set_text('' if self.analysis is None else _summary(self.analysis))
 
     def _run(
-        self, label: str, size: str, frame: tuple[str, np.ndarray, np.ndarray | None], turn: int
+        self, chosen: tuple[str, str, str, bool], frame: tuple[str, np.ndarray, np.ndarray | None], turn: int
     ) -> tuple[AnalysedFrame, str] | None:
         with self.store.lock:
             if turn != self._analysis_turn:
                 return None
-            detector = self.store.get(label, size)
+            detector = self.store.get(*chosen)
             return analyse(detector, *frame), size_text(detector)
 
     async def _attempt(self, function: Callable[..., Any], *args: Any) -> Any:
@@ -315,7 +323,12 @@ def _drawn(analysis: AnalysedFrame, threshold: float) -> tuple[Detection, str, s
 
 def _summary(analysis: AnalysedFrame) -> str:
     height, width = analysis.scores.shape
-    return f'{analysis.detector} on {analysis.name}: {height} × {width} pixels, {analysis.seconds:.2f} s'
+    frame = analysis.detection.frame
+    values = '' if (frame.low, frame.high) in ((0, 1), (0, 255)) else f', values {frame.low:g} to {frame.high:g}'
+    replaced = f', {frame.bad_pixels} bad pixels replaced' * bool(frame.bad_pixels)
+    return (
+        f'{analysis.detector} on {analysis.name}: {height} × {width} pixels{values}{replaced}, {analysis.seconds:.2f} s'
+    )
 
 
 def _frame_of(sample: Sample) -> tuple[str, np.ndarray, np.ndarray | None]:

@@ -32,7 +32,7 @@ def read_upload(file_name: str, content: bytes, max_bytes: int) -> tuple[str, np
         max_bytes: Largest file.
 
     Returns:
-        Name and (H, W) uint8 or uint16.
+        Name and (H, W) uint8, uint16 or float32.
 
     Raises:
         UserError: Too large a file, too many or too few pixels, no image, another format, or damaged. The
@@ -53,7 +53,8 @@ def read_upload(file_name: str, content: bytes, max_bytes: int) -> tuple[str, np
         raise UserError(f'{shown} has far too many {too_many}') from None
     except (OSError, SyntaxError, ValueError):
         raise UserError(
-            f'{shown} is not an image that can be read: expected {", ".join(IMAGE_SUFFIXES)} of 8 or 16 bits.'
+            f'{shown} is not an image that can be read: expected {", ".join(IMAGE_SUFFIXES)} of 8 or 16 bits, TIFF '
+            'also of 32.'
         ) from None
     if width * height > MAX_PIXELS:
         raise UserError(f'{shown} has {width} × {height} {too_many}')

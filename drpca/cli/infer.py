@@ -75,6 +75,12 @@ def build_parser() -> argparse.ArgumentParser:
         '--tile', type=tile_argument, default=AUTO, metavar='N',
         help=f'networks: cut larger frames into overlapping N × N tiles; 0: never (default: {TILE})',
     )  # fmt: skip
+    add(
+        '--range', nargs='+', metavar='RULE',
+        help='grey values that become 0 and 1: auto (8 bits as they are; others from lowest to highest, without '
+        "isolated outliers), minmax, full, percentile LO HI, or LO HI (default: the config's, else auto)",
+    )  # fmt: skip
+    add('--bad-pixels', action='store_true', help='replace isolated outliers by the median around them')
     add('--precision', choices=PRECISIONS, default='fp32', help='of the convolutions (default: %(default)s)')
     add('--compile', action='store_true', help='torch.compile the network: slow to start')
     add('--cuda-graph', action='store_true', help='replay a CUDA graph per size of frame (NVIDIA GPU)')
@@ -194,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=args.batch_size, device=args.device, precision=args.precision, compile=args.compile,
         cuda_graph=args.cuda_graph, backend=args.backend, trust=args.trust, dataset=args.dataset,
         data_root=args.data_root,
-        options=args.cfg_options,
+        options=args.cfg_options, range=args.range, bad_pixels=args.bad_pixels or None,
     )  # fmt: skip
     is_camera = args.input is not None and args.input.isdigit() and not Path(args.input).exists()
     written = drpca.predict(

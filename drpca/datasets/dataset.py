@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from drpca.datasets.io import MaskRule, SixteenBit, parallel_map, resize_image, resize_mask, to_unit
+from drpca.datasets.io import MaskRule, RangeRule, ValueRange, parallel_map, resize_image, resize_mask, unit
 from drpca.datasets.splits import Split, open_joined
 from drpca.errors import UserError, unknown_name
+from drpca.options import AUTO
 from drpca.registry import DATASETS, TRANSFORMS
 
 Transform = Callable[[dict[str, Any]], dict[str, Any]]
@@ -25,8 +26,8 @@ Transform = Callable[[dict[str, Any]], dict[str, Any]]
 class InfraredDataset(Dataset):
     """Images and masks of one split.
 
-    With ``cache`` every file is decoded once, on construction, by a pool of threads; resized images (uint8 or
-    uint16) and masks stay in memory: 2 bytes a pixel, 56 MB for SIRST V1 at 256 × 256. Worker processes
+    With ``cache`` every file is decoded once, on construction, by a pool of threads; resized images (uint8, deeper
+    ones float32) and masks stay in memory: 2 bytes a pixel of 8 bits, 56 MB for SIRST V1 at 256 × 256. Worker processes
     started by fork share that memory; started by spawn (Windows, macOS) each gets a copy, but decodes
     nothing. With ``before_resize`` the images are kept in their own sizes.
 
@@ -42,7 +43,9 @@ class InfraredDataset(Dataset):
             arrays they are given unchanged.
         cache: Keep decoded images in memory.
         mask_rule: See :func:`drpca.datasets.io.read_mask`.
-        sixteen_bit: See :func:`drpca.datasets.io.to_unit`; applied after resizing.
+        range: Which grey values become 0 and 1, see :class:`drpca.datasets.io.ValueRange`; of the whole image, before
+            it is resized. A detector of the config takes that of its test images.
+        bad_pixels: Replace isolated outliers, see there.
         limit: Use the first so many images only; below 1: that share of them, spread over the list.
         normalisation: Name → ``mean`` and ``std`` of the grey levels of data sets, in [0, 1]. A network has one pair,
             the first one here. Images of the others are shifted and scaled after the pipeline, so that it
@@ -68,7 +71,8 @@ class InfraredDataset(Dataset):
         pipeline: Sequence[dict[str, Any] | Transform] = (),
         cache: bool = True,
         mask_rule: MaskRule = 'positive',
-        sixteen_bit: SixteenBit = 'minmax',
+        range: RangeRule = AUTO,
+        bad_pixels: bool = False,
         limit: float | None = None,
         normalisation: Mapping[str, Mapping[str, float]] | None = None,
         before_resize: Sequence[dict[str, Any] | Transform] = (),
@@ -78,16 +82,17 @@ class InfraredDataset(Dataset):
         self.size = _pair(size)
         self.source = open_joined(dataset, split, data_root)
         names, levels = self.source.names, _levels(self.source, normalisation or {})
-        chosen = list(range(len(names))) if limit is None else part_of(range(len(names)), limit)
+        chosen = np.arange(len(names)).tolist()
+        chosen = chosen if limit is None else part_of(chosen, limit)
         self.names = [names[index] for index in chosen]
         self.levels = None if levels is None else levels[chosen]
         self.pipeline = [_build_transform(step) for step in pipeline]
         self.before_resize = [_build_transform(step) for step in before_resize]
         self.mask_rule = mask_rule
-        self.sixteen_bit = sixteen_bit
+        self.values = ValueRange(range, bad_pixels)
         self._cache: list[_Loaded] | None = None
         if cache:
-            self._cache = parallel_map(self._read, range(len(self)))
+            self._cache = parallel_map(self._read, np.arange(len(self)).tolist())
 
     def __len__(self) -> int:
         return len(self.names)
@@ -118,7 +123,7 @@ class InfraredDataset(Dataset):
         for transform in self.before_resize:
             sample = transform(sample)
         image, gt_mask = self._resize(sample['image'], sample['gt_mask'])
-        sample |= {'image': to_unit(image, self.sixteen_bit), 'gt_mask': gt_mask}
+        sample |= {'image': unit(image), 'gt_mask': gt_mask}
         for transform in self.pipeline:
             sample = transform(sample)
         if self.levels is not None:
@@ -135,10 +140,10 @@ class InfraredDataset(Dataset):
 
     def _donor(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         image, gt_mask, _ = self.load(int(rng.integers(len(self))))
-        return to_unit(image, self.sixteen_bit), gt_mask
+        return unit(image), gt_mask
 
     def load(self, position: int) -> _Loaded:
-        """Image and mask, resized but not augmented, and the (height, width) of the file."""
+        """Image (uint8, or float32 in [0, 1]) and mask, resized, not augmented; the (height, width) of the file."""
         image, gt_mask, original = self.stored(position)
         return *self._resize(image, gt_mask), original
 
@@ -148,7 +153,8 @@ class InfraredDataset(Dataset):
 
     def _read(self, position: int) -> _Loaded:
         name = self.names[position]
-        image, gt_mask = self.source.read_image(name), self.source.read_mask(name, self.mask_rule)
+        image = self.values.level(self.source.read_image(name), name).image
+        gt_mask = self.source.read_mask(name, self.mask_rule)
         original = (image.shape[0], image.shape[1])
         if self.size is None and gt_mask.shape != original:
             raise UserError(

@@ -10,7 +10,7 @@ import torch
 from scipy import ndimage
 
 from drpca.datasets import transforms as T
-from drpca.datasets.io import parallel_map, resize_mask, to_unit
+from drpca.datasets.io import parallel_map, resize_mask, unit
 from drpca.errors import UserError
 
 
@@ -30,7 +30,6 @@ class DeviceStore:
         size: (N, 2) int64, rows and columns in use.
         original: (N, 2) int64, size of the files.
         common: (H, W) where all images are of one size, else None.
-        stretched: (N,) bool, images whose range is that of the frame (deeper than 8 bits, ``sixteen_bit='minmax'``).
         levels: (N, 2) float32, gain and offset of augmented images, see ``normalisation`` of the data set; or None.
 
     Raises:
@@ -46,7 +45,7 @@ class DeviceStore:
         masks = np.zeros(shape, bool)
         for position, (image, gt_mask, _) in enumerate(loaded):
             rows, columns = image.shape
-            images[position, :rows, :columns] = to_unit(image, dataset.sixteen_bit) if deep else image
+            images[position, :rows, :columns] = unit(image) if deep else image
             masks[position, :rows, :columns] = resize_mask(gt_mask, (rows, columns))
         try:
             self.image, self.gt_mask = (torch.from_numpy(array).to(device) for array in (images, masks))
@@ -60,8 +59,6 @@ class DeviceStore:
         self.common = (int(shape[1]), int(shape[2])) if (sizes == sizes[0]).all() else None
         # A tensor of the device: dividing by a number would multiply by its reciprocal on a GPU.
         self.full_scale = torch.tensor(255.0, device=device)
-        stretched = [image.dtype != np.uint8 and dataset.sixteen_bit == 'minmax' for image, *_ in loaded]
-        self.stretched = torch.tensor(stretched, device=device)
         self.levels = None if dataset.levels is None else torch.from_numpy(dataset.levels).to(device)
         self.dataset = dataset
 
@@ -91,10 +88,10 @@ class TargetBank:
         counts = []
         for position in range(len(store)):
             image, gt_mask, _ = store.dataset.load(position)
-            unit = to_unit(image, store.dataset.sixteen_bit)
+            grey = unit(image)
             before = len(found)
             for number in range(ndimage.label(gt_mask, T.EIGHT_CONNECTED)[1]):
-                target = cut._cut_target(unit, gt_mask, _Choice(number))  # type: ignore[arg-type]
+                target = cut._cut_target(grey, gt_mask, _Choice(number))  # type: ignore[arg-type]
                 if target is not None:
                     found.append(target)
             counts.append(len(found) - before)

@@ -143,9 +143,7 @@ class DeviceBatch:
         self.gt_mask = _nearest(self.gt_mask, stored((grid * step).floor()), self._stored)
         image = _bilinear(self.image, stored((grid + 0.5) * step - 0.5), self._stored)
         if self.store.image.is_floating_point():
-            low, high = image.amin((1, 2), keepdim=True), image.amax((1, 2), keepdim=True)
-            own_range = (image - low) / torch.where(high > low, high - low, 1)
-            self.image = torch.where(self.store.stretched[self.index, None, None], own_range, image)
+            self.image = image
         else:
             self.image = (image * self.store.full_scale).round() / self.store.full_scale
         self.size = self._stored = _constant(size, self.size.device).expand(len(self.image), 2)

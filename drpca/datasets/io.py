@@ -1,7 +1,7 @@
 """Reading, scaling and resizing of images and masks.
 
-Arrays are (H, W): images uint8 or uint16 grey, masks bool. Decoding and resizing go through OpenCV, whose
-grey conversion and resizing of 8-bit values the published figures rest on: the published RPCANet weights give
+Arrays are (H, W): images grey values, uint8, uint16 or float32; masks bool. Decoding and resizing go through OpenCV,
+whose grey conversion and resizing of 8-bit values the published figures rest on: the published RPCANet weights give
 the anchor IoU of 70.379 on SIRST V1 with them, and 63.8 with Pillow's resizing of image and mask. OpenCV
 returns the readable part of a truncated file without a word, so every file is checked first, by its content: it is
 a regular one of the four formats, of a bearable size, and whole.
@@ -20,18 +20,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from io import BytesIO
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from drpca.errors import UserError
+from drpca.options import AUTO, RANGES
 
 IMAGE_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.jpg', '.jpeg')
 
 MaskRule = Literal['positive', 'published']
-SixteenBit = Literal['minmax', 'full']
+RangeRule = str | Sequence[str | float]
 GreyRule = Literal['opencv', 'luma']
 
 S = TypeVar('S')
@@ -42,6 +43,8 @@ PICTURE_FORMATS = ('PNG', 'TIFF', 'BMP', 'JPEG')
 MAX_PIXELS = 178_956_970
 """Where Pillow sees an attack; 13,377 × 13,377."""
 MAX_BYTES = 2**30
+MAX_VALUE = 1e30
+"""Grey values above it overflow."""
 
 _COLOUR = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
 _GREY = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION
@@ -226,7 +229,7 @@ def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
     """Reads a picture as grey values.
 
     Grey, RGB, RGBA and palette pictures become grey by ITU-R 601 luma; alpha and an orientation tag are
-    ignored; 16-bit pictures stay 16-bit.
+    ignored. Values deeper than 8 bits stay what they are: counts, or kelvin.
 
     Args:
         path: PNG, BMP, TIFF or JPEG file.
@@ -235,10 +238,10 @@ def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
             nearest value, as behind the reference rows of the classical methods.
 
     Returns:
-        (H, W) array, uint8 or uint16.
+        (H, W) array: uint8, uint16, or float32 of TIFF files with signed, 32-bit or floating-point values.
 
     Raises:
-        UserError: The file is missing, empty, truncated, damaged, no image, or not of 8 or 16 bits; or an
+        UserError: The file is missing, empty, truncated, damaged, no image, or holds NaN or infinite values; or an
             unknown ``grey``.
     """
     if grey not in ('opencv', 'luma'):
@@ -262,9 +265,38 @@ def read_image(path: str | Path, grey: GreyRule = 'opencv') -> np.ndarray:
         raise _damaged(path, error) from None
     if values is None:
         raise UserError(f'Cannot read image {path}: truncated or damaged; fetch it again.')
-    if values.dtype not in (np.uint8, np.uint16):
-        raise UserError(f'Cannot read image {path}: expected 8 or 16 bits, got {values.dtype}; save it as 16-bit PNG.')
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    return finite(values.astype(np.float32), f'Cannot read image {path}')
+
+
+def finite(values: np.ndarray, what: str) -> np.ndarray:
+    """The same values.
+
+    Raises:
+        UserError: NaN or infinity among them; begins with ``what``.
+    """
+    if wrong := values.size - np.count_nonzero(np.isfinite(values)):
+        raise UserError(f'{what}: {wrong} of {values.size} values are NaN or infinite; replace them first.')
     return values
+
+
+def picture_values(picture: Image.Image) -> np.ndarray:
+    """A Pillow image as grey values, (H, W) uint8, uint16 or float32: those of its file, colours but for rounding.
+
+    Raises:
+        UserError: Its file is damaged.
+    """
+    try:
+        if picture.mode in ('L', 'I', 'F') or picture.mode.startswith('I;16'):
+            values = np.asarray(picture)
+        else:
+            values = cv2.cvtColor(np.asarray(picture.convert('RGB')), cv2.COLOR_RGB2GRAY)
+    except _DECODE_ERRORS as error:
+        raise _damaged(Path(getattr(picture, 'filename', '') or 'picture'), error) from None
+    if values.dtype in (np.uint8, np.uint16):
+        return values
+    return finite(values.astype(np.float32), 'Cannot take picture')
 
 
 def read_colours(path: str | Path) -> np.ndarray:
@@ -306,36 +338,196 @@ def read_mask(path: str | Path, rule: MaskRule = 'positive') -> np.ndarray:
     raise UserError(f"Unknown mask rule {rule!r}: expected 'positive' or 'published'.")
 
 
-def to_unit(array: np.ndarray, sixteen_bit: SixteenBit = 'minmax') -> np.ndarray:
-    """Scales grey values to [0, 1].
+class Levelled(NamedTuple):
+    """A frame on a known scale.
+
+    Attributes:
+        image: (H, W) uint8, or float32 in [0, 1].
+        low: Value of the frame that became 0.
+        high: Value of the frame that became 1 (255).
+        bad_pixels: Number of pixels that were replaced.
+    """
+
+    image: np.ndarray
+    low: float
+    high: float
+    bad_pixels: int = 0
+
+
+class ValueRange:
+    """Which grey values of a frame become 0 and 1; values outside are clipped.
+
+    ======================== =======================================================================================
+    rule                     values that become 0 and 1
+    ======================== =======================================================================================
+    ``'auto'``               uint8 and bool: the lowest and highest of the type. float in [0, 1]: 0 and 1. All others
+                             are counts or kelvin: the frame's own lowest and highest, whatever the depth of its file;
+                             where isolated pixels (:func:`isolated_pixels`) take more than half of that range, the
+                             lowest and highest of all other pixels
+    ``'minmax'``             the frame's own lowest and highest
+    ``'full'``               0 and the highest value of the type, 255 or 65,535
+    ``'percentile LO HI'``   these percentiles of the frame, 0 to 100
+    ``'LO HI'``              these values, the same in all frames
+    ======================== =======================================================================================
+
+    A frame of one value becomes 0. Warns, once, where the stretch throws away more than it keeps: isolated pixels were
+    left out, more pixels lie outside the range than in it, or 98 % of the pixels share less than 2 % of it.
 
     Args:
-        array: Values of any shape, uint8 or uint16.
-        sixteen_bit: How uint16 is scaled. 'minmax': the frame's own range is stretched to [0, 1], because
-            16-bit infrared frames use a small part of theirs (a constant frame becomes 0). 'full': divided
-            by 65535.
-
-    Returns:
-        float32 in [0, 1]. uint8 is divided by 255.
+        rule: A text as above, or its words: ``('percentile', 0.1, 99.9)``, ``(7000, 9000)``.
+        bad_pixels: First replace isolated pixels by the median of the 3 × 3 pixels around them.
 
     Raises:
-        UserError: Another type of values, or an unknown ``sixteen_bit``.
+        UserError: Another rule.
     """
-    if array.dtype == np.uint8:
-        return array.astype(np.float32) / np.float32(255)
-    if array.dtype != np.uint16:
-        raise UserError(f'Expected uint8 or uint16 grey values, got {array.dtype}.')
-    if sixteen_bit == 'full':
-        return array.astype(np.float32) / np.float32(65535)
-    if sixteen_bit != 'minmax':
-        raise UserError(f"Unknown 16-bit scaling {sixteen_bit!r}: expected 'minmax' or 'full'.")
-    low, high = (int(array.min()), int(array.max())) if array.size else (0, 0)
-    return (array.astype(np.float32) - np.float32(low)) / np.float32(max(high - low, 1))
+
+    def __init__(self, rule: RangeRule = AUTO, bad_pixels: bool = False) -> None:
+        words = list(map(str, rule.split() if isinstance(rule, str) else rule))
+        self.kind = words.pop(0) if words and words[0] in RANGES else 'values'
+        self.bad_pixels = bad_pixels
+        self.low, self.high = 0.0, 100.0
+        self._has_warned = False
+        takes_limits = self.kind in ('percentile', 'values')
+        try:
+            if takes_limits:
+                self.low, self.high = map(float, words)
+            is_right = takes_limits or not words
+        except ValueError:
+            is_right = False
+        bottom, top = (0, 100) if self.kind == 'percentile' else (-MAX_VALUE, MAX_VALUE)
+        if not (is_right and bottom <= self.low < self.high <= top):
+            text = rule if isinstance(rule, str) else ' '.join(map(str, rule))
+            raise UserError(
+                f"Unknown range {text!r}: expected auto, minmax, full, 'percentile LO HI' (0 to 100) or 'LO HI' "
+                '(values), LO below HI.'
+            )
+
+    def __str__(self) -> str:
+        limits = f'{self.low:g} {self.high:g}'
+        return {'values': limits, 'percentile': f'percentile {limits}'}.get(self.kind, self.kind)
+
+    def level(self, frame: np.ndarray | Levelled, name: str | None = None) -> Levelled:
+        """A frame on the scale of [0, 1].
+
+        Args:
+            frame: (H, W) of bool, any integers or floats; or a frame that has been through, which stays as it is.
+            name: Of the frame, for the warning; None: no warning.
+
+        Raises:
+            UserError: Values of another type, or ``'full'`` of floats, which have no highest value.
+        """
+        if isinstance(frame, Levelled):
+            return frame
+        if frame.dtype.kind not in 'buif':
+            raise UserError(f'Expected bool, integers or floats as grey values, got {frame.dtype}.')
+        if frame.dtype == bool:
+            frame = frame.astype(np.uint8) * np.uint8(255)
+        elif frame.dtype not in (np.uint8, np.uint16):
+            frame = frame.astype(np.float32, copy=False)
+        count = 0
+        if self.bad_pixels:
+            frame, count = without_bad_pixels(frame)
+        top = 255.0 if frame.dtype == np.uint8 else 1.0
+        lowest, highest = (float(frame.min()), float(frame.max())) if frame.size else (0.0, 0.0)
+        if self.kind == AUTO and frame.dtype != np.uint16 and lowest >= 0 and highest <= top:
+            return Levelled(frame, 0.0, top, count)
+        low, high, text = self._limits(frame, lowest, highest)
+        if name is not None and not self._has_warned and (text := text or _lost(frame, low, high)):
+            self._has_warned = True
+            text = f'{name}: {text} (--range, --bad-pixels; further frames are not checked).'
+            warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
+        image = (frame.astype(np.float32) - np.float32(low)) / np.float32(high - low if high > low else 1)
+        return Levelled(np.clip(image, 0, 1, out=image), low, high, count)
+
+    def _limits(self, frame: np.ndarray, lowest: float, highest: float) -> tuple[float, float, str]:
+        """The values that become 0 and 1, and what there is to say about them."""
+        if self.kind == 'values':
+            return self.low, self.high, ''
+        if self.kind == 'full':
+            if frame.dtype.kind == 'f':
+                raise UserError("A range of 'full' is for 8 and 16 bits: give one of values for floats, LO HI.")
+            return 0.0, float(np.iinfo(frame.dtype).max), ''
+        if self.kind == 'percentile':
+            low, high = (float(value) for value in np.percentile(frame, (self.low, self.high)))
+            return (low, high, '') if high > low else (lowest, highest, '')
+        if self.kind == AUTO and frame.ndim == 2 and highest > lowest:
+            alone = isolated_pixels(frame)
+            rest = frame[~alone] if alone.any() else frame
+            low, high = float(rest.min()), float(rest.max())
+            if high - low < (highest - lowest) / 2:
+                return (
+                    low,
+                    high,
+                    (
+                        f'{np.count_nonzero(alone)} isolated pixels stretch the values from {low:g} … {high:g} to '
+                        f'{lowest:g} … {highest:g} and are left out of the range'
+                    ),
+                )
+        return lowest, highest, ''
+
+
+def _lost(frame: np.ndarray, low: float, high: float) -> str:
+    """What a stretch throws away of a frame, if that is more than it keeps."""
+    some = frame.ravel()[:: max(1, frame.size // 16384)]
+    if not some.size or high <= low:
+        return ''
+    outside = np.mean((some < low) | (some > high))
+    if outside > 0.5:
+        return f'{outside:.0%} of the pixels lie outside the range of {low:g} to {high:g}, and are clipped'
+    first, last = np.percentile(some, (1, 99))
+    if last - first < 0.02 * (high - low):
+        return (
+            f'98 % of the pixels lie from {first:g} to {last:g}, in less than 2 % of the range of {low:g} to {high:g}'
+        )
+    return ''
+
+
+def isolated_pixels(frame: np.ndarray) -> np.ndarray:
+    """Pixels that stand out as no target behind a lens does: dead, hot and flickering ones.
+
+    With d the distance from the median of 3 × 3 pixels, and σ = 1.4826 · median(d) over the frame (at least 1 for
+    integers), such a pixel has d > 8σ, and 8 times as much as each of its eight neighbours. The image of a point is
+    wider: already a Gaussian spot of σ = 0.4 pixels has neighbours above that. Bad pixels side by side are not found.
+
+    Args:
+        frame: (H, W) uint8, uint16 or float32.
+
+    Returns:
+        (H, W) bool.
+    """
+    frame = np.ascontiguousarray(frame)
+    distance = cv2.absdiff(frame, cv2.medianBlur(frame, 3))
+    spread = 1.4826 * float(np.median(distance.astype(np.float32, copy=False)))
+    if frame.dtype.kind == 'u':
+        spread = max(spread, 1.0)
+    alone = distance > 8 * spread
+    if alone.any():
+        around = cv2.dilate(distance, np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8))
+        alone &= distance > np.multiply(around, 8, dtype=np.float32)
+    return alone
+
+
+def without_bad_pixels(frame: np.ndarray) -> tuple[np.ndarray, int]:
+    """A frame with :func:`isolated_pixels` replaced by the median of 3 × 3 pixels, and their number."""
+    alone = isolated_pixels(frame)
+    count = int(np.count_nonzero(alone))
+    return (np.where(alone, cv2.medianBlur(np.ascontiguousarray(frame), 3), frame) if count else frame), count
 
 
 def unit(frame: np.ndarray) -> np.ndarray:
-    """uint8, uint16 or float frame → float32 in [0, 1] (see :func:`to_unit`); floats are in [0, 1] already."""
-    return frame.astype(np.float32, copy=False) if np.issubdtype(frame.dtype, np.floating) else to_unit(frame)
+    """uint8, or float in [0, 1] → float32 in [0, 1]."""
+    return (
+        frame.astype(np.float32) / np.float32(255) if frame.dtype == np.uint8 else frame.astype(np.float32, copy=False)
+    )
+
+
+def to_unit(array: np.ndarray, rule: RangeRule = AUTO) -> np.ndarray:
+    """Grey values of any shape → float32 in [0, 1], by a rule of :class:`ValueRange`.
+
+    Raises:
+        UserError: As there.
+    """
+    return unit(ValueRange(rule).level(array).image)
 
 
 def resize_image(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:

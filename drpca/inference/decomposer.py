@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from drpca.datasets.io import resize_map, unit
+from drpca.datasets.io import Levelled, resize_map, unit
 from drpca.errors import UserError
 from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper
 from drpca.models.unfolding import ABSENT
@@ -90,12 +90,12 @@ class Decomposer:
     def __init__(self, mapper: Any) -> None:
         self.mapper = mapper
 
-    def decompose(self, frame: np.ndarray) -> FrameDecomposition:
-        """(H, W) uint8, uint16 or float in [0, 1] → its decomposition."""
+    def decompose(self, frame: np.ndarray | Levelled) -> FrameDecomposition:
+        """(H, W) grey values → their decomposition."""
         raise NotImplementedError
 
-    def scores(self, frame: np.ndarray) -> np.ndarray:
-        """(H, W) uint8, uint16 or float in [0, 1] → (H', W') float32 in [0, 1]."""
+    def scores(self, frame: Any) -> np.ndarray:
+        """(H, W) grey values → (H', W') float32 in [0, 1]."""
         return next(iter(self.mapper.score_maps([('frame', frame)])))[1]
 
 
@@ -119,7 +119,7 @@ class NetworkDecomposer(Decomposer):
             )
 
     @torch.inference_mode()
-    def decompose(self, frame: np.ndarray) -> FrameDecomposition:
+    def decompose(self, frame: np.ndarray | Levelled) -> FrameDecomposition:
         image = self.mapper.prepare(frame)
         tensor = torch.from_numpy(image)[None, None].to(self.mapper.device)
         with recorded_scalars(self.mapper.model.network) as scalars:
@@ -139,11 +139,11 @@ def _array(value: Tensor) -> np.ndarray:
 class BaselineDecomposer(Decomposer):
     """Decompositions of a classical method, one record each: B and T of its last iteration."""
 
-    def decompose(self, frame: np.ndarray) -> FrameDecomposition:
-        frame = self.mapper.baseline.prepare(frame)
-        parts = self.mapper.baseline.decompose(frame)
+    def decompose(self, frame: np.ndarray | Levelled) -> FrameDecomposition:
+        image = self.mapper.baseline.prepare(self.mapper.values.level(frame).image)
+        parts = self.mapper.baseline.decompose(image)
         stage = StageRecord(parts.reconstruction, parts.background, parts.target, parts.noise)
-        return FrameDecomposition(unit(frame), [stage])
+        return FrameDecomposition(unit(image), [stage])
 
 
 def make_decomposer(mapper: ScoreMapper) -> Decomposer:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from drpca.datasets.io import Levelled
 from drpca.evaluation.functional import connected_components
 from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
 
@@ -122,6 +123,11 @@ class Detection:
     def map_scores(self) -> np.ndarray:
         """(H', W') float32 in [0, 1], the score map as the detector gave it."""
         return self.scores if self.mapped is None else self.mapped.scores
+
+    @property
+    def frame(self) -> Levelled:
+        """The frame as it came, on a known scale, with the values that became 0 and 1."""
+        return Levelled(self.image, 0.0, 1.0) if self.mapped is None else self.mapped.frame
 
     @property
     def seen(self) -> np.ndarray:

@@ -26,12 +26,12 @@ from drpca.config import (
     set_dataset,
 )  # fmt: skip
 from drpca.config_text import check_model, read_config
-from drpca.datasets.io import resize_map, unit
+from drpca.datasets.io import RangeRule, ValueRange, resize_map, unit
 from drpca.datasets.splits import Split, open_split
 from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
-from drpca.inference.frames import FrameSource
+from drpca.inference.frames import CheckedFrames, FrameSource
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.mappers import (
     OVERLAP,
@@ -95,6 +95,10 @@ class Detector:
         dataset: Data set in place of the config's.
         data_root: Folder of the data sets; None: the config's, else ``$DRPCA_DATA``, else ``datasets``.
         options: Dotted keys of the config → values.
+        range: Which grey values become 0 and 1, a rule of :class:`drpca.datasets.io.ValueRange`: ``'auto'``,
+            ``'minmax'``, ``'full'``, ``('percentile', LO, HI)`` or ``(LO, HI)``. None: that of the config's test
+            images, which is ``'auto'`` unless it says otherwise.
+        bad_pixels: Replace isolated outliers by the median around them; None: likewise, which is not to.
 
     Attributes:
         name: As it was asked for; a network's own name where it was handed over.
@@ -131,6 +135,8 @@ class Detector:
         dataset: str | None = None,
         data_root: str | Path | None = None,
         options: Mapping[str, Any] | None = None,
+        range: RangeRule | None = None,
+        bad_pixels: bool | None = None,
     ) -> None:
         if not 0 <= threshold < 1:
             raise UserError(f'Expected a threshold in [0, 1), got {threshold}.')
@@ -158,6 +164,7 @@ class Detector:
             self.name = type(network.network).__name__
             self.config, self.checkpoint = described_network(self.name), None
             self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
+            self.set_range(range, bad_pixels)
             return
         config, self.checkpoint = resolve(model, weights, dataset=dataset, data_root=data_root, options=options)
         self.name = str(self.checkpoint) if model is None else os.fspath(model)
@@ -172,6 +179,7 @@ class Detector:
                     f'of {rules.network}, or none.'
                 )
             self.mapper = ExportedMapper(exported, self._side(size), batch_size=batch_size or 1, **tiles)
+            self.set_range(range, bad_pixels)
             return
         assert config is not None
         self.config = config
@@ -179,10 +187,12 @@ class Detector:
             is_cut = tile not in (None, AUTO)
             _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend != 'auto')
             self.mapper = BaselineMapper(build_baseline(config, size if size != RECIPE else None))
+            self.set_range(range, bad_pixels)
             return
         _refuse(f'{self.name} runs in PyTorch', backend=backend != 'auto')
         network = build_model(config, self.checkpoint)
         self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
+        self.set_range(range, bad_pixels)
 
     @classmethod
     def from_pretrained(cls, name: str, **options: Any) -> Detector:
@@ -207,6 +217,17 @@ class Detector:
         detector.name, detector.checkpoint, detector.tile = type(mapper).__name__, None, mapper.tile
         detector.config, detector.dataset, detector.data_root = described_network(detector.name), None, None
         return detector
+
+    def set_range(self, range: RangeRule | None = None, bad_pixels: bool | None = None) -> None:
+        """Which grey values become 0 and 1 from now on; the arguments are those of the class.
+
+        Raises:
+            UserError: An unknown rule.
+        """
+        source = evaluation_data(self.config)
+        rule = source.get('range', AUTO) if range is None else range
+        replaces = source.get('bad_pixels', False) if bad_pixels is None else bad_pixels
+        self.mapper.values = ValueRange(rule, replaces)
 
     def _side(self, size: int | str | None) -> int | None:
         if size == RECIPE:
@@ -236,6 +257,8 @@ class Detector:
             'checkpoint': None if self.checkpoint is None else str(self.checkpoint),
             'checkpoint_sha256': None if self.checkpoint is None else file_hash(self.checkpoint),
             'size': NATIVE if self.size is None else self.size,
+            'range': str(self.mapper.values),
+            'bad_pixels': self.mapper.values.bad_pixels,
         }
 
     def open_split(self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None) -> Split:
@@ -265,10 +288,11 @@ class Detector:
         Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
         """
         for mapped in self.mapper.map_frames(self._source(frames)):
-            shape = mapped.frame.shape
+            frame = mapped.frame.image
+            shape = frame.shape
             scores = resize_map(mapped.scores, shape)
             logits = None if mapped.logits is None else resize_map(mapped.logits, shape)
-            image = mapped.image if mapped.image.shape == shape else unit(mapped.frame)
+            image = mapped.image if mapped.image.shape == shape else unit(frame)
             yield Detection(mapped.name, image, scores, scores > self.threshold, logits=logits, mapped=mapped)
 
     def live(
@@ -288,8 +312,8 @@ class Detector:
         """
         return LiveStream(self, self._source(frames), queue, when_full, rate)
 
-    def _source(self, frames: Any) -> FrameSource:
-        return frames if isinstance(frames, FrameSource) else self.mapper.source(frames)
+    def _source(self, frames: Any) -> FrameSource | CheckedFrames:
+        return frames if isinstance(frames, FrameSource | CheckedFrames) else self.mapper.source(frames)
 
 
 RUNS = 'checkpoints'

@@ -11,12 +11,13 @@ from mmengine.config import Config
 from drpca.cards import weight_file
 from drpca.checkpoint import file_hash
 from drpca.config import evaluation_data, find_config, load_config
-from drpca.datasets.io import read_image, resize_image, resize_mask, to_unit
+from drpca.datasets.io import ValueRange, read_image, resize_image, resize_mask, unit
 from drpca.datasets.splits import open_split
 from drpca.deploy.export_model import Agreement, export_model
 from drpca.errors import UserError
 from drpca.inference.frames import list_images
 from drpca.inference.mappers import build_model, is_baseline
+from drpca.options import AUTO
 
 
 def export(
@@ -97,8 +98,8 @@ def _folder_images(folder: Path, count: int | None, size: int | None) -> list[np
     """
     if not folder.is_dir():
         raise UserError(f'--images {folder}: no such folder.')
-    frames = [read_image(path) for path in list_images(folder)[:count]]
-    return [to_unit(frame if size is None else resize_image(frame, (size, size))) for frame in frames]
+    frames = [ValueRange().level(read_image(path)).image for path in list_images(folder)[:count]]
+    return [unit(frame if size is None else resize_image(frame, (size, size))) for frame in frames]
 
 
 def split_images(
@@ -114,8 +115,10 @@ def split_images(
         raise UserError('Which images? The config names no data set: give --images FOLDER.')
     split = open_split(source['dataset'], split_name, data_root or source.get('data_root'))
     names = split.names[:count]
-    frames, labels = [split.read_image(name) for name in names], [split.read_mask(name) for name in names]
+    values = ValueRange(source.get('range', AUTO), source.get('bad_pixels', False))
+    frames = [values.level(split.read_image(name), name).image for name in names]
+    labels = [split.read_mask(name) for name in names]
     if size is not None:
         frames = [resize_image(frame, (size, size)) for frame in frames]
         labels = [resize_mask(label, (size, size)) for label in labels]
-    return [to_unit(frame) for frame in frames], labels
+    return [unit(frame) for frame in frames], labels

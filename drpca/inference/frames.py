@@ -11,12 +11,19 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 
-from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, read_image
+from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, finite, picture_values, read_image
 from drpca.errors import UserError
 from drpca.inference.video import camera_frames, video_facts, video_frames
 
 Frame = tuple[str, np.ndarray]
+_Pixels = np.ndarray | torch.Tensor | Image.Image
+
+
+class CheckedFrames(list[Frame]):
+    """Frames that a :class:`FrameSource` gave: they are not looked at again."""
+
 
 MIN_SIDE = 8
 VIDEO_SUFFIXES = ('.avi', '.mp4', '.m4v', '.mov', '.mkv', '.mpg', '.mpeg', '.webm', '.wmv')
@@ -63,13 +70,16 @@ class FrameSource:
     """An iterable of ``(name, (H, W) array)``, one frame in memory at a time.
 
     Args:
-        images: A (H, W) array or tensor; several as (N, H, W) or (N, 1, H, W); a colour picture
-            (H, W, 3 or 4), blue first as OpenCV reads it; the path of an image, a video or a folder of
-            images; the number of a camera or the URL of a stream; or an iterable of arrays and paths, in which
-            ``(name, array or Path)`` names a frame. Values are uint8, uint16 or float in [0, 1].
+        images: A (H, W) or (H, W, 1) array or tensor; a colour picture (H, W, 3 or 4), blue first as OpenCV reads it;
+            several as (N, H, W), (N, 1, H, W) or (N, H, W, 1, 3 or 4); a Pillow image; the path of an image, a video or
+            a folder of images; the number of a camera or the URL of a stream; or an iterable of arrays, Pillow images
+            and paths, in which ``(name, array or Path)`` names a frame. The type of the values tells their scale: uint8
+            and bool have their own, floats are in [0, 1], and uint16 and all other integers are counts
+            (:class:`drpca.datasets.io.ValueRange`); floats of image files and of Pillow images may be counts, too.
         keep_going: Note what cannot be read in ``failed`` and go on with the next frame, instead of raising.
         min_side: Smallest height and width.
         grey: How colour files become grey; see :func:`drpca.datasets.io.read_image`.
+        counts: Floats of arrays may have any values, not only those in [0, 1].
 
     Attributes:
         failed: One line for each frame or file that could not be read.
@@ -78,12 +88,17 @@ class FrameSource:
         rate: Frames per second of a video, None for anything else.
 
     Raises:
-        UserError: While iterating: no such file, damaged, of another kind of values, or too small; a video
+        UserError: While iterating: no such file, damaged, of another kind of values or shape, or too small; a video
             that ends before the number of frames it announces; a camera that gives no more frames.
     """
 
     def __init__(
-        self, images: Any, keep_going: bool = False, min_side: int = MIN_SIDE, grey: GreyRule = 'opencv'
+        self,
+        images: Any,
+        keep_going: bool = False,
+        min_side: int = MIN_SIDE,
+        grey: GreyRule = 'opencv',
+        counts: bool = False,
     ) -> None:
         if isinstance(images, str | os.PathLike) and not is_camera(images) and Path(images).is_dir():
             images = list_images(Path(images))
@@ -91,6 +106,7 @@ class FrameSource:
         self.keep_going = keep_going
         self.min_side = min_side
         self.grey: GreyRule = grey
+        self.counts = counts
         self.failed: list[str] = []
         self.files: dict[str, str] = {}
         self.total: int | None = len(images) if isinstance(images, list) else None
@@ -101,7 +117,7 @@ class FrameSource:
 
     def __iter__(self) -> Iterator[Frame]:
         self._unnamed = 0
-        is_one = isinstance(self.images, str | os.PathLike | np.ndarray | torch.Tensor) or _is_named(self.images)
+        is_one = isinstance(self.images, str | os.PathLike | _Pixels) or _is_named(self.images)
         if is_camera(self.images):
             parts: Iterable[Iterator[Frame]] = [camera_frames(self.images)]
         else:
@@ -133,41 +149,70 @@ class FrameSource:
                 name = name or path.stem
                 self.files[name] = path.name
                 yield name, read_image(path, self.grey)
-        elif isinstance(item, np.ndarray | torch.Tensor):
-            for frame in _split(np.asarray(item.detach().cpu() if isinstance(item, torch.Tensor) else item)):
+        elif isinstance(item, _Pixels):
+            for frame in [picture_values(item)] if isinstance(item, Image.Image) else _split(self._array(item)):
                 self._unnamed += name is None
                 yield name or f'frame_{self._unnamed - 1:06d}', frame
         else:
-            raise UserError(f'Expected an array, a tensor or a path as an image, got {type(item).__name__}.')
+            raise UserError(
+                f'Expected an array, a tensor, a Pillow image or a path as an image, got {type(item).__name__}.'
+            )
+
+    def _array(self, item: np.ndarray | torch.Tensor) -> np.ndarray:
+        """As uint8, uint16, or float32: in [0, 1], or counts."""
+        if isinstance(item, torch.Tensor):
+            try:
+                tensor = item.detach().cpu()
+                item = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+            except (RuntimeError, TypeError, NotImplementedError) as error:
+                reason = str(error).split('.')[0][:100]
+                raise UserError(f'Expected a dense tensor of numbers, got one that cannot be read: {reason}.') from None
+        kind = item.dtype.kind
+        if kind not in 'buif':
+            raise UserError(f'Expected bool, integers or floats as grey values, got {item.dtype}.')
+        if kind == 'f' and item.size and not self.counts and not (item.min() >= 0 and item.max() <= 1):
+            raise UserError(
+                'Expected float values in [0, 1], got others (or NaN); scale them first, or give a range: '
+                "'minmax', two values."
+            )
+        if kind == 'b':
+            return item.astype(np.uint8) * np.uint8(255)
+        if item.dtype in (np.uint8, np.uint16):
+            return item
+        with np.errstate(over='ignore'):
+            return finite(item.astype(np.float32), 'Cannot take array')
 
     def _check(self, name: str, frame: np.ndarray) -> None:
-        if frame.dtype not in (np.uint8, np.uint16) and not np.issubdtype(frame.dtype, np.floating):
-            raise UserError(f'{name}: expected uint8, uint16 or float in [0, 1] values, got {frame.dtype}.')
         if min(frame.shape) < self.min_side:
             raise UserError(
                 f'{name} is {frame.shape[0]} × {frame.shape[1]} pixels; at least '
                 f'{self.min_side} × {self.min_side} are needed.'
             )
-        if np.issubdtype(frame.dtype, np.floating) and not (frame.min() >= 0 and frame.max() <= 1):
-            raise UserError(f'{name}: expected float values in [0, 1], got others (or NaN); scale them first.')
 
 
 def _is_named(item: Any) -> bool:
     return (
-        isinstance(item, tuple)
-        and len(item) == 2
-        and isinstance(item[0], str)
-        and isinstance(item[1], Path | np.ndarray | torch.Tensor)
+        isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Path | _Pixels)
     )
 
 
 def _split(array: np.ndarray) -> Iterator[np.ndarray]:
     """An array as (H, W) frames."""
-    if array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[0] not in (1, 3, 4):
-        yield cv2.cvtColor(array[..., :3], cv2.COLOR_BGR2GRAY)
+    if array.ndim == 3 and array.shape[2] == 1:
+        yield array[..., 0]
+    elif array.ndim == 3 and array.shape[2] in (3, 4) and array.shape[0] not in (1, 3, 4):
+        is_scaled = array.dtype == np.float32 and array.size and array.min() >= 0 and array.max() <= 1
+        grey = cv2.cvtColor(np.ascontiguousarray(array[..., :3]), cv2.COLOR_BGR2GRAY)
+        yield np.minimum(grey, 1) if is_scaled else grey  # its weights add up to 1 but for rounding
     elif array.ndim == 2:
         yield array
     elif array.ndim == 3 or (array.ndim == 4 and array.shape[1] == 1):
         yield from array.reshape(-1, *array.shape[-2:])
+    elif array.ndim == 4 and array.shape[3] in (1, 3, 4):
+        for picture in array:
+            yield from _split(picture)
     else:
-        raise UserError(f'Expected (H, W), (N, H, W), (N, 1, H, W) or (H, W, 3), got shape {array.shape}.')
+        raise UserError(
+            'Expected (H, W), (H, W, 1, 3 or 4), (N, H, W), (N, 1, H, W) or (N, H, W, 1, 3 or 4), got shape '
+            f'{array.shape}.'
+        )

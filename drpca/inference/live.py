@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from drpca.errors import UserError, unknown_name
+from drpca.inference.frames import CheckedFrames
 
 if TYPE_CHECKING:
     from drpca.inference.detections import Detection
@@ -172,7 +173,7 @@ class LiveStream:
         reader.start()
         try:
             for arrival in queue:
-                (detection,) = self.detector.stream([(arrival.name, arrival.frame)])
+                (detection,) = self.detector.stream(CheckedFrames([(arrival.name, arrival.frame)]))
                 targets = detection.targets  # a result includes them
                 latency = time.perf_counter() - arrival.time
                 self.latencies.append(latency)

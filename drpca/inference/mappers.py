@@ -17,14 +17,14 @@ from mmengine.config import Config
 from drpca.baselines import Baseline
 from drpca.checkpoint import load_weights
 from drpca.config import building
-from drpca.datasets.io import GreyRule, resize_image, unit
+from drpca.datasets.io import GreyRule, Levelled, ValueRange, resize_image, unit
 from drpca.deploy.backends import Backend
 from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError
 from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
 from drpca.inference.tiling import in_tiles, map_in_tiles
 from drpca.models.detector import DetectionModel, receptive_radius
-from drpca.options import TILE
+from drpca.options import AUTO, TILE
 from drpca.registry import BASELINES, MODELS
 
 OVERLAP = 64
@@ -34,11 +34,13 @@ _TRAINING_ONLY = ('losses', 'initialisation')
 class ScoreMapper(Protocol):
     """What ``inference.py`` needs of a detector."""
 
+    values: ValueRange
+
     @property
     def grey(self) -> GreyRule: ...
 
-    def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """(name, (H, W) uint8, uint16 or float) → (name, (H', W') float32 in [0, 1]), in order."""
+    def score_maps(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[Frame]:
+        """(name, (H, W) grey values) → (name, (H', W') float32 in [0, 1]), in order."""
         ...
 
 
@@ -47,14 +49,14 @@ class MappedFrame(NamedTuple):
 
     Attributes:
         name: Its name.
-        frame: (H, W) as it came.
+        frame: (H, W) as it came, on a known scale.
         image: (H', W') float32 in [0, 1], as the detector saw it.
         scores: (H', W') float32 in [0, 1].
         logits: (H', W') float32, of which ``scores`` is the sigmoid; None of a classical method or of blended tiles.
     """
 
     name: str
-    frame: np.ndarray
+    frame: Levelled
     image: np.ndarray
     scores: np.ndarray
     logits: np.ndarray | None = None
@@ -81,6 +83,7 @@ class FrameMapper(ABC):
         self, size: tuple[int, int] | None, tile: int | None = None, overlap: int = OVERLAP, batch_size: int = 1
     ) -> None:
         self.frame_size = size
+        self.values = ValueRange()
         self.tile = tile
         self.overlap = min(overlap, tile // 2) if tile else overlap
         self.batch_size = batch_size
@@ -98,7 +101,7 @@ class FrameMapper(ABC):
 
     def source(self, images: Any, keep_going: bool = False) -> FrameSource:
         """The frames of ``images``, read as this detector needs them; see :class:`FrameSource`."""
-        return FrameSource(images, keep_going, self.min_side, self.grey)
+        return FrameSource(images, keep_going, self.min_side, self.grey, self.values.kind != AUTO)
 
     @abstractmethod
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
@@ -108,10 +111,11 @@ class FrameMapper(ABC):
         """The same with logits, where there are any."""
         return ScoredBatch(self.score_batch(images))
 
-    def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
+    def map_frames(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[MappedFrame]:
         """Score maps with their images, in order. Equal sizes in a row share a batch."""
-        batch: list[tuple[str, np.ndarray, np.ndarray]] = []
-        for name, frame in frames:
+        batch: list[tuple[str, Levelled, np.ndarray]] = []
+        for name, values in frames:
+            frame = self.values.level(values, name)
             image = self.prepare(frame)
             is_large = self.tile is not None and max(image.shape) > self.tile
             if batch and (is_large or batch[0][2].shape != image.shape):
@@ -168,20 +172,18 @@ class FrameMapper(ABC):
         """Its name in messages."""
         return type(self).__name__
 
-    def score_maps(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def score_maps(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[Frame]:
         """(name, frame) → (name, score map), in order."""
         for mapped in self.map_frames(frames):
             yield mapped.name, mapped.scores
 
-    def prepare(self, frame: np.ndarray) -> np.ndarray:
-        """(H, W) uint8, uint16 or float in [0, 1] → (H', W') float32 in [0, 1], as the detector sees it."""
-        if self.frame_size is not None:
-            frame = frame.astype(np.float32) if frame.dtype.kind == 'f' else frame
-            frame = resize_image(frame, self.frame_size)
-        return unit(frame)
+    def prepare(self, frame: np.ndarray | Levelled) -> np.ndarray:
+        """(H, W) of grey values → (H', W') float32 in [0, 1], as the detector sees it."""
+        image = self.values.level(frame).image
+        return unit(image if self.frame_size is None else resize_image(image, self.frame_size))
 
 
-def _mapped(batch: list[tuple[str, np.ndarray, np.ndarray]], scored: ScoredBatch) -> Iterator[MappedFrame]:
+def _mapped(batch: list[tuple[str, Levelled, np.ndarray]], scored: ScoredBatch) -> Iterator[MappedFrame]:
     all_logits: Iterable[np.ndarray | None] = repeat(None) if scored.logits is None else scored.logits
     for (name, frame, image), scores, logits in zip(batch, scored.scores, all_logits):
         yield _checked(MappedFrame(name, frame, image, scores, logits))
@@ -290,9 +292,10 @@ class BaselineMapper(FrameMapper):
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         return [self.baseline.scores(image) for image in images]
 
-    def map_frames(self, frames: Iterable[Frame]) -> Iterator[MappedFrame]:
-        for name, frame in frames:
-            resized = self.baseline.prepare(frame)
+    def map_frames(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[MappedFrame]:
+        for name, values in frames:
+            frame = self.values.level(values, name)
+            resized = self.baseline.prepare(frame.image)
             yield _checked(MappedFrame(name, frame, unit(resized), self.baseline.scores(resized)))
 
 

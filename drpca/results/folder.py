@@ -67,7 +67,7 @@ IDENTITY = (
     'config', 'model', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile', 'precision', 'temporal',
 )  # fmt: skip
 """Two runs with the same values here write the same maps."""
-LATER = ('data_root', 'maps')
+LATER = ('data_root', 'maps', 'range', 'bad_pixels')
 """What came to ``run.json`` later: of a folder without it the other values decide."""
 _TARGETS = ('json', 'overlay', TARGETS, COCO)
 """What depends on the threshold as well."""
@@ -175,7 +175,7 @@ class ResultsFolder:
         if self.kind == 'mat':
             maps = read_maps(path, [MAT_KEY], [LOGITS])
         else:
-            maps[MAT_KEY] = to_unit(read_image(path), sixteen_bit='full')
+            maps[MAT_KEY] = to_unit(read_image(path), 'full')
         scores = check_pair(maps[MAT_KEY], np.zeros(maps[MAT_KEY].shape, dtype=bool), str(path))[0]
         logits = maps.get(LOGITS)
         if logits is not None and not (
@@ -237,6 +237,7 @@ class ResultsWriter:
         self.threshold = threshold
         self._run = run
         self._sizes: set[tuple[tuple[int, ...], tuple[int, ...]]] = set()
+        self._values: dict[str, float] = {}
         self._names: set[str] = set()
         self._made: set[Path] = set()
         self._refuse_others(run, overwrite)
@@ -327,6 +328,13 @@ class ResultsWriter:
             )
         self._names.add(detection.name)
         self._sizes.add((detection.scores.shape, (detection.mapped or detection).scores.shape))
+        if detection.mapped is not None:
+            frame = detection.mapped.frame
+            self._values = {
+                'low': min(frame.low, self._values.get('low', frame.low)),
+                'high': max(frame.high, self._values.get('high', frame.high)),
+                'bad_pixels': frame.bad_pixels + self._values.get('bad_pixels', 0),
+            }
         self._file_name = file_name or detection.name
         for writer in self._writers:
             writer(detection)
@@ -351,7 +359,7 @@ class ResultsWriter:
     def _write_json(self, detection: Detection) -> None:
         height, width = detection.scores.shape
         content = {
-            'name': detection.name, 'height': height, 'width': width, **_map_size(detection),
+            'name': detection.name, 'height': height, 'width': width, **_made_from(detection),
             'threshold': self.threshold, 'targets': [target.as_dict() for target in detection.targets],
         }  # fmt: skip
         self._save_json(PARTS['json'].format(detection.name), content)
@@ -372,7 +380,7 @@ class ResultsWriter:
         height, width = detection.scores.shape
         image_id = len(self._coco['images']) + 1
         self._coco['images'].append({
-            'id': image_id, 'file_name': self._file_name, 'height': height, 'width': width, **_map_size(detection),
+            'id': image_id, 'file_name': self._file_name, 'height': height, 'width': width, **_made_from(detection),
         })  # fmt: skip
         labels, _ = ndimage.label(detection.mask, structure=np.ones((3, 3)))
         for index, target in enumerate(detection.targets):
@@ -408,14 +416,16 @@ class ResultsWriter:
         sizes = [
             {'frame': frame, 'map': map_, 'scale': [f / m for f, m in zip(frame, map_)]} for frame, map_ in self.sizes
         ]
-        self._save_json(RUN, {**self._run, 'sizes': sizes})
+        self._save_json(RUN, {**self._run, 'sizes': sizes, 'values': self._values})
         if 'coco' in self._formats:
             self._save_json(COCO, self._coco, indent=None)
 
 
-def _map_size(detection: Detection) -> dict[str, int]:
-    """Height and width of the map that the positions come from."""
-    return dict(zip(('map_height', 'map_width'), detection.map_scores.shape))
+def _made_from(detection: Detection) -> dict[str, Any]:
+    """Of the map that the positions come from: height and width, and the frame's values that became 0 and 1."""
+    found: dict[str, Any] = dict(zip(('map_height', 'map_width'), detection.map_scores.shape))
+    frame = detection.frame
+    return found | {'low': frame.low, 'high': frame.high, 'bad_pixels': frame.bad_pixels}
 
 
 def run_lengths(labels: np.ndarray, label: int, box: tuple[int, int, int, int]) -> list[int]:

@@ -159,7 +159,7 @@ def _write_all(
             if decomposer is not None and detector.tile and max(detection.seen.shape) > detector.tile:
                 without_stages += 1
             elif decomposer is not None:
-                decomposition = decomposer.decompose(detection.seen).at_frame(detection.image)
+                decomposition = decomposer.decompose(detection.frame).at_frame(detection.image)
                 writer.write_stages(detection.name, stages_picture(decomposition, detection.scores))
             if video is not None:
                 video.write(detection.image, detection.targets, detection.name)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy.special import expit
 
-from drpca.datasets.io import image_shape, resize_image, resize_mask, to_unit
+from drpca.datasets.io import Levelled, image_shape, resize_image, resize_mask, to_unit
 from drpca.datasets.splits import Split, open_split
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
@@ -32,7 +32,6 @@ from drpca.evaluation.target_rows import FalseAlarmRow, TargetRow, false_alarm_r
 from drpca.results.folder import ResultsFolder, find_results
 
 if TYPE_CHECKING:
-    from drpca.inference.frames import Frame
     from drpca.inference.mappers import ScoreMapper
 
 FiguresByProtocol = dict[str, dict[str, float]]
@@ -380,7 +379,7 @@ def score_split(
     split: Split,
     names: Sequence[str],
     protocols: Sequence[Protocol],
-    change: Callable[[np.ndarray, str], np.ndarray] | None = None,
+    change: Callable[[np.ndarray, str], Levelled] | None = None,
 ) -> FiguresByProtocol:
     """Scores a detector on images of a split, each protocol at its own size, without saving maps.
 
@@ -397,7 +396,7 @@ def score_split(
         UserError: An image or a mask is unreadable.
     """
 
-    def frames() -> Iterator[Frame]:
+    def frames() -> Iterator[tuple[str, np.ndarray | Levelled]]:
         for name in names:
             frame = split.read_image(name, mapper.grey)
             yield name, frame if change is None else change(frame, name)

@@ -33,7 +33,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from drpca.datasets.io import to_unit
+from drpca.datasets.io import ValueRange
 from drpca.errors import UserError, unknown_name
 
 Rng = np.random.Generator
@@ -150,11 +150,10 @@ class Corruption:
         return np.clip(np.rint(disturbed), 0, 255).astype(np.uint8)
 
 
-def eight_bit(frame: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 as it is; uint16 stretched from its own range to 0 … 255, as networks see it."""
-    if frame.dtype == np.uint8:
-        return frame
-    return np.rint(255 * to_unit(frame)).astype(np.uint8)
+def eight_bit(frame: np.ndarray, values: ValueRange | None = None) -> np.ndarray:
+    """(H, W) uint8 of grey values, by the range of a detector; None: by the usual one."""
+    image = (values or ValueRange()).level(frame).image
+    return image if image.dtype == np.uint8 else np.rint(255 * image).astype(np.uint8)
 
 
 def parse_corruptions(texts: Sequence[str | Corruption]) -> list[Corruption]:

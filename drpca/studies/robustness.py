@@ -13,6 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from drpca.datasets.io import Levelled
 from drpca.datasets.splits import Split, spread
 from drpca.errors import unknown_name
 from drpca.evaluation.protocols import Protocol, build_protocols
@@ -80,12 +81,16 @@ def score_corrupted(
     Raises:
         UserError: An image or a mask is unreadable.
     """
-    clean = score_split(mapper, split, names, protocols, lambda frame, name: eight_bit(frame))
+
+    def levelled(frame: np.ndarray) -> Levelled:
+        return Levelled(eight_bit(frame, mapper.values), 0.0, 255.0)
+
+    clean = score_split(mapper, split, names, protocols, lambda frame, name: levelled(frame))
     yield CorruptionScore(detector, None, clean)
     for corruption in corruptions:
 
-        def change(frame: np.ndarray, name: str, corruption: Corruption = corruption) -> np.ndarray:
-            return corruption.apply(frame, name, seed)
+        def change(frame: np.ndarray, name: str, corruption: Corruption = corruption) -> Levelled:
+            return levelled(frame)._replace(image=corruption.apply(levelled(frame).image, name, seed))
 
         yield CorruptionScore(detector, corruption, score_split(mapper, split, names, protocols, change))
 

@@ -14,7 +14,7 @@ from drpca.datasets.io import resize_map, resize_mask, unit
 from drpca.datasets.splits import spread
 from drpca.inference.decomposer import FrameDecomposition, make_decomposer
 from drpca.inference.detector import Detector
-from drpca.inference.frames import FrameSource, list_images, stem_of
+from drpca.inference.frames import list_images, stem_of
 from drpca.results.stage_pictures import StageFolder, stages_picture
 
 COUNT = 4
@@ -85,15 +85,16 @@ def visualize_stages(
         title = 'frames' if path is None else stem_of(path)
         if path is not None:
             source = spread(list_images(path), limit) if path.is_dir() else path
-        of_ones_own = FrameSource(source, min_side=detector.mapper.min_side)
+        of_ones_own = detector.mapper.source(source)
         frames = ((name, frame, None) for name, frame in islice(of_ones_own, limit))
         described |= {'dataset': None, 'split': None}
     folder: StageFolder | None = None
     for name, frame, gt_mask in frames:
-        decomposition = decomposer.decompose(frame).at_frame(unit(frame))
+        levelled = detector.mapper.values.level(frame, name)
+        decomposition = decomposer.decompose(levelled).at_frame(unit(levelled.image))
         if gt_mask is not None:
             gt_mask = resize_mask(gt_mask, frame.shape)
-        picture = stages_picture(decomposition, resize_map(decomposer.scores(frame), frame.shape), gt_mask)
+        picture = stages_picture(decomposition, resize_map(decomposer.scores(levelled), frame.shape), gt_mask)
         written = None
         if out is not None:
             folder = folder or StageFolder(str(out).replace('{dataset}', title), described, overwrite)

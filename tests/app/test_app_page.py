@@ -149,6 +149,10 @@ async def test_detector_size_and_sample_are_chosen(visitor, folder):
     await visitor.set(page.size, NATIVE)
     assert page.analysis.detection.map_scores.shape == (40, 48)
     assert 'found in' not in page.legend.text
+    await visitor.set(page.range, 'percentile 1 99')
+    assert 'values 8' in page.status.text
+    assert page.analysis.image.max() == 1
+    page.range.value = 'auto'
     visitor.user.find('sample-1').click()
     await asyncio.sleep(0.1)
     await visitor.done()

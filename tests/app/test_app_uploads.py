@@ -58,7 +58,7 @@ def gif():
         (b'', 'not an image'),
         (gif(), 'not an image'),
         (cv2.imencode('.png', frame())[1].tobytes()[:200], 'truncated or damaged'),
-        (cv2.imencode('.tif', frame().astype(np.float32))[1].tobytes(), '8 or 16 bits'),
+        (cv2.imencode('.tif', np.full((9, 9), np.nan, np.float32))[1].tobytes(), '81 of 81 values are NaN'),
         (cv2.imencode('.png', frame()[:4])[1].tobytes(), 'at least 8 × 8'),
         (bytes(LIMIT + 1), 'up to 1 MB'),
         (png_header(5000, 4000), '5000 × 4000 pixels'),

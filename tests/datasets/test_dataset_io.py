@@ -13,10 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.special import erf
 
 from drpca.datasets import io as image_io
 from drpca.datasets.io import (
+    ValueRange,
     image_shape,
+    isolated_pixels,
+    picture_values,
     read_colours,
     read_image,
     read_mask,
@@ -91,11 +95,126 @@ def test_orientation_tag_is_ignored(tmp_path):
     assert read_image(tmp_path / 'a.jpg').shape == GREY.shape
 
 
-@pytest.mark.parametrize('dtype', [np.float32, np.int32])
-def test_other_depths_are_refused(tmp_path, dtype):
-    Image.fromarray(GREY.astype(dtype)).save(tmp_path / 'a.tif')
-    with pytest.raises(UserError, match=r'a\.tif: expected 8 or 16 bits, got'):
+@pytest.mark.parametrize('dtype', [np.float32, np.int32, np.int16])
+def test_radiometric_tiff(tmp_path, dtype):
+    kelvin = GREY.astype(dtype) / dtype(2) + 280 if dtype == np.float32 else GREY.astype(dtype) - dtype(100)
+    picture = Image.fromarray(kelvin.astype(np.int32) if dtype == np.int16 else kelvin)
+    if dtype == np.int16:
+        cv2.imwrite(str(tmp_path / 'a.tif'), kelvin)
+    else:
+        picture.save(tmp_path / 'a.tif')
+    values = read_image(tmp_path / 'a.tif')
+    assert values.dtype == np.float32
+    assert np.array_equal(values, kelvin)
+    assert np.array_equal(picture_values(picture), values), 'a Pillow image is read as its file'
+    assert np.allclose(ValueRange().level(values).image, (GREY - float(GREY.min())) / np.ptp(GREY), atol=1e-6)
+
+
+def test_tiff_with_gaps(tmp_path):
+    values = GREY.astype(np.float32)
+    values[0, :3] = np.nan
+    cv2.imwrite(str(tmp_path / 'a.tif'), values)
+    with pytest.raises(UserError, match=rf'a\.tif: 3 of {GREY.size} values are NaN or infinite'):
         read_image(tmp_path / 'a.tif')
+
+
+@pytest.mark.parametrize('mode', ['L', 'RGB', 'RGBA', 'P', '1', 'I;16'])
+def test_pillow_images_are_read_as_their_files(tmp_path, mode):
+    colours = np.random.default_rng(0).integers(0, 256, (16, 20, 3), dtype=np.uint8)
+    picture = Image.fromarray(colours).convert(mode) if mode != 'I;16' else Image.fromarray(DEEP)
+    picture.save(tmp_path / 'a.png')
+    got, expected = picture_values(picture).astype(int), read_image(tmp_path / 'a.png').astype(int)
+    assert np.abs(got - expected).max() <= (mode in ('RGB', 'RGBA', 'P')), 'colours but for rounding'
+
+
+def raw_frame(shape=(32, 40)):
+    """14 bits, as a camera gives them: a background of some 100 counts and a target of 3 × 3 pixels."""
+    values = np.random.default_rng(1).normal(8000, 12, shape)
+    values[10:13, 20:23] += np.outer([0.5, 1, 0.5], [0.5, 1, 0.5]) * 300
+    return values.round().astype(np.uint16)
+
+
+@pytest.mark.parametrize('kind', [np.uint16, np.float32, np.int64])
+def test_a_bad_pixel_does_not_erase_the_frame(kind):
+    whole = raw_frame()
+    bad = whole.astype(kind)
+    bad[3, 4], bad[30, 0] = 0, 16383
+    expected = ValueRange().level(whole)
+    values = ValueRange()
+    with pytest.warns(UserWarning, match=r'f: 2 isolated pixels .* from 79\d\d … 83\d\d to 0 … 16383') as said:
+        levelled, _ = (values.level(bad, name) for name in 'fg')
+    assert len(said) == 1, 'once'
+    assert (levelled.low, levelled.high) == (expected.low, expected.high) == (whole.min(), whole.max())
+    rest = levelled.image.copy()
+    assert (rest[3, 4], rest[30, 0]) == (0, 1), 'clipped'
+    rest[3, 4], rest[30, 0] = expected.image[3, 4], expected.image[30, 0]
+    assert np.allclose(rest, expected.image, atol=1e-6)
+    flat = ValueRange('minmax').level(bad).image
+    assert np.ptp(flat[9:14, 19:24]) < 0.02, 'what the target was left with'
+    repaired = ValueRange(bad_pixels=True).level(bad)
+    assert repaired.bad_pixels == 2
+    assert repaired.image[11, 21] == 1
+    assert 0.05 < repaired.image[3, 4] < 0.95
+
+
+def test_ranges():
+    frame = raw_frame()
+    for rule, low, high in (
+        ('auto', frame.min(), frame.max()), ('minmax', frame.min(), frame.max()), ('full', 0, 65535),
+        ('percentile 5 90', *np.percentile(frame, (5, 90))), (('percentile', 5, 90), *np.percentile(frame, (5, 90))),
+        ((7990, 8100.5), 7990, 8100.5), ('7990 8100.5', 7990, 8100.5), (['7990', '8100.5'], 7990, 8100.5),
+    ):  # fmt: skip
+        levelled = ValueRange(rule).level(frame)
+        assert (levelled.low, levelled.high) == pytest.approx((low, high))
+        expected = np.clip((frame.astype(float) - low) / (high - low), 0, 1)
+        assert np.allclose(levelled.image, expected, atol=1e-5)
+        assert str(ValueRange(str(ValueRange(rule)))) == str(ValueRange(rule))
+    twelve = (frame // 4).astype(np.uint16)  # 12 bits in a file of 16
+    assert np.allclose(ValueRange().level(twelve).image, ValueRange().level(frame).image, atol=4 / np.ptp(frame))
+    eight = GREY.copy()
+    eight[0, 0], eight[5, 5] = 0, 255
+    assert ValueRange().level(eight).image is eight, '8 bits are what they are'
+    assert ValueRange('minmax').level(eight // 2).image.max() == 1, 'unless asked for'
+    assert ValueRange().level(eight > 100).image.tolist() == (255 * (eight > 100)).tolist()
+    for rule in ('half', 'percentile 5', 'percentile -1 50', '9 3', (1, 2, 3), 'auto 3', '', 'nan 3', 'inf inf'):
+        with pytest.raises(UserError, match='Unknown range'):
+            ValueRange(rule)
+    with pytest.raises(UserError, match='8 and 16 bits'):
+        ValueRange('full').level(frame.astype(float))
+
+
+@pytest.mark.parametrize(
+    ('rule', 'change', 'message'),
+    [
+        ((0, 100), 0, '100% of the pixels lie outside the range of 0 to 100'),
+        ('auto', 16383, 'of the pixels lie from 79.* less than 2 % of the range of 79.* to 16383'),
+        ('auto', 0, None),
+        ('percentile 2 98', 0, None),
+    ],
+)
+def test_a_stretch_that_throws_away_more_than_it_keeps_is_told(rule, change, message):
+    frame = raw_frame()
+    if change:
+        frame[20, 20:22] = change  # two side by side are no isolated pixel
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter('always')
+        ValueRange(rule).level(frame, 'f')
+    assert [bool(re.search(message or '', str(entry.message))) for entry in said] == [True] * bool(message)
+
+
+@pytest.mark.parametrize('width', [0.4, 0.6, 1.0])
+def test_targets_behind_a_lens_are_no_bad_pixels(width):
+    rng = np.random.default_rng(2)
+    rows, columns = np.mgrid[:24, :24]
+    for strength in (5, 30, 300):
+        for row, column in 12 + rng.random((10, 2)) - 0.5:
+            ends = [erf(np.stack((d + 0.5, d - 0.5)) / (width * 2**0.5)) for d in (rows - row, columns - column)]
+            shape = np.prod([upper - lower for upper, lower in ends], axis=0)
+            values = rng.normal(8000, 10, (24, 24)) + 10 * strength * shape / shape.max()
+            assert not isolated_pixels(values.round().astype(np.uint16))[10:15, 10:15].any()
+    alone = np.full((24, 24), 8000, np.uint16)
+    alone[12, 12] += 300
+    assert np.argwhere(isolated_pixels(alone)).tolist() == [[12, 12]], 'a target of one pixel looks like a bad one'
 
 
 def test_missing_empty_and_foreign_files(tmp_path):
@@ -162,9 +281,10 @@ def test_to_unit():
     np.testing.assert_allclose(to_unit(deep, 'full'), deep / 65535, rtol=1e-6)
     np.testing.assert_array_equal(to_unit(np.full((2, 2), 700, np.uint16)), np.zeros((2, 2)))
     assert to_unit(deep).dtype == np.float32
-    with pytest.raises(UserError, match='got float64'):
-        to_unit(np.zeros(3))
-    with pytest.raises(UserError, match="'minmax' or 'full'"):
+    assert to_unit(np.array([0.25, 1])).tolist() == [0.25, 1], 'on its scale already'
+    with pytest.raises(UserError, match='got complex128'):
+        to_unit(np.zeros(3, complex))
+    with pytest.raises(UserError, match="Unknown range 'half': expected auto, minmax, full"):
         to_unit(deep, 'half')
 
 

@@ -121,9 +121,18 @@ def test_16_bit_images_and_images_without_target(tmp_path):
     sample = build(tmp_path, size=None, pipeline=AUGMENT[1:])[0]
     assert sample['gt_mask'].sum() == 0
     rules = ('minmax', 'full')
-    stretched, full = (build(tmp_path, size=None, sixteen_bit=rule)[0]['image'] for rule in rules)
+    stretched, full = (build(tmp_path, size=None, range=rule)[0]['image'] for rule in rules)
     assert (stretched.min(), stretched.max()) == (0, 1)
     np.testing.assert_allclose(full[0].numpy(), deep / 65535, rtol=1e-6)
+    deep[3, 3] = 65535
+    save(deep, tmp_path / 'mine/images/a.png')
+    with pytest.warns(UserWarning, match='a: 1 isolated pixels'):
+        spared = build(tmp_path, size=None)[0]['image']
+    repaired = build(tmp_path, size=None, bad_pixels=True)[0]['image']
+    others = np.ones(deep.shape, bool)
+    others[3, 3] = False
+    for image in (spared[0].numpy(), repaired[0].numpy()):
+        np.testing.assert_allclose(image[others], stretched[0].numpy()[others], atol=0.02)
 
 
 def test_bad_input(plain_root):

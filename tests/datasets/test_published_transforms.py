@@ -73,8 +73,11 @@ def symmetric(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
 def outcomes(dataset: InfraredDataset) -> list[tuple[np.ndarray, np.ndarray]]:
     """The authors' rule, plainly: flip up-down, flip left-right, transpose, each or not; then resize, then scale."""
     found = []
+    is_8_bit = dataset.stored(0)[0].dtype == np.uint8
     for number in range(8):
-        image, mask = frame('a', NATIVE).astype(dataset.stored(0)[0].dtype), target_mask('a', NATIVE)
+        image, mask = frame('a', NATIVE), target_mask('a', NATIVE)
+        if not is_8_bit:  # deeper values are scaled first
+            image = ((image - float(image.min())) / np.ptp(image)).astype(np.float32)
         if number & 1:
             image, mask = image[::-1], mask[::-1]
         if number & 2:
@@ -82,8 +85,7 @@ def outcomes(dataset: InfraredDataset) -> list[tuple[np.ndarray, np.ndarray]]:
         if number & 4:
             image, mask = image.T, mask.T
         image = resize_image(np.ascontiguousarray(image), (SIDE, SIDE)).astype(np.float64)
-        low, high = (0, 255) if dataset.stored(0)[0].dtype == np.uint8 else (image.min(), image.max())
-        found.append(((image - low) / (high - low), resize_mask(mask > 0, (SIDE, SIDE))))
+        found.append((image / 255 if is_8_bit else image, resize_mask(mask > 0, (SIDE, SIDE))))
     return found
 
 

@@ -103,7 +103,7 @@ def test_fixed_size(tmp_path: Path) -> None:
         export_model(network, path, 'torch', images=IMAGES)
     square = [RNG.random((48, 48), dtype=np.float32)]
     assert export_model(network, path, 'torch', images=square, fixed_size=48).max_error < 1e-5
-    assert drpca.Detector(path, size=48, trust=True)(IMAGES[1])[0].scores.shape == (48, 48)
+    assert drpca.Detector(path, size=48, trust=True)(IMAGES[1])[0].map_scores.shape == (48, 48)
     with pytest.raises(UserError, match='48 x 48 and got 45 x 61'):
         drpca.Detector(path, trust=True)(IMAGES[1])
     with pytest.raises(UserError, match='multiples of 16'):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from scipy.io import loadmat
 from torch import Tensor, nn
 
@@ -79,6 +81,53 @@ def test_arrays_tensors_and_sixteen_bits(detector: drpca.Detector) -> None:
         assert np.allclose(detection.scores, reference.scores, atol=1e-6)
     (deep,) = detector((image.astype(np.uint16) * 7) + 900)  # stretched to its own range
     assert np.array_equal(deep.mask, image > 150)
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        lambda unit: np.stack([unit.astype(np.float64)] * 3, axis=-1),
+        lambda unit: np.stack([unit] * 4, axis=-1)[None],
+        lambda unit: unit[..., None],
+        lambda unit: unit[None],
+        lambda unit: torch.from_numpy(unit[None, None]).requires_grad_(),
+        lambda unit: torch.from_numpy(unit).bfloat16(),
+        lambda unit: unit.astype(np.float16),
+        lambda unit: Image.fromarray(np.round(255 * unit).astype(np.uint8)),
+        lambda unit: ('name', Image.fromarray(np.round(255 * unit).astype(np.uint8)).convert('RGB')),
+        lambda unit: Image.fromarray(unit),
+        lambda unit: [torch.from_numpy(np.round(255 * unit)[..., None].astype(np.uint8))],
+    ],
+)
+def test_types_and_shapes_of_frames(detector: drpca.Detector, change: Callable[[np.ndarray], object]) -> None:
+    unit = scene().astype(np.float32) / 255
+    (found,) = detector(change(unit))
+    assert found.image.dtype == np.float32
+    assert np.allclose(found.image, unit, atol=0.004)
+
+
+@pytest.mark.parametrize('kind', [np.uint16, np.int16, np.int32, np.int64, np.uint32, 'torch'])
+def test_all_integers_but_8_bits_are_counts(detector: drpca.Detector, kind: type | str) -> None:
+    counts = scene().astype(np.int64) * 7 + 900
+    (found,) = detector(torch.from_numpy(counts) if kind == 'torch' else counts.astype(kind))
+    assert np.allclose(found.image, (scene() - 50.0) / 200, atol=1e-6)
+    assert (found.frame.low, found.frame.high) == (1250, 2650)
+    (mask,) = detector(scene() > 100)
+    assert np.array_equal(mask.image, scene() > 100), 'bool is 0 and 1'
+
+
+def test_a_range_for_a_detector() -> None:
+    kelvin = 280 + scene().astype(np.float32) / 10
+    detector = drpca.Detector(Threshold(), range=(285, 300), bad_pixels=True)
+    kelvin[40, 5] = 4000
+    (found,) = detector(kelvin)
+    assert np.allclose(found.image[:30], np.clip((kelvin[:30] - 285) / 15, 0, 1), atol=1e-5)
+    assert (found.frame.low, found.frame.high, found.frame.bad_pixels) == (285, 300, 2), 'with the target of one pixel'
+    assert (detector.described()['range'], detector.described()['bad_pixels']) == ('285 300', True)
+    with pytest.raises(UserError, match='Unknown range'):
+        drpca.Detector(Threshold(), range='most')
+    with pytest.raises(UserError, match='or give a range'):
+        drpca.Detector(Threshold())(kelvin)
 
 
 def test_targets_of_a_known_scene(detector: drpca.Detector) -> None:
@@ -176,7 +225,12 @@ def test_a_truncated_video_gives_its_frames_and_then_an_error(detector: drpca.De
     [
         ('none.png', 'no such file'),
         (np.zeros((4, 40), np.uint8), 'at least 8 × 8'),
-        (np.zeros((40, 40), np.int32), 'int32'),
+        (np.zeros((40, 40), complex), 'complex128'),
+        (torch.zeros((40, 40), dtype=torch.complex64), 'complex64'),
+        (torch.zeros((40, 40)).to_sparse(), 'dense tensor'),
+        (torch.empty((40, 40), device='meta'), 'dense tensor'),
+        (np.zeros((3, 40, 40, 2), np.uint8), r'\(3, 40, 40, 2\)'),
+        (np.full((40, 40), 1e300), r'\[0, 1\]'),
         (np.full((40, 40), 300.0), r'\[0, 1\]'),
         (np.full((40, 40), np.nan), r'\[0, 1\]'),
         (np.zeros(40, np.uint8), r'\(40,\)'),
@@ -406,6 +460,39 @@ def test_files_are_in_pixels_of_the_frame(workplace: Path, capsys: pytest.Captur
     for part in ('img', 'overlay'):
         assert cv2.imread(str(folder / part / 'b.png')).shape[:2] == (96, 48)
     assert next(iter(FrameSource('found.avi')))[1].shape == (9 * 45 + 19, 9 * 61 + 1), 'not squashed to a square'
+
+
+def test_raw_frames_by_command(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    raw = scene().astype(np.uint16) * 3 + 7000
+    raw[0, 0], raw[44, 60] = 0, 16383
+    cv2.imwrite('frames/a.png', raw)
+    cv2.imwrite('frames/b.tif', raw.astype(np.float32) / 100)
+    Path('frames/b.png').unlink()
+    options = ['--input', 'frames', '--format', 'json']
+    with pytest.warns(UserWarning, match='a: 3 isolated pixels'):
+        assert run_inference(*options) == 0
+    with pytest.warns(UserWarning, match='a: 3 isolated pixels'):
+        assert run_inference(*options, '--live', 'block', '--out', 'live') == 0
+    for out in ('results', 'live'):
+        limits = [json.loads(Path(f'{out}/frames/json/{name}.json').read_text()) for name in 'abc']
+        assert [(limit['low'], limit['high']) for limit in limits] == [
+            (7150, 7750), (pytest.approx(71.5), pytest.approx(77.5)), (0, 255),
+        ]  # fmt: skip
+    assert run_inference(*options, '--range', '7000', '8000', '--bad-pixels') == 2, 'other maps there'
+    assert 'already holds' in capsys.readouterr().err
+    assert run_inference(*options, '--range', 'percentile', '1', '--out', 'p') == 2
+    assert "Unknown range 'percentile 1'" in capsys.readouterr().err
+    assert run_inference('--input', 'frames/a.png', '--range', '7000', '8000', '--bad-pixels', '--out', 'q') == 0
+    run = json.loads(Path('q/a/run.json').read_text())
+    assert (run['range'], run['bad_pixels']) == ('7000 8000', True)
+    assert run['values'] == {'low': 7000, 'high': 8000, 'bad_pixels': 3}, 'with the target of one pixel'
+
+
+def test_the_range_of_a_config_is_that_of_its_detector(workplace: Path) -> None:
+    options = {'test_dataloader.dataset.range': [7000, 9000], 'test_dataloader.dataset.bad_pixels': True}
+    detector = drpca.Detector('tophat', options=options)
+    assert (str(detector.mapper.values), detector.mapper.values.bad_pixels) == ('7000 9000', True)
+    assert str(drpca.Detector('tophat', range='minmax', options=options).mapper.values) == 'minmax'
 
 
 def test_only_the_asked_format_is_written(workplace: Path) -> None:

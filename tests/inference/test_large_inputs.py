@@ -51,7 +51,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f'{name}.png').write_bytes(colours[: pixels.start] + part + colours[pixels.stop :])
     (folder / 'bad_folder.png').mkdir()
     (folder / 'bad_link.png').symlink_to('nowhere.png')
-    cv2.imwrite(str(folder / 'bad_float.tiff'), np.zeros((64, 64), np.float32))
+    cv2.imwrite(str(folder / 'bad_float.tiff'), np.full((64, 64), np.nan, np.float32))
     tiff = cv2.imencode('.tiff', _image(0))[1].tobytes()
     (folder / 'bad_cut_tiff.tif').write_bytes(tiff[: len(tiff) // 2])
     return folder

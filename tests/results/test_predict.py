@@ -56,12 +56,13 @@ def test_the_same_files_as_the_command(workplace: Path) -> None:
     assert len(files('two')) == 5 * 3 + 3
     run = json.loads(Path('two/synthetic/run.json').read_text())
     assert list(run) == [
-        'config', 'model', 'checkpoint', 'checkpoint_sha256', 'dataset', 'split', 'data_root', 'input', 'size', 'tile',
-        'precision', 'maps', 'threshold', 'temporal', 'images', 'versions', 'sizes',
+        'config', 'model', 'checkpoint', 'checkpoint_sha256', 'range', 'bad_pixels', 'dataset', 'split', 'data_root',
+        'input', 'size', 'tile', 'precision', 'maps', 'threshold', 'temporal', 'images', 'versions', 'sizes', 'values',
     ]  # fmt: skip
     assert list(run['versions']) == ['drpca', 'torch', 'numpy', 'opencv', 'python']
     assert (run['size'], run['tile'], run['images']) == (256, 1024, 3)
     assert run['sizes'] == [{'frame': [64, 64], 'map': [256, 256], 'scale': [0.25, 0.25]}]
+    assert (run['range'], run['values']) == ('auto', {'low': 0, 'high': 255, 'bad_pixels': 0})
     assert run['maps'] == 'detector'
     assert loadmat('two/synthetic/mat/test_000000.mat')['T'].shape == (256, 256), 'as a protocol scores it'
     assert cv2.imread('two/synthetic/overlay/test_000000.png').shape[:2] == (64, 64)

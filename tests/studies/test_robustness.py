@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from drpca.datasets.io import ValueRange
 from drpca.errors import UserError
 from drpca.evaluation.protocols import build_protocol
 from drpca.studies import robustness as R
@@ -162,12 +163,14 @@ class Listener:
     """A detector that keeps the frames it is shown and finds nothing."""
 
     grey = 'opencv'
+    values = ValueRange((20, 220))
 
     def __init__(self):
         self.seen = []
 
     def score_maps(self, frames):
         for name, frame in frames:
+            frame = self.values.level(frame).image  # which leaves alone what is on its scale
             self.seen.append(frame)
             yield name, np.zeros(frame.shape, np.float32)
 
@@ -189,5 +192,6 @@ def test_the_detector_sees_the_disturbed_frames():
     results = list(R.score_corrupted('d', listener, TwoFrames(), ['a', 'b'], [corruption], protocols, 7))
     assert [result.corruption for result in results] == [None, corruption]
     assert results[1].figures['basicirstd']['targets'] == 2
-    expected = [GREY, GREY, *(corruption.apply(GREY, name, 7) for name in 'ab')]
+    seen = np.full_like(GREY, 128)  # half of 20 … 220
+    expected = [seen, seen, *(corruption.apply(seen, name, 7) for name in 'ab')]
     assert all(np.array_equal(*pair) for pair in zip(listener.seen, expected, strict=True))
