@@ -79,6 +79,7 @@ class Report:
         notes: Findings to know about.
         contents: Pixel hashes by split and by (part, name); not written to JSON.
         scenes: Images of one scene, each with the others, by (part, name); not written to JSON.
+        prints: What each image is recognised by, by (part, name); not written to JSON.
     """
 
     dataset: str
@@ -93,6 +94,7 @@ class Report:
     notes: list[Finding] = field(default_factory=list)
     contents: dict[str, dict[Member, str]] = field(default_factory=dict, repr=False)
     scenes: dict[Member, set[Member]] = field(default_factory=dict, repr=False)
+    prints: dict[Member, Fingerprint] = field(default_factory=dict, repr=False)
 
     @property
     def clean(self) -> bool:
@@ -101,8 +103,8 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
-        values = asdict(replace(self, contents={}, scenes={}))
-        del values['contents'], values['scenes']
+        values = asdict(replace(self, contents={}, scenes={}, prints={}))
+        del values['contents'], values['scenes'], values['prints']
         return {'clean': self.clean} | values
 
 
@@ -192,10 +194,10 @@ def check_dataset(dataset: str, tree: Tree) -> Report:
     if (tree.root / CARD).is_file():
         report.notes += _pseudo_labels(tree.root)
     _check_masks(report, tree, readable)
-    prints = {m: p.print for m, p in readable.items() if p.print is not None}
-    remember({tree.parts[part].images[name]: kept for (part, name), kept in prints.items()})
-    _check_copies(report, prints)
-    _check_splits(report, tree, {m: kept.digest for m, kept in prints.items()})
+    report.prints = {m: p.print for m, p in readable.items() if p.print is not None}
+    remember({tree.parts[part].images[name]: kept for (part, name), kept in report.prints.items()})
+    _check_copies(report)
+    _check_splits(report, tree)
     return report
 
 
@@ -205,7 +207,7 @@ class Checks:
 
     Attributes:
         reports: One per data set.
-        leaks: Training images of one that are in another's test split.
+        leaks: Training images of one that are in another's test split, or show the same scenes.
         ignored: Folders under the data root that follow no known layout.
     """
 
@@ -220,7 +222,9 @@ class Checks:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain values for JSON."""
-        leaks = [{'train': leak.train, 'test': leak.test, 'names': leak.names} for leak in self.leaks]
+        leaks = [
+            {'train': leak.train, 'test': leak.test, 'names': leak.names, 'near': leak.near} for leak in self.leaks
+        ]
         return {'datasets': {report.dataset: report.to_dict() for report in self.reports}, 'leaks': leaks}
 
 
@@ -245,16 +249,26 @@ def check_datasets(datasets: Sequence[str] = (), data_root: str | Path | None = 
 
 
 def find_cross_leaks(reports: Sequence[Report]) -> list[Leak]:
-    """Leaks from the training part of a checked data set to the test part of another, as `find_leaks`."""
+    """Leaks from the training part of a checked data set to the test part of another, also of scenes."""
     leaks = []
     for train, test in permutations(reports, 2):
         same_names = {train.dataset, test.dataset} == set(SIRST_FAMILY)
         ours, theirs = train.contents.get('trainval', {}), test.contents.get('test', {})
         names, digests = {member[1] for member in ours}, set(ours.values())
         found = [m[1] for m, digest in theirs.items() if digest in digests or (same_names and m[1] in names)]
-        if found:
-            leaks.append(Leak(f'{train.dataset} trainval', f'{test.dataset} test', found, len(theirs)))
+        near = _same_scenes([train.prints[m] for m in ours], {m: test.prints[m] for m in theirs if m[1] not in found})
+        for leaking, is_near in ((found, False), (near, True)):
+            if leaking:
+                leaks.append(Leak(f'{train.dataset} trainval', f'{test.dataset} test', leaking, len(theirs), is_near))
     return leaks
+
+
+def _same_scenes(ours: Sequence[Fingerprint], theirs: dict[Member, Fingerprint]) -> list[str]:
+    if not ours or not theirs:
+        return []
+    pairs = same_scenes(np.array([kept.scene for kept in theirs.values()]), np.array([kept.scene for kept in ours]))
+    found = {i for i, _ in pairs}
+    return [name for i, (_, name) in enumerate(theirs) if i in found]
 
 
 def _read_picture(part: Part, name: str) -> _Picture:
@@ -345,7 +359,7 @@ def _check_lists(report: Report, tree: Tree) -> None:
         report.notes += _some('unlisted', 'image(s) in no list', unlisted)
 
 
-def _check_splits(report: Report, tree: Tree, digests: dict[Member, str]) -> None:
+def _check_splits(report: Report, tree: Tree) -> None:
     """Counts the splits, and looks for training images in each held-out split."""
     try:
         splits = available_splits(report.dataset, tree)
@@ -359,7 +373,7 @@ def _check_splits(report: Report, tree: Tree, digests: dict[Member, str]) -> Non
         sources.add(source)
         report.splits[split] = len(members)
         keys = [(part.name, name) for part, name in members]
-        report.contents[split] = {key: digests[key] for key in keys if key in digests}
+        report.contents[split] = {key: report.prints[key].digest for key in keys if key in report.prints}
     roles = {split: match for split in report.contents if (match := _ROLE.fullmatch(split))}
     for train, test in permutations(roles, 2):
         (role, ending), (held_out, other_ending) = roles[train].groups(), roles[test].groups()
@@ -382,7 +396,8 @@ def _check_splits(report: Report, tree: Tree, digests: dict[Member, str]) -> Non
             report.notes.append(Finding('near leak', f'{leak}: {_listing(near)}', near))
 
 
-def _check_copies(report: Report, prints: dict[Member, Fingerprint]) -> None:
+def _check_copies(report: Report) -> None:
+    prints = report.prints
     groups: dict[str, list[Member]] = defaultdict(list)
     for member, kept in prints.items():
         groups[kept.digest].append(member)

@@ -41,6 +41,7 @@ FORMATS = ('coco', 'yolo', 'voc', 'csv', 'points')
 _AROUND = 6
 _REACH = 7
 _CERTAIN = 3.0
+_LEVEL = 0.3
 _EPSILON = 1e-3
 
 
@@ -88,7 +89,7 @@ def convert_labels(source: str | Path, out: str | Path, *, rule: str = 'grow', l
     set's card says that the labels are pseudo labels:
 
     'box': every pixel that the box touches; of a point, 3 × 3 pixels.
-    'grow': the 8-connected pixels of the box that differ from the surroundings by at least half of what the most
+    'grow': the 8-connected pixels of the box that differ from the surroundings by at least 0.3 of what the most
     different one does, in the same direction, and are connected to that. The surroundings are the 6 pixels around the
     box, by their median. Of a point, the box is 15 × 15 pixels and the most different pixel one of the 3 × 3 nearest.
     Where that pixel differs by less than 3 σ (1.4826 times the median absolute deviation around), as 'box'.
@@ -231,7 +232,7 @@ def _grow(pixels: np.ndarray, window: tuple[slice, slice], target: Target) -> np
     peak = difference[seed]
     if abs(peak) < max(_CERTAIN * 1.4826 * np.median(np.abs(ring - middle)), 1):
         return None
-    labels, _ = ndimage.label(np.sign(peak) * difference >= abs(peak) / 2, np.ones((3, 3)))
+    labels, _ = ndimage.label(np.sign(peak) * difference >= _LEVEL * abs(peak), np.ones((3, 3)))
     own = np.zeros(pixels.shape, bool)
     own[window] = labels == labels[seed]
     return own

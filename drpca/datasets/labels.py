@@ -200,8 +200,9 @@ def _coco_target(annotation: _CocoAnnotation, where: str) -> Target:
     polygons: tuple[tuple[float, ...], ...] = ()
     runs: tuple[int, ...] = ()
     outline = annotation.get('segmentation')
-    if isinstance(outline, dict) and isinstance(outline.get('counts'), list):
-        runs = tuple(checked(outline['counts'], list[int], where))
+    if isinstance(outline, dict):
+        counts = outline.get('counts')
+        runs = tuple(_runs(counts, where) if isinstance(counts, str) else checked(counts, list[int], where))
     elif isinstance(outline, list) and outline:
         polygons = tuple(map(tuple, checked(outline, list[list[float]], where)))
         if any(len(polygon) < 6 or len(polygon) % 2 for polygon in polygons):
@@ -212,6 +213,24 @@ def _coco_target(annotation: _CocoAnnotation, where: str) -> Target:
             raise UserError(f'Cannot read {where}: expected bbox, four numbers, got {box!r}; repair it.')
         box = (0, 0, 1, 1)
     return _box(box, where, polygons=polygons, runs=runs)
+
+
+def _runs(text: str, where: str) -> list[int]:
+    """COCO's compressed run lengths: digits of 5 bits from '0' on, the lowest first, a sixth bit where more follow;
+    from the fourth number on, differences from the last but one."""
+    runs: list[int] = []
+    value = shift = 0
+    for character in text:
+        digit = ord(character) - 48
+        if not 0 <= digit < 64 or shift > 40:
+            raise UserError(f'Cannot read {where}: expected run lengths, got {text[:40]!r}; repair it.')
+        value |= (digit & 31) << shift
+        shift += 5
+        if not digit & 32:
+            value -= (digit & 16) << (shift - 4)
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
 
 
 def _voc(index: _Index) -> list[Labelled]:

@@ -248,6 +248,10 @@ def test_leaks_between_sirst_v1_and_v2_by_name(tmp_path, write_pairs, kit_root):
     ]
     train, test = open_split('SIRSTv2', 'trainval', kit_root), open_split('SIRSTv1', 'test', kit_root)
     assert [leak.names for leak in find_leaks(train, [test], pixels=False)] == [['Misc_9']]
+    save(scene_of('2'), v2 / 'PNGImages/Misc_20.png')
+    save(scene_of('2') // 2, kit_root / 'SIRSTdevkit-master/PNGImages/Misc_10.png')
+    leaks = find_cross_leaks([check_dataset(name, tree) for name, tree in find_datasets(kit_root).items()])
+    assert [(leak.names, leak.near) for leak in leaks] == [(['Misc_9'], False), (['Misc_10'], True)]
 
 
 def test_command(plain_root, two_part_root, tmp_path, capsys):

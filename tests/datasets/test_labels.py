@@ -13,6 +13,7 @@ from drpca.cli.data import main
 from drpca.datasets import open_split
 from drpca.datasets.check import check_dataset
 from drpca.datasets.convert import convert_labels, export_labels, read_card
+from drpca.datasets.labels import _runs
 from drpca.datasets.splits import find_dataset
 from drpca.errors import UserError
 from tests.datasets.data_trees import save
@@ -91,6 +92,11 @@ def test_masks_of_any_shape_survive_coco(masks: Path) -> None:
     assert np.array_equal(masks_in(masks, 'again')['a'], mask)
 
 
+def test_compressed_run_lengths() -> None:
+    """The example of COCO's own documentation."""
+    assert _runs('61X13mN000`0', '') == [6, 1, 40, 4, 5, 4, 5, 4, 21]
+
+
 def test_outlines_are_masks_not_guesses(tmp_path: Path) -> None:
     save(picture([]), tmp_path / 'in/images/a.png')
     (tmp_path / 'in/labels').mkdir()
@@ -136,6 +142,8 @@ COCO = '{"images": [{"id": 1, "file_name": "a.png"}], "annotations": [%s]}'
         ('x.json', COCO % '{"image_id": 1, "bbox": [900, 1, 2, 2]}', 'lies outside'),
         ('x.json', COCO % '{"image_id": 1, "bbox": [1, 1, NaN, 2]}', 'positive size'),
         ('x.json', COCO % '{"image_id": 1, "segmentation": {"counts": [5, 1]}}', 'run lengths of 6 pixels'),
+        ('x.json', COCO % '{"image_id": 1, "segmentation": {"counts": "5~"}}', 'expected run lengths'),
+        ('x.json', COCO % '{"image_id": 1, "segmentation": {"counts": 5}}', 'list'),
         ('x.json', COCO % '{"image_id": 1, "segmentation": [[1, 2, 3]]}', 'three points'),
         ('x.json', '{"images": [{"id": 1}], "annotations": []}', 'file_name'),
         ('x.json', '[' * 100_000, 'expected JSON'),
