@@ -235,9 +235,10 @@ def _transfer(url: str, part: Path, target: Path, size: int | None, limit: int, 
             return _receive(url, part, size, limit, progress)
         except _BrokenError as error:
             reason = str(error)
+    kept = ' What has arrived is kept and taken up again.' if part.is_file() else ''
     raise UserError(
         f'Cannot fetch {url}: {reason}. Check the network or the proxy (HTTPS_PROXY), name a mirror ({MIRROR}), or '
-        f'save that address as {target}: it is checked before it is used. What has arrived is kept and taken up again.'
+        f'save that address as {target}: it is checked before it is used.{kept}'
     )
 
 
