@@ -165,6 +165,8 @@ def build_runner(config: Config) -> DetectionRunner:
         UserError: Unknown type or argument, a value of the wrong kind, missing data, ….
     """
     _init_distributed(config)
+    if config.get('sync_bn') and not torch.cuda.is_available():
+        raise UserError('sync_bn needs GPUs: leave it out.')
     if (config.get('model') or {}).get('compiled') or config.get('cuda_graphs'):
         # Programs of earlier runs hold memory, and after eight of them networks of a class would run uncompiled.
         torch.compiler.reset()

@@ -58,7 +58,7 @@ def _complete(run: Run, may_train: bool, progress: bool, outcome: Outcome | None
                 print(f'{state} {doing} -> {folder.path}', flush=True)
             outcome = attempt(run, state == 'resume', doing)
             if outcome.state == 'interrupted':
-                raise Interrupted
+                raise Interrupted(outcome.code)
         if outcome is not None and outcome.state != 'done':
             return ScoredRun(run.seed, 'failed', outcome.message)
         return _describe(run)

@@ -46,6 +46,7 @@ def arguments(data_root: Path, work: Path, *more: str, config: str = CONFIG) -> 
         ('default_hooks.checkpoint.interval=0', 'interval must be at least 1, got 0'),
         ('default_hooks.checkpoint.monitor=F2', "Unknown validation figure (monitor) 'F2'"),
         ('size=64', 'size only helps to write the config'),
+        ('sync_bn=torch', 'sync_bn needs GPUs: leave it out'),
         ('train_cfg.max_epoch.x=3', "Unknown config key 'train_cfg.max_epoch'"),
     ],
 )  # fmt: skip
