@@ -127,7 +127,7 @@ class DetectionModel(BaseModel):
         channels_last: Keep weights and features in NHWC memory order. Faster; the same mathematics.
         compiled: Run the network through ``torch.compile``. MMEngine's own switch compiles the optimiser's step too,
             which left NaN in the weights on a CPU (torch 2.13).
-        precision: ``'float32'`` or ``'bfloat16'``: autocast, but for convolutions to one channel
+        precision: ``'float32'`` or ``'bfloat16'``: autocast, but for convolutions from and to one channel
             (:class:`drpca.models.layers.Float32Conv2d`). For float16 use MMEngine's ``AmpOptimWrapper``, which scales
             the loss.
     """
@@ -177,7 +177,7 @@ class DetectionModel(BaseModel):
         self.precision = getattr(torch, precision)
         if self.precision is torch.bfloat16:
             for module in self.network.modules():
-                if type(module) is nn.Conv2d and module.out_channels == 1:
+                if type(module) is nn.Conv2d and 1 in (module.in_channels, module.out_channels):
                     module.__class__ = Float32Conv2d
         self.normalises = any(value != 0 for value in np.ravel(mean)) or any(value != 1 for value in np.ravel(std))
         for name, value in (('mean', mean), ('std', std)):

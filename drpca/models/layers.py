@@ -18,9 +18,10 @@ def conv(in_channels: int, out_channels: int, kernel_size: int) -> nn.Conv2d:
 
 
 class Float32Conv2d(nn.Conv2d):
-    """A convolution to one channel, one of D, B, T and N, that autocast leaves in the type of its weights.
+    """A convolution from or to one channel, one of D, B, T and N, that autocast leaves in the type of its weights.
 
-    In bfloat16 values near 1 have steps of 1/128 to 1/256, coarser than the image's own.
+    In bfloat16 values near 1 have steps of 1/256, coarser than those of 8-bit images: rounding them on the way in alone
+    puts the published RPCANet's logits off by 7.6 (root mean square), instead of 0.8.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -130,7 +130,13 @@ def test_model_runs_in_bfloat16_and_channels_last(network: nn.Module) -> None:
         fast = DetectionModel(network, LOSSES, channels_last=True).eval()
         torch.testing.assert_close(fast(image, mode='tensor')['target'], expected, rtol=1e-3, atol=1e-4)
     half = DetectionModel(network, LOSSES, precision='bfloat16').train()
+    single = [m for m in half.network.modules() if isinstance(m, nn.Conv2d) and 1 in (m.in_channels, m.out_channels)]
+    kept = []
+    for module in single:
+        module.register_forward_hook(lambda module, inputs, output: kept.append(output.dtype))
     outputs = half(image)
+    assert kept
+    assert set(kept) == {torch.float32}
     assert all(value.dtype == torch.float32 for value in outputs.values()), 'bfloat16 is coarser than 8-bit images'
     losses = half(image, gt_mask, mode='loss')
     assert set(losses) == {'loss_soft_iou', 'loss_fidelity'}
