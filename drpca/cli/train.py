@@ -131,13 +131,14 @@ def _cell(value: float | None, factor: float = 1) -> str:
 
 def _table(rows: list[dict[str, Any]]) -> str:
     columns = ('epochs', 'val IoU', 'test IoU', 'nIoU', 'F1', 'Pd', 'Fa e-6', 'time s')
-    lines = [f'{"run":40s} {"state":12s}' + ''.join(f' {column:>9s}' for column in columns)]
+    width = max(40, *(len(row['run']) for row in rows), 0)
+    lines = [f'{"run":{width}s} {"state":12s}' + ''.join(f' {column:>9s}' for column in columns)]
     for row in rows:
         test = row.get('test') or {}
         cells = [str(row.get('epochs', '-')), _cell(row.get('best'), 100)]
         cells += [_cell(test.get(key), 100) for key in ('IoU', 'nIoU', 'F1', 'Pd')]
         cells += [_cell(test.get('Fa'), 1e6), _cell(row.get('seconds'))]
-        lines.append(f'{row["run"]:40s} {row["state"]:12s}' + ''.join(f' {cell:>9s}' for cell in cells))
+        lines.append(f'{row["run"]:{width}s} {row["state"]:12s}' + ''.join(f' {cell:>9s}' for cell in cells))
     return '\n'.join(lines)
 
 

@@ -95,11 +95,37 @@ class TrainingJob:
         if os.environ.get('SUBMITIT_EXECUTOR') == 'local':
             os.setpgrp()  # Ctrl-C is for the process that began this one, which then asks this one to save
             signal.signal(signal.SIGTERM, signal.default_int_handler)  # the training has its own
-        return attempt(self.run, resume=True, doing=self.doing)
+        with _saved_before_requeue():
+            return attempt(self.run, resume=True, doing=self.doing)
 
     def checkpoint(self) -> Any:
         """What a cluster runs when the time is up or the job has to make room: the same, from ``last.pth``."""
         return _submitit().helpers.DelayedSubmission(self)
+
+
+@contextmanager
+def _saved_before_requeue() -> Iterator[None]:
+    """Has a training save before submitit queues it again, which it does at SIGUSR2."""
+    number: Any = getattr(signal, 'SIGUSR2', None)
+    queue_again: Any = number and signal.getsignal(number)
+    if not callable(queue_again):
+        yield
+        return
+    asked = False
+
+    def stop(number: int, frame: Any) -> None:
+        nonlocal asked
+        asked = callable(signal.getsignal(signal.SIGUSR1))  # of the training
+        if asked:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        else:
+            queue_again(number, frame)
+
+    signal.signal(number, stop)
+    yield
+    signal.signal(number, queue_again)
+    if asked:
+        queue_again(number, None)
 
 
 def _submitit() -> Any:

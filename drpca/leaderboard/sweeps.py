@@ -30,6 +30,7 @@ from drpca.studies.robustness import robustness
 from drpca.visualization.charts import line_style, panel_grid, save_figure
 
 KEYS = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
+_PLOTTED = ('IoU', 'nIoU', 'Pd', 'Fa')
 _DEFAULT = 'basicirstd'  # whose figures a summary has without prefix
 
 
@@ -328,12 +329,12 @@ def _rows(sweep: Sweep, point: Point, outcomes: Mapping[Path, Outcome], preset: 
 
 def _plot(table: SweepTable, stem: Path) -> list[Path]:
     """A panel per figure: the first value along x, a line per combination of the others, published points hollow."""
-    figure, axes = panel_grid(len(KEYS))
+    figure, axes = panel_grid(len(_PLOTTED))
     first = list(dict.fromkeys(row.values[0] for row in table.rows))
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in first)
     place = {value: value if numbers else index for index, value in enumerate(first)}
     others = list(dict.fromkeys(row.values[1:] for row in table.rows))
-    for axis, key in zip(axes, KEYS):
+    for axis, key in zip(axes, _PLOTTED):
         factor = 1e6 if key == 'Fa' else 100
         for number, other in enumerate(others):
             rows = [row for row in table.rows if row.values[1:] == other and key in row.figures]
@@ -346,7 +347,7 @@ def _plot(table: SweepTable, stem: Path) -> list[Path]:
         if known:
             axis.plot(*zip(*known), 'o', color='black', fillstyle='none', label='published')
         axis.set(xlabel=table.header[0], ylabel=f'{key} {"×1e-6" if key == "Fa" else "%"}')
-        if not numbers:
-            axis.set_xticks(range(len(first)), list(map(str, first)), rotation=30)
+        if not numbers or len(first) < 10:
+            axis.set_xticks(list(place.values()), list(map(str, first)), rotation=0 if numbers else 30)
     figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=4, frameon=False)
     return save_figure(figure, stem)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -198,6 +199,31 @@ def test_a_cluster(data_root: Path, tmp_path: Path, cluster: Path) -> None:
     place.job.paths.result_pickle.write_bytes(pickle.dumps(result))
     again.advance()
     assert again.places[0].outcome == result[1]
+
+
+@pytest.mark.parametrize('training', [True, False])
+def test_a_job_whose_time_is_up_saves_before_it_is_queued_again(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, training: bool
+) -> None:
+    """Submitit's signal reaches a training, which stops as at a scheduler's own, or what does not train yet."""
+    events: list[str] = []
+
+    def train_run(run: Run, resume: bool) -> TrainingResult:
+        if training:
+            signal.signal(signal.SIGUSR1, lambda *_: events.append('saved'))
+        os.kill(os.getpid(), signal.SIGUSR2)
+        events.append('ended')
+        raise Interrupted(75)
+
+    monkeypatch.setattr(runs, 'train_run', train_run)
+    before = [signal.getsignal(number) for number in (signal.SIGUSR1, signal.SIGUSR2)]
+    signal.signal(signal.SIGUSR2, lambda *_: events.append('queued'))
+    try:
+        jobs.TrainingJob(planned(data_root, tmp_path, 1)[0], '')()
+    finally:
+        for number, handler in zip((signal.SIGUSR1, signal.SIGUSR2), before):
+            signal.signal(number, handler)
+    assert events == (['saved', 'ended', 'queued'] if training else ['queued', 'ended'])
 
 
 def test_a_cluster_that_is_not_there(data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

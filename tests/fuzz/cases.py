@@ -59,7 +59,7 @@ _SMALL = {
 }
 _LEFT_OUT = {
     'help', 'compile', 'launcher', 'update-metafiles', 'readme', 'variants', 'levers', 'all', 'memory', 'baseline',
-    'fast', 'version', 'int8',
+    'fast', 'version', 'int8', 'executor',
 }
 _NOT_FUZZED = {'app', 'benchmark', 'benchmark-training'}
 
