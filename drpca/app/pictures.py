@@ -15,7 +15,7 @@ from drpca.visualization.panels import to_grey, variable_picture
 MAX_SIDE = 1024
 """Larger pictures are shrunk for the screen."""
 MAX_BOXES = 300
-"""So many targets are drawn and listed, those with the highest peaks; files hold all of them."""
+"""So many targets are drawn and listed, the strongest; files hold all of them."""
 
 _MARGIN = 2  # pixels between a target and its box
 DETECTED = '#ff4d4f'
@@ -49,9 +49,9 @@ def thumbnail_url(frame: np.ndarray) -> str:
 
 
 def strongest(detection: Detection) -> list[int]:
-    """Positions in ``detection.targets`` of the ``MAX_BOXES`` highest peaks, in their order there."""
-    peaks = [target.peak for target in detection.targets]
-    return sorted(sorted(range(len(peaks)), key=lambda index: -peaks[index])[:MAX_BOXES])
+    """Positions in ``detection.targets`` of the ``MAX_BOXES`` strongest, in their order there."""
+    strengths = [target.strength for target in detection.targets]
+    return sorted(sorted(range(len(strengths)), key=lambda index: -strengths[index])[:MAX_BOXES])
 
 
 def count_targets(mask: np.ndarray) -> int:

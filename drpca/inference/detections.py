@@ -50,6 +50,11 @@ class Target:
     track: int | None = None
     logit: float | None = None
 
+    @property
+    def strength(self) -> float:
+        """What ranks the targets of a detector: the logit, or without logits the peak."""
+        return self.peak if self.logit is None else self.logit
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no infinity or NaN: those become None."""
         return {

@@ -36,7 +36,7 @@ from drpca.errors import UserError
 from drpca.inference.detections import EIGHT_NEIGHBOURS, Detection, find_targets
 
 MAX_CANDIDATES = 500
-"""Candidates per frame; of more, those with the highest peaks are taken."""
+"""Candidates per frame; of more, the strongest are taken."""
 
 
 @dataclass
@@ -161,7 +161,7 @@ class TemporalFilter:
         mask = detection.scores > self.candidate_threshold
         labels, count = ndimage.label(mask, structure=EIGHT_NEIGHBOURS)
         candidates = find_targets(detection.scores, detection.image, mask, detection.logits)
-        strongest = sorted(range(count), key=lambda index: -candidates[index].peak)[:MAX_CANDIDATES]
+        strongest = sorted(range(count), key=lambda index: -candidates[index].strength)[:MAX_CANDIDATES]
         places = np.array([(candidates[i].row, candidates[i].column) for i in strongest]).reshape(-1, 2)
         time = self._step if detection.index is None else detection.index
         tracks = self._assign(places - self._camera, time)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -114,6 +116,10 @@ def test_the_strongest_candidates_are_taken(monkeypatch: pytest.MonkeyPatch) -> 
     both = frame((10, 10))
     both.scores[40:42, 40:42] = 0.45
     assert corners(TemporalFilter(1, 1).step(both)) == [(40, 40)]
+    logits = np.where(both.scores > 0, 30, -30).astype(np.float32)
+    logits[40:42, 40:42] = 40
+    equal = replace(both, scores=(logits > 0).astype(np.float32), logits=logits)
+    assert corners(TemporalFilter(1, 1).step(equal)) == [(40, 40)], 'of equal scores that with the higher logit'
 
 
 def test_sequences_do_not_mix() -> None:

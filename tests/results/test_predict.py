@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -141,6 +142,7 @@ def test_logits_are_saved_and_tell_targets_of_equal_scores_apart(workplace: Path
     first, second = Detection('a', scores, scores, scores > 0.5, logits=logits).targets
     assert first.peak == second.peak == 1
     assert (first.as_dict()['logit'], second.as_dict()['logit']) == (20, 40)
+    assert (first.strength, second.strength, replace(first, logit=None).strength) == (20, 40, 1)
 
 
 def test_targets_of_another_threshold_need_overwrite(workplace: Path, capsys: pytest.CaptureFixture) -> None:
