@@ -26,8 +26,6 @@ from drpca.version import __version__
 
 _FIGURES = tables.FIGURES[: tables.FIGURES.index('images')]
 _HEADINGS = {key: text.replace('x1e', '×1e').replace('<=', '≤ ') for key, text in tables.HEADINGS.items()}
-_SHOWN_FA = 1e-2
-"""The chart over thresholds begins where Fa is no higher."""
 
 
 def render_report(scores: Sequence[Score]) -> str:
@@ -191,7 +189,7 @@ def _point_cells(point: OperatingPoint | None) -> list[str] | None:
     if point is None:
         return None
     logit = f'{point.logit:.4g}' if math.isfinite(point.logit) else '-'
-    return [logit, f'{point.score:.7g}', *tables.point_cells(point).values()]
+    return [logit, tables.score_text(point), *tables.point_cells(point).values()]
 
 
 def _own_point(score: Score, curve: Curve) -> OperatingPoint:
@@ -238,7 +236,8 @@ def _bins(bins: list[T.Bin]) -> list[tuple[str, int, str]]:
 
 
 def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[dict[str, str]]:
-    froc, precision_recall, sweep, published = [], [], [], []
+    froc, precision_recall, published = [], [], []
+    sweeps: dict[str, list[Line]] = {'logit': [], 'score': []}
     for style, (score, analysis) in enumerate(zip(scores, analyses)):
         name, curve = str(score.folder.path), score.curves.get(score.protocols[0].size)
         if curve is None:
@@ -253,15 +252,14 @@ def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[
         place = None if own is None else (own.recall, own.precision)
         recall, precision = curve.recall[gains], curve.precision[gains]
         precision_recall.append(Line(name, recall, precision, style, place, mark, 'before', ['']))
-        logits = curve.thresholds if curve.scale == 'logit' else _logits(curve.thresholds)
-        sweep.append(Line(name, logits, curve.f1, style, *_best(curve, name), labels=['']))
+        sweeps[curve.scale].append(Line(name, curve.thresholds, curve.f1, style, *_best(curve, name), labels=['']))
         published.append(Line(name, *functional.roc(analysis.roc), style, labels=['']))
     if not froc:
         return []
     marked = any(line.mark is not None for line in froc)
     dot = f' The large dot is threshold {analyses[0].protocol.threshold:g}.' if marked else ''
     rate = 'false-alarm rate over the background'
-    seen = [line.x[line.y > 0.01] for line in sweep]
+    axes = {'logit': linear_axis('threshold, logit', [line.x[line.y > 0.01] for line in sweeps['logit']])}
     return [
         {
             'title': 'Free response',
@@ -275,13 +273,17 @@ def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[
             'note': 'Pixels, at every value at which a target pixel is gained.' + dot,
             'svg': line_chart('Precision and recall', precision_recall, Axis('recall'), Axis('precision')),
         },
-        {
-            'title': 'Threshold',
-            'note': 'Pixel F1 against the threshold as a logit; the score is 1 / (1 + exp(−logit)), 0.5 at 0. The '
-            'large dot is the best one on these very images: it flatters; choose a threshold on a validation split '
-            'with --threshold-from.',
-            'svg': line_chart('Threshold', sweep, linear_axis('threshold, logit', seen), Axis('F1')),
-        },
+        *(
+            {
+                'title': f'Threshold, {scale}',
+                'note': 'Pixel F1 against the threshold; the score is 1 / (1 + exp(−logit)), 0.5 at 0. The large dot '
+                'is the best one on these very images: it flatters; choose a threshold on a validation split with '
+                '--threshold-from.',
+                'svg': line_chart('Threshold', lines, axes.get(scale, Axis('threshold, score')), Axis('F1')),
+            }
+            for scale, lines in sweeps.items()
+            if lines
+        ),
         {
             'title': 'Published ROC',
             'note': 'Each map divided by its maximum, 201 thresholds, any overlap against background pixels, '
@@ -291,11 +293,6 @@ def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[
             'svg': line_chart('Published ROC', published, log_axis(rate, [line.x for line in published]), Axis('Pd')),
         },
     ]
-
-
-def _logits(scores: np.ndarray) -> np.ndarray:
-    with np.errstate(divide='ignore'):
-        return np.log(scores) - np.log1p(-scores)
 
 
 def _words(point: OperatingPoint, curve: Curve) -> str:
@@ -308,4 +305,4 @@ def _best(curve: Curve, name: str) -> tuple[tuple[float, float] | None, str]:
         return None, ''
     threshold, f1 = curve.best_f1()
     point = curve.at(threshold)
-    return (point.logit, f1), f'{name}: F1 {f1 * 100:.2f} % at {tables.threshold_text(point, curve.scale)}'
+    return (threshold, f1), f'{name}: F1 {f1 * 100:.2f} % at {tables.threshold_text(point, curve.scale)}'

@@ -50,12 +50,14 @@ class Axis:
         low: Lower end.
         high: Upper end.
         log: Decadic logarithm; values at or below ``low`` are drawn at ``low``.
+        parts: Between the ticks of a linear axis.
     """
 
     label: str
     low: float = 0.0
     high: float = 1.0
     log: bool = False
+    parts: int = 5
 
     def place(self, values: np.ndarray) -> np.ndarray:
         """Values to [0, 1] along the axis."""
@@ -69,7 +71,7 @@ class Axis:
         if self.log:
             decades = range(round(np.log10(self.low)), round(np.log10(self.high)) + 1)
             return [(10.0**d, f'1e{d}') for d in decades]
-        return [(float(v), f'{v:g}') for v in np.round(np.linspace(self.low, self.high, 6), 6)]
+        return [(float(v), f'{v:g}') for v in np.round(np.linspace(self.low, self.high, self.parts + 1), 6)]
 
 
 def log_axis(label: str, values: Sequence[np.ndarray]) -> Axis:
@@ -85,14 +87,14 @@ def log_axis(label: str, values: Sequence[np.ndarray]) -> Axis:
 
 def linear_axis(label: str, values: Sequence[np.ndarray]) -> Axis:
     """A linear axis from one round number to another around the finite ones of ``values``."""
-    joined = np.concatenate([np.asarray(v, dtype=np.float64) for v in values])
+    joined = np.concatenate([np.zeros(0), *values])
     finite = joined[np.isfinite(joined)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     rough = max(high - low, 1e-3) / 4
     step = 10 ** np.floor(np.log10(rough))
     step *= next(factor for factor in (1, 2, 5, 10) if factor * step >= rough)
-    low = float(np.floor(low / step) * step)
-    return Axis(label, low, low + 5 * step if low + 5 * step >= high else low + 10 * step)
+    first, last = int(np.floor(low / step)), int(np.ceil(high / step))
+    return Axis(label, float(first * step), float(last * step), parts=max(last - first, 1))
 
 
 def line_chart(title: str, lines: Sequence[Line], x_axis: Axis, y_axis: Axis) -> str:

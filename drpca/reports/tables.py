@@ -89,8 +89,15 @@ def roc_3d_lines(score: Score) -> list[str]:
 
 
 def threshold_text(point: OperatingPoint, scale: Scale) -> str:
-    """A threshold as people read it: 'logit 12.34 (score 0.9999956)', 'score 0.4213'."""
-    return f'logit {point.logit:.4g} (score {point.score:.7g})' if scale == 'logit' else f'score {point.score:.7g}'
+    """A threshold as people read it: 'logit 12.34 (score 1 − 4.4e-06)', 'score 0.4213'."""
+    return f'logit {point.logit:.4g} (score {score_text(point)})' if scale == 'logit' else f'score {point.score:.7g}'
+
+
+def score_text(point: OperatingPoint) -> str:
+    """The score of a threshold; near 1 its distance from there."""
+    if point.score < 0.999 or math.isinf(point.logit):
+        return f'{point.score:.7g}'
+    return f'1 − {math.exp(-point.logit) / (1 + math.exp(-point.logit)):.2g}'
 
 
 def point_cells(point: OperatingPoint) -> dict[str, str]:

@@ -72,8 +72,9 @@ class Case:
     def logits_at(self, size: int | None) -> np.ndarray | None:
         """Logits of the scores at the scoring size, float64 where they are resized; None where there are none.
 
-        The sigmoid and its complement are resized, so that these are the logits of the resized scores: both exceed the
-        same thresholds. Where one of the two is 0 in float64, beyond ±745, the logits themselves are.
+        The sigmoid and its complement are resized, so that these are the logits of the resized scores. Where one of the
+        two is 0 in float64, beyond ±745, the logits themselves are. Rounding does not come between them and the scores
+        of :meth:`at`: they are above 0 where those are above 0.5.
         """
         shape = self.gt_mask.shape if size is None else (size, size)
         if self.logits is None or self.logits.shape == shape:
@@ -82,7 +83,9 @@ class Case:
         above, below, resized = (resize_image(part, shape) for part in (expit(logits), expit(-logits), logits))
         with np.errstate(divide='ignore'):
             blended = np.log(above) - np.log(below)
-        return np.where(np.isfinite(blended), blended, resized)
+        blended = np.where(np.isfinite(blended), blended, resized)
+        is_above = resize_image(self.scores, shape) > 0.5
+        return np.where(is_above, np.maximum(blended, np.finfo(np.float32).tiny), np.minimum(blended, 0))
 
 
 @dataclass

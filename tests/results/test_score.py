@@ -189,6 +189,7 @@ def test_resized_logits_are_those_of_the_resized_scores():
     case = Case('a', expit(logits), np.zeros((7, 7), bool), logits)
     resized = case.logits_at(None)
     assert np.isfinite(resized).all()
+    np.testing.assert_array_equal(resized > 0, case.at(None)[0] > 0.5)
     np.testing.assert_allclose(expit(resized), resize_image(expit(logits.astype(np.float64)), (7, 7)), atol=1e-12)
     assert resized[6, 1] < -1000, 'between -1000 and -1200'
     assert Case('a', expit(logits), np.zeros((3, 3), bool), logits).logits_at(3) is logits
