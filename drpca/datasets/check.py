@@ -20,7 +20,7 @@ from scipy import ndimage
 
 from drpca.datasets.fingerprints import Fingerprint, fingerprint, remember, same_scenes
 from drpca.datasets.io import parallel_map, read_image
-from drpca.datasets.labels import CARD
+from drpca.datasets.labels import read_card
 from drpca.datasets.leaks import SIRST_FAMILY, Leak
 from drpca.datasets.splits import (
     Part,
@@ -191,8 +191,7 @@ def check_dataset(dataset: str, tree: Tree) -> Report:
         report.notes.append(Finding('incomplete', message, []))
     report.notes += _some('empty mask', 'mask(s) are empty', empty)
     _check_lists(report, tree)
-    if (tree.root / CARD).is_file():
-        report.notes += _pseudo_labels(tree.root)
+    report.notes += _pseudo_labels(tree.root)
     _check_masks(report, tree, readable)
     report.prints = {m: p.print for m, p in readable.items() if p.print is not None}
     remember({tree.parts[part].images[name]: kept for (part, name), kept in report.prints.items()})
@@ -301,8 +300,6 @@ def _check_files(part: Part) -> list[Finding]:
 
 
 def _pseudo_labels(root: Path) -> list[Finding]:
-    from drpca.datasets.convert import read_card
-
     try:
         card = read_card(root)
     except UserError as error:

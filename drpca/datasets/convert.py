@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from skimage.draw import polygon
 from drpca.datasets.io import parallel_map, read_image
 from drpca.datasets.labels import (
     CARD,
+    Conversion,
     Labelled,
     Labels,
     Outlined,
@@ -34,7 +35,6 @@ from drpca.datasets.labels import (
 from drpca.datasets.splits import Split, available_splits, find_dataset, open_split, read_list
 from drpca.errors import UserError, unknown_name
 from drpca.files import cannot_write, make_folder, replace_quickly, save_text
-from drpca.json_file import read_json
 
 RULES = ('grow', 'box')
 FORMATS = ('coco', 'yolo', 'voc', 'csv', 'points')
@@ -43,42 +43,6 @@ _REACH = 7
 _CERTAIN = 3.0
 _LEVEL = 0.3
 _EPSILON = 1e-3
-
-
-@dataclass(frozen=True)
-class Conversion:
-    """What label files came to; also the card ``dataset.json`` of the data set.
-
-    Attributes:
-        format: 'coco', 'voc', 'table', 'yolo' or 'points'.
-        rule: How boxes and points became masks, one of ``RULES``.
-        pseudo_labels: Whether any mask was made by that rule, and so is a guess.
-        images: Number of images.
-        targets: Number of targets.
-        outlined: Targets of which the labels gave the outline.
-        grown: Targets found in their box by their contrast.
-        filled: Targets whose mask is the whole box, or 3 × 3 pixels of a point.
-        left_out: Images of which the labels say nothing.
-    """
-
-    format: str
-    rule: str
-    pseudo_labels: bool
-    images: int
-    targets: int
-    outlined: int
-    grown: int
-    filled: int
-    left_out: int
-
-
-def read_card(folder: Path) -> Conversion | None:
-    """What is known of how the masks of a data set were made; None: nothing.
-
-    Raises:
-        UserError: The card is damaged.
-    """
-    return read_json(folder / CARD, Conversion) if (folder / CARD).is_file() else None
 
 
 def convert_labels(source: str | Path, out: str | Path, *, rule: str = 'grow', link: bool = False) -> Conversion:

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from drpca.datasets.archives import unpack
 from drpca.datasets.check import Report, check_dataset
-from drpca.datasets.convert import Conversion, settle_lists, settle_parts, write_masks
-from drpca.datasets.labels import read_labels
+from drpca.datasets.convert import settle_lists, settle_parts, write_masks
+from drpca.datasets.labels import Conversion, read_labels
 from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.splits import Tree, chosen_data_root, find_dataset, find_datasets, read_list, read_tree
 from drpca.errors import UserError, unknown_name

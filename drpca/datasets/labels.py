@@ -26,7 +26,7 @@ from typing_extensions import NotRequired, TypedDict
 from drpca.datasets.io import IMAGE_SUFFIXES, read_regular
 from drpca.datasets.splits import PARTS
 from drpca.errors import UserError
-from drpca.json_file import checked
+from drpca.json_file import checked, read_json
 
 CARD = 'dataset.json'
 _LARGEST = 2**28
@@ -88,6 +88,42 @@ class Labels:
     format: str
     images: list[Labelled]
     left_out: list[Path]
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What label files came to; also the card ``dataset.json`` of the data set.
+
+    Attributes:
+        format: 'coco', 'voc', 'table', 'yolo' or 'points'.
+        rule: How boxes and points became masks, one of ``RULES``.
+        pseudo_labels: Whether any mask was made by that rule, and so is a guess.
+        images: Number of images.
+        targets: Number of targets.
+        outlined: Targets of which the labels gave the outline.
+        grown: Targets found in their box by their contrast.
+        filled: Targets whose mask is the whole box, or 3 × 3 pixels of a point.
+        left_out: Images of which the labels say nothing.
+    """
+
+    format: str
+    rule: str
+    pseudo_labels: bool
+    images: int
+    targets: int
+    outlined: int
+    grown: int
+    filled: int
+    left_out: int
+
+
+def read_card(folder: Path) -> Conversion | None:
+    """What is known of how the masks of a data set were made; None: nothing.
+
+    Raises:
+        UserError: The card is damaged.
+    """
+    return read_json(folder / CARD, Conversion) if (folder / CARD).is_file() else None
 
 
 class _CocoImage(TypedDict):

@@ -1,4 +1,4 @@
-"""Whether a training sees images, or scenes, that it is judged on."""
+"""Whether a training sees images, or scenes, that it is judged on, and by whose masks."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from contextlib import suppress
 from mmengine.config import Config
 
 from drpca.datasets import find_datasets, open_split
+from drpca.datasets.labels import read_card
 from drpca.datasets.leaks import find_leaks, find_near_leaks
 from drpca.datasets.splits import Split, open_joined
 from drpca.errors import UserError
@@ -38,7 +39,8 @@ def check_final(config: Config) -> None:
 
 
 def leak_warnings(config: Config, source: Split | None) -> list[str]:
-    """What to say of training images that are test or validation images too, or show the same scenes.
+    """What to say of training images that are test or validation images too, or show the same scenes; and of masks that
+    nobody drew.
 
     They are compared with the test and validation images of this training and, by name and file, with the test images
     of all data sets under the data root.
@@ -65,6 +67,14 @@ def leak_warnings(config: Config, source: Split | None) -> list[str]:
             f'{len(leak.names)} of the {leak.total} images of {leak.test} {what} in the training split {leak.train} '
             f'(for example {leak.names[0]}): {end}.'
         )
+    for split in tests.values():
+        with suppress(UserError):  # of a file of the same name that is no such card
+            card = read_card(split.root)
+            if card is not None and card.pseudo_labels:
+                lines.append(
+                    f'Masks of {split.dataset} were made of {card.format} labels by the rule {card.rule!r}: figures '
+                    'on them measure agreement with that rule.'
+                )
     if left_out:
         listed = ', '.join(f'{count} of {split}' for split, count in left_out.items())
         lines.append(

@@ -12,8 +12,8 @@ import pytest
 from drpca.cli.data import main
 from drpca.datasets import open_split
 from drpca.datasets.check import check_dataset
-from drpca.datasets.convert import convert_labels, export_labels, read_card
-from drpca.datasets.labels import _runs
+from drpca.datasets.convert import convert_labels, export_labels
+from drpca.datasets.labels import _runs, read_card
 from drpca.datasets.splits import find_dataset
 from drpca.errors import UserError
 from tests.datasets.data_trees import save

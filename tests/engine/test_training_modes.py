@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from torch import nn
 import drpca
 from drpca.config import find_config, load_config
 from drpca.datasets import open_split
+from drpca.datasets.labels import Conversion
 from drpca.engine.leaks import leak_warnings
 from drpca.engine.optimisation import ExponentialMovingAverage, MomentumAnnealingEMA, OptimWrapper
 from drpca.engine.runs import TrainingOptions, build_config, plan_runs
@@ -116,7 +119,10 @@ def test_final_mode_does_not_train_on_test_images(data_root: Path, tmp_path: Pat
     assert plan(test='test').train_dataloader.dataset.split == 'trainval'
     half, test = (open_split('synthetic', split, tmp_path) for split in ('train_half', 'test'))
     cv2.imwrite(str(test.image_path(test.names[0])), half.read_image(half.names[0]) // 2 + 9)
-    same, near = leak_warnings(plan('train_half', 'test', False), half)
+    card = Conversion('yolo', 'grow', True, 20, 9, 0, 9, 0, 0)
+    (tmp_path / 'synthetic/dataset.json').write_text(json.dumps(asdict(card)))
+    same, near, pseudo = leak_warnings(plan('train_half', 'test', False), half)
+    assert pseudo.startswith("Masks of synthetic were made of yolo labels by the rule 'grow'")
     assert same.startswith('3 of the 3 images of synthetic val are in the training split synthetic train_half (for')
     assert same.endswith('figures of this run on that validation split do not count.')
     assert near.startswith('1 of the 4 images of synthetic test show scenes that are in the training split synthetic')
