@@ -6,6 +6,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
+from glob import has_magic
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,9 +57,9 @@ def build_parser() -> argparse.ArgumentParser:
         'project for it)',
     )  # fmt: skip
     add(
-        '--input', metavar='PATH',
-        help='an image, a video, a folder of images, the number of a camera or the URL of a stream (default: the data '
-        'set)',
+        '--input', nargs='+', metavar='PATH',
+        help='images, videos, folders of images (or of folders of them, which stay apart), patterns like frames/*.png, '
+        'the number of a camera or the URL of a stream (default: the data set)',
     )  # fmt: skip
     add('--out', default='results', metavar='DIR', help='results folder (default: %(default)s)')
     add('--dataset', metavar='D', help="data set (default: the config's)")
@@ -190,6 +191,17 @@ def sizes_text(sizes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
     return f'frames of {some} pixels, {resized} for the detector; positions and areas are in pixels of the frames'
 
 
+def told(detector: drpca.Detector, source: Sequence[str] | None, split: str) -> str:
+    """What is about to run on what, in a line."""
+    from drpca.config import evaluation_data
+
+    weights = '' if detector.checkpoint is None else f', weights {detector.checkpoint}'
+    data = detector.dataset or evaluation_data(detector.config).get('dataset') or 'data set'
+    images = f'{data} {split}' if source is None else ' '.join(source)
+    size = "the frames' own size" if detector.size is None else f'{detector.size} pixels'
+    return f'{detector.name} ({detector.method}){weights}; {images}; at {size}'
+
+
 @guarded
 def main(argv: list[str] | None = None) -> int:
     """Entry point; returns 0, 1 when some frames could not be read, 2 on bad input."""
@@ -202,9 +214,13 @@ def main(argv: list[str] | None = None) -> int:
         data_root=args.data_root,
         options=args.cfg_options, range=args.range, bad_pixels=args.bad_pixels or None,
     )  # fmt: skip
-    is_camera = args.input is not None and args.input.isdigit() and not Path(args.input).exists()
+    print(told(detector, args.input, args.split or 'test'), flush=True)
+    source: int | str | list[str] | None = args.input
+    if args.input is not None and len(args.input) == 1 and not has_magic(args.input[0]):
+        (text,) = args.input
+        source = int(text) if text.isdigit() and not Path(text).exists() else text
     written = drpca.predict(
-        detector, int(args.input) if is_camera else args.input, args.out, split=args.split or 'test',
+        detector, source, args.out, split=args.split or 'test',
         formats=args.format, overlay=args.overlay, stages=args.save_stages, video_out=args.video_out,
         temporal=temporal, live=args.live, queue=args.queue, overwrite=args.overwrite, progress=True,
     )  # fmt: skip
@@ -222,6 +238,8 @@ def main(argv: list[str] | None = None) -> int:
         print(
             f'{written.without_stages} frames are larger than --tile {detector.tile}: no stages drawn', file=sys.stderr
         )
+    for folder in written.skipped:
+        print(f'note: images in {folder} were left out: give it to --input as well', file=sys.stderr)
     for message in written.failed:
         print(f'error: {message}', file=sys.stderr)
     if written.failed:

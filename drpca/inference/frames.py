@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from glob import glob, has_magic
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, finite, picture_values, 
 from drpca.errors import UserError
 from drpca.inference.video import camera_frames, video_facts, video_frames
 
+MASK_FOLDERS = ('mask', 'masks', 'label', 'labels', 'gt', 'annotations')
+"""Folders of images that nothing is to be found in."""
 Frame = tuple[str, np.ndarray]
 _Pixels = np.ndarray | torch.Tensor | Image.Image
 
@@ -55,6 +59,59 @@ def list_images(folder: str | Path) -> list[Path]:
     return files
 
 
+def list_frames(folder: str | Path) -> tuple[list[tuple[str, Path]], list[str]]:
+    """Names and files of the images of a folder; where it has none itself, of its subfolders, as ``SUBFOLDER/STEM``.
+
+    Returns:
+        The images, sorted, and the subfolders that hold images but are left out: all of them beside images, else those
+        of masks.
+
+    Raises:
+        UserError: No image, or two images of one name.
+    """
+    folder = Path(folder)
+    holders = sorted({file.parent for file in folder.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES})
+    if folder in holders or not holders:
+        files = list_images(folder)
+        return [(file.stem, file) for file in files], [str(holder) for holder in holders if holder != folder]
+    masks = [holder for holder in holders if {*holder.relative_to(folder).parts} & {*MASK_FOLDERS}]
+    used = [holder for holder in holders if holder not in masks] or holders
+    files = [file for holder in used for file in list_images(holder)]
+    frames = [((file.parent.relative_to(folder) / file.stem).as_posix(), file) for file in files]
+    return frames, [str(holder) for holder in holders if holder not in used]
+
+
+def find_inputs(texts: Sequence[str]) -> tuple[list[Path | tuple[str, Path]], str]:
+    """Several files, folders and patterns (``frames/*.png``, ``**``), and what their results are called.
+
+    Names of images tell their place below the folder that is common to all.
+
+    Raises:
+        UserError: One matches nothing, is not there, or holds no image; or two images of one name.
+    """
+    paths: list[Path] = []
+    for text in texts:
+        found = sorted(glob(text, recursive=True)) if has_magic(text) and not Path(text).exists() else [text]
+        if not found:
+            raise UserError(f'--input {text}: nothing is called so.')
+        for match in found:
+            stem_of(match)
+        paths += map(Path, found)
+    paths = list(dict.fromkeys(paths))
+    above = Path(os.path.commonpath([path.resolve().parent for path in paths]))
+    frames: list[Path | tuple[str, Path]] = []
+    for path in paths:
+        place = path.resolve().relative_to(above)
+        if path.is_dir():
+            frames += [(f'{place.as_posix()}/{name}', file) for name, file in list_frames(path)[0]]
+        else:
+            frames.append(path if is_video(path) else (place.with_suffix('').as_posix(), path))
+    names = Counter(frame[0] for frame in frames if isinstance(frame, tuple))
+    if names and names.most_common(1)[0][1] > 1:
+        raise UserError(f'Two images are called {names.most_common(1)[0][0]}; their maps would overwrite each other.')
+    return frames, above.name or 'frames'
+
+
 def stem_of(path: str | os.PathLike[str]) -> str:
     """What the results of an image, a video or a folder are called.
 
@@ -83,6 +140,7 @@ class FrameSource:
 
     Attributes:
         failed: One line for each frame or file that could not be read.
+        skipped: Subfolders with images that were left out.
         files: Name of a frame → name of its image file, with suffix, for the images read so far.
         total: How many frames there are, None if that shows only at the end.
         rate: Frames per second of a video, None for anything else.
@@ -100,8 +158,9 @@ class FrameSource:
         grey: GreyRule = 'opencv',
         counts: bool = False,
     ) -> None:
+        self.skipped: list[str] = []
         if isinstance(images, str | os.PathLike) and not is_camera(images) and Path(images).is_dir():
-            images = list_images(Path(images))
+            images, self.skipped = list_frames(Path(images))
         self.images = images
         self.keep_going = keep_going
         self.min_side = min_side
@@ -109,7 +168,8 @@ class FrameSource:
         self.counts = counts
         self.failed: list[str] = []
         self.files: dict[str, str] = {}
-        self.total: int | None = len(images) if isinstance(images, list) else None
+        is_counted = isinstance(images, list) and not any(isinstance(item, Path) and is_video(item) for item in images)
+        self.total: int | None = len(images) if is_counted else None
         self.rate: float | None = None
         if isinstance(images, str | os.PathLike) and not is_camera(images):
             self.total, self.rate = video_facts(images) if is_video(images) else (1, None)
@@ -141,13 +201,13 @@ class FrameSource:
         if isinstance(item, str | os.PathLike):
             path = Path(item)
             if path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
-                for file in list_images(path):
+                for file in list_frames(path)[0]:
                     yield from self._frames(file)
             elif is_video(path):
                 yield from video_frames(path)
             else:
                 name = name or path.stem
-                self.files[name] = path.name
+                self.files[name] = name + path.suffix if Path(name).name == path.stem else path.name
                 yield name, read_image(path, self.grey)
         elif isinstance(item, _Pixels):
             for frame in [picture_values(item)] if isinstance(item, Image.Image) else _split(self._array(item)):

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 import numpy as np
 
 from drpca.errors import UserError, unknown_name
-from drpca.inference.frames import CheckedFrames
 
 if TYPE_CHECKING:
     from drpca.inference.detections import Detection
@@ -166,6 +165,8 @@ class LiveStream:
 
     def __iter__(self) -> Iterator[Detection]:
         """Starts from the beginning of the source each time."""
+        from drpca.inference.frames import CheckedFrames  # brings PyTorch, which help texts of options do without
+
         self.latencies = deque(maxlen=LATENCIES)
         self._queue = queue = FrameQueue(self._size, self.when_full)
         reader = threading.Thread(target=self._read, args=(queue,), name='drpca-reader', daemon=True)

@@ -135,9 +135,12 @@ class TemporalFilter:
         self._last: np.ndarray | None = None
 
     def __call__(self, detections: Iterable[Detection]) -> Iterator[Detection]:
-        """The detections of one sequence, each as :meth:`step` returns it."""
-        self.reset()
+        """The detections, each as :meth:`step` returns it; every folder (``FOLDER/NAME``) is a sequence of its own."""
+        sequence = None
         for detection in detections:
+            if (folder := detection.name.rpartition('/')[0]) != sequence:
+                self.reset()
+                sequence = folder
             yield self.step(detection)
 
     def step(self, detection: Detection) -> Detection:

@@ -79,8 +79,10 @@ COLUMNS = (
 
 
 def saved_names(folder: str | Path, part: str) -> list[str]:
-    """Names of the images that have a file in ``PART/``, sorted."""
-    return sorted(file.stem for file in Path(folder).glob(PARTS[part].format('*')))
+    """Names of the images that have a file in ``PART/`` or its subfolders (``SEQUENCE/NAME``), sorted."""
+    top, pattern = PARTS[part].format('*').split('/')
+    above = Path(folder) / top
+    return sorted(file.relative_to(above).with_suffix('').as_posix() for file in above.rglob(pattern))
 
 
 class RunRecord(TypedDict, total=False):

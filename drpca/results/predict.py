@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from drpca.files import in_use, make_folder
 from drpca.inference.decomposer import Decomposer, make_decomposer
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
-from drpca.inference.frames import FrameSource, is_camera, stem_of
+from drpca.inference.frames import FrameSource, find_inputs, is_camera, stem_of
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
@@ -42,6 +43,7 @@ class Prediction:
         latencies: Seconds from arrival to result of the last frames of a live stream; empty elsewhere.
         dropped: Frames of a live stream that were dropped.
         without_stages: Frames larger than the detector's tile, of which no stages were drawn.
+        skipped: Subfolders with images that were left out.
         sizes: (height, width) of the frames and of their score maps as the detector gave them, those that differ.
     """
 
@@ -53,6 +55,7 @@ class Prediction:
     dropped: int = 0
     without_stages: int = 0
     sizes: list[tuple[tuple[int, ...], tuple[int, ...]]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
 
 
 def predict(
@@ -83,7 +86,8 @@ def predict(
     Args:
         detector: A :class:`drpca.Detector`, or its first argument: a config's name, …; None: the config of the
             newest weights.
-        source: Anything :class:`drpca.inference.frames.FrameSource` takes; None: a data set.
+        source: Anything :class:`drpca.inference.frames.FrameSource` takes; a list of texts, each a file, a folder or a
+            pattern (``'frames/*.png'``); None: a data set.
         out: The results folder is made in it, with the name of the data set or of the source, ``camera`` or
             ``frames`` (in memory).
         dataset: Which data set; None: the detector's.
@@ -179,6 +183,7 @@ def _write_all(
         0 if stream is None else stream.dropped,
         without_stages,
         writer.sizes,
+        frames.skipped,
     )
 
 
@@ -200,14 +205,31 @@ def _open_frames(
         }  # fmt: skip
         return detector.mapper.source(files, keep_going=True), images.dataset, described
     given = source.images if isinstance(source, FrameSource) else source
-    if is_camera(given):
+    if isinstance(given, list | tuple) and given and all(isinstance(item, str) for item in given):
+        source, name = find_inputs(given)
+        text = ' '.join(given)
+    elif is_camera(given):
         name, text = 'camera', str(given)
     elif isinstance(given, str | os.PathLike):
         name, text = stem_of(given), str(given)
     else:
         name = text = 'frames'
     frames = source if isinstance(source, FrameSource) else detector.mapper.source(source, keep_going=True)
+    if text is not name:  # of paths alone: an iterator would lose its first frame
+        _look(frames, text)
     return frames, name, {'dataset': None, 'split': None, 'data_root': None, 'input': text}
+
+
+def _look(frames: FrameSource, text: str) -> None:
+    """Reads the first frame before anything is written.
+
+    Raises:
+        UserError: There is none that can be read.
+    """
+    first = copy(frames)
+    first.failed = []
+    if not is_camera(first.images) and next(iter(first), None) is None:
+        raise UserError(first.failed[0] if first.failed else f'--input {text}: no frames there.')
 
 
 def _open_stream(detector: Detector, frames: FrameSource, live: str | None, queue: int | None) -> LiveStream | None:

@@ -28,7 +28,7 @@ from drpca.inference.tiling import map_in_tiles, ramp_window, tile_starts
 from drpca.models.detector import DetectionModel
 from drpca.models.unfolding import StageState, reach
 from drpca.registry import MODELS
-from drpca.results.folder import run_lengths
+from drpca.results.folder import ResultsFolder, run_lengths
 from tests.support import save_weights, write_video
 
 RNG = np.random.default_rng(0)
@@ -460,6 +460,78 @@ def test_files_are_in_pixels_of_the_frame(workplace: Path, capsys: pytest.Captur
     for part in ('img', 'overlay'):
         assert cv2.imread(str(folder / part / 'b.png')).shape[:2] == (96, 48)
     assert next(iter(FrameSource('found.avi')))[1].shape == (9 * 45 + 19, 9 * 61 + 1), 'not squashed to a square'
+
+
+def tophat(*arguments: str) -> int:
+    return infer.main(['tophat_paper', '--input', *arguments])
+
+
+def written(folder: str) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in Path(folder).rglob('*.png'))
+
+
+def test_sequences_in_folders_stay_apart(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    for index, place in enumerate(('seq1', 'seq2', 'deep/seq3', 'seq1/masks')):
+        Path('nest', place).mkdir(parents=True)
+        image = np.full((40, 48), 50, np.uint8)
+        for number in range(2):
+            image[20:22, 10 * index + number] = 250
+            cv2.imwrite(f'nest/{place}/{number:04d}.bmp', image)
+    assert tophat('nest', '--format', 'png', 'mat', 'coco', '--confirm', '2', '2') == 0
+    told = capsys.readouterr()
+    assert told.out.startswith('tophat_paper (TopHat); nest; at the frames')
+    assert 'note: images in nest/seq1/masks were left out' in told.err
+    names = [f'{place}/{number:04d}' for place in ('deep/seq3', 'seq1', 'seq2') for number in range(2)]
+    assert written('results/nest') == [f'img/{name}.png' for name in names]
+    assert ResultsFolder('results/nest').names == names
+    coco = json.loads(Path('results/nest/coco.json').read_text())
+    assert [image['file_name'] for image in coco['images']] == [f'{name}.bmp' for name in names]
+    found = {entry['image_id'] for entry in coco['annotations']}
+    assert found <= {2, 4, 6}, 'the first frame of a sequence confirms nothing of the one before'
+    cv2.imwrite('nest/own.png', scene())
+    assert tophat('nest', '--out', 'own') == 0
+    assert written('own/nest') == ['img/own.png']
+    assert capsys.readouterr().err.count('note: images in nest/') == 4
+
+
+def test_several_inputs_and_patterns(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+    Path('more').mkdir()
+    cv2.imwrite('more/a.png', scene())
+    write_video(workplace / 'flight.avi')
+    assert tophat('frames/[ab].png', 'more', 'more/a.png', 'frames/a.png', '--out', 'one') == 2
+    assert 'Two images are called more/a' in capsys.readouterr().err
+    assert tophat('frames/[ab].png', 'more', 'flight.avi', '--out', 'one', '--format', 'png') == 0
+    (folder,) = Path('one').iterdir()
+    assert written(str(folder)) == [
+        *(f'img/flight_{index:06d}.png' for index in range(12)), 'img/frames/a.png', 'img/frames/b.png',
+        'img/more/a.png',
+    ]  # fmt: skip
+    assert tophat('frames/*.png', '--out', 'two', '--format', 'png') == 0
+    assert written('two/frames') == ['img/a.png', 'img/b.png', 'img/c.png']
+
+
+@pytest.mark.parametrize(
+    ('given', 'message'),
+    [
+        ('notes.txt', 'not an image'),
+        ('cut.png', 'truncated or damaged'),
+        ('empty', 'no images there'),
+        ('*.jpg', 'nothing is called so'),
+        ('cut.mp4', 'not a video'),
+    ],
+)
+def test_an_input_without_frames_leaves_nothing(
+    workplace: Path, given: str, message: str, capfd: pytest.CaptureFixture
+) -> None:
+    Path('notes.txt').write_text('no picture\n')
+    Path('cut.png').write_bytes(Path('frames/a.png').read_bytes()[:60])
+    Path('cut.mp4').write_bytes(b'ftyp')
+    Path('empty').mkdir()
+    assert tophat(given) == 2
+    err = capfd.readouterr().err
+    assert message in err
+    assert err.count('\n') == 1
+    assert not Path('results').exists()
 
 
 def test_raw_frames_by_command(workplace: Path, capsys: pytest.CaptureFixture) -> None:

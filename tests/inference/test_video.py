@@ -409,5 +409,5 @@ def test_a_cut_video_by_command(workplace: Path, live: list[str], capsys: pytest
 def test_an_mp4_without_its_index_by_command(workplace: Path, capfd: pytest.CaptureFixture) -> None:
     content = write_video(workplace / 'whole.mp4', 'mp4v', noisy=True).read_bytes()
     (workplace / 'cut.mp4').write_bytes(content[: len(content) * 6 // 10])
-    assert infer.main(['tophat_paper', '--input', 'cut.mp4', '--format', 'csv']) == 1
+    assert infer.main(['tophat_paper', '--input', 'cut.mp4', '--format', 'csv']) == 2
     assert 'cut.mp4: not a video, or truncated' in capfd.readouterr().err
