@@ -413,11 +413,12 @@ def _check_options(config: Config, options: Mapping[str, Any]) -> None:
                 if part in node:
                     raise UserError(f'--cfg-options {option}: {part} {_HELPER}')
                 raise unknown_name('config key', part, sorted(KNOWN_KEYS))
+            new_part = f'{".".join(parts[: depth + 1])}.type' in options
             if isinstance(node, Mapping) and (part in node or depth == 0):
                 node = node.get(part)
             elif isinstance(node, (list, tuple)) and part.isdigit() and int(part) < len(node):
                 node = node[int(part)]
-            elif depth > 0 and (node is None or (isinstance(node, Mapping) and parts[depth + 1 :] in ([], ['type']))):
+            elif depth > 0 and (node is None or (isinstance(node, Mapping) and (depth == len(parts) - 1 or new_part))):
                 break  # a new keyword of something that is built, or a new part: building it tells whether it exists
             else:
                 known = node if isinstance(node, Mapping) else []

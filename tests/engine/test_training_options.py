@@ -200,9 +200,11 @@ def test_empty_maps_are_said_once_with_an_option_that_works(
     assert words(soft_iou, 0, 0, 0.1, 0, 0) == ''
     said = words(soft_iou, 0.1, 0, 0, 0, 0, 0)
     assert said.count('Nothing was predicted in 3 validations in a row') == 1
-    option = next(word for word in said.split() if word.startswith('model.losses'))
-    (run,) = plan_runs([CONFIG], options=TrainingOptions(data_root=data_root, cfg_options=dict([option.split('=')])))
-    assert 'bce' in DetectionModel(**{key: build_config(run).model[key] for key in ('network', 'losses')}).losses
+    offered = [word for word in said.split() if word.startswith('model.losses')]
+    args = train_command.build_parser().parse_args([CONFIG, '--cfg-options', *offered])
+    (run,) = plan_runs([CONFIG], options=TrainingOptions(data_root=data_root, cfg_options=args.cfg_options))
+    model = build_config(run).model
+    assert DetectionModel(model.network, model.losses).losses['bce'].weight == 20
     said = words({**soft_iou, 'bce': {'type': 'BCELoss'}}, 0, 0, 0)
     assert 'optim_wrapper.optimizer.lr=2e-04' in said
     assert 'BCELoss' not in said

@@ -39,7 +39,7 @@ class EmptyMapsHook(Hook):
         self._empty += 1  # said
         options = [f'optim_wrapper.optimizer.lr={runner.optim_wrapper.optimizer.defaults["lr"] / 5:.0e}']
         if not any(isinstance(term, BCELoss) for term in bare_model(runner.model).losses.values()):
-            options.insert(0, 'model.losses.bce.type=BCELoss')
+            options.insert(0, 'model.losses.bce.type=BCELoss model.losses.bce.weight=20')
         tqdm.write(
             f'  Nothing was predicted in {self.patience} validations in a row: all scores have sunk to 0, where '
             f'SoftIoU has no gradient. Begin again with --cfg-options {" or ".join(options)} (docs/training.md).'
