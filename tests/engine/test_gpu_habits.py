@@ -234,8 +234,8 @@ def test_what_is_logged_is_no_memory_of_others() -> None:
 @pytest.mark.parametrize('gpu', [False, True])
 def test_batches_are_copied_while_the_processor_goes_on(data_root: Path, gpu: bool) -> None:
     """Also without ``--fast``: from pinned memory, where a copy waits for nothing."""
-    options = {'type': 'InfraredDataset', 'dataset': 'synthetic', 'split': 'train', 'data_root': data_root, 'size': 32}
-    config = {'dataset': options, 'sampler': {'type': 'SeededSampler'}, 'batch_size': 4, 'num_workers': 0}
+    dataset = InfraredDataset('synthetic', 'train', data_root, 32)
+    config = {'dataset': dataset, 'sampler': SeededSampler(dataset, seed=0), 'batch_size': 4, 'num_workers': 0}
     with mock.patch('torch.cuda.is_available', return_value=gpu):
         batches = DetectionRunner.build_dataloader(config, seed=0)
     assert batches.pin_memory == gpu
