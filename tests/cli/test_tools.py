@@ -107,7 +107,7 @@ def test_stages_in_the_report(workplace: Path, capsys: pytest.CaptureFixture) ->
     assert len(index['images']) == 2
     assert all(set(stages[0]) == {'epsilon', 'sigma'} for stages in index['images'].values())
     name = next(iter(index['images']))
-    assert cv2.imread(str(folder / f'{name}.png')).shape[1] == 4 * 224 + 3 * 4  # 32 px enlarged 7 times
+    assert cv2.imread(str(folder / f'{name}.png')).shape[1] == 4 * (224 + 4 + 8) + 3 * 4  # 32 px times 7, with bars
 
     assert infer.main([CONFIG, '--checkpoint', 'w.pth', *TINY]) == 0
     scoring = ['--results', 'results/synthetic', '--protocol', 'basicirstd', '--report', 'r.html', '--overwrite']

@@ -203,6 +203,7 @@ def link(kind: bytes) -> tarfile.TarInfo:
         (bad_zip('readme.md', b'hello'), 'follows no known layout'),
         (b'Rar!\x1a\x07', 'no zip or tar archive; unpack it'),
     ],
+    ids=range(13),
 )
 def test_archives_that_are_refused(content: bytes, expected: str, tmp_path: Path) -> None:
     (tmp_path / 'x').write_bytes(content)
