@@ -28,7 +28,7 @@ from drpca.reports.tables import HEADINGS, shown, size_text
 BEGIN, END = '<!-- leaderboard:begin -->', '<!-- leaderboard:end -->'
 TITLES = {'SIRSTv1': 'SIRST V1', 'SIRSTv2': 'SIRST V2', 'sirst_aug': 'SIRST-Aug', 'IRSTD-1k': 'IRSTD-1K'}
 """Data sets whose usual spelling is not their name here."""
-UNITS = {key: HEADINGS.get(key, f'{key} %').replace('x1e', '×1e').replace('<=', '≤ ') for key in KEYS}
+UNITS = {key: HEADINGS.get(key, f'{key} %').replace('x1e', '×1e').replace('<=', ' ≤ ') for key in KEYS}
 """Headings of the figures."""
 PUBLISHED = ('IoU', 'F1', 'Pd', 'Fa')
 """Figures that published tables have."""

@@ -25,7 +25,7 @@ from drpca.results.scoring import Score, ScoreAnalysis
 from drpca.version import __version__
 
 _FIGURES = tables.FIGURES[: tables.FIGURES.index('images')]
-_HEADINGS = {key: text.replace('x1e', '×1e').replace('<=', '≤ ') for key, text in tables.HEADINGS.items()}
+_HEADINGS = {key: text.replace('x1e', '×1e').replace('<=', ' ≤ ') for key, text in tables.HEADINGS.items()}
 
 
 def render_report(scores: Sequence[Score]) -> str:

@@ -19,6 +19,7 @@ from drpca.errors import UserError
 from drpca.evaluation import functional as F
 from drpca.evaluation.curves import (
     CURVE_FIGURES,
+    FA_BUDGETS,
     Budget,
     Curve,
     CurveSum,
@@ -271,7 +272,7 @@ def score_folder(
     figures, records = _score(curves.watch(cases()), protocols)
     return Score(
         folder, images, list(protocols), curves.complete(figures, protocols), records, analysis, threshold_from, failed,
-        curves.curves, notes=(EIGHT_BITS,) * curves.has_eight_bits,
+        curves.curves, notes=curves.notes(),
     )  # fmt: skip
 
 
@@ -320,6 +321,18 @@ class _Curves:
     def curves(self) -> dict[int | None, Curve]:
         """By the scoring size, of all images that have passed; none of 8-bit maps."""
         return {} if self.has_eight_bits else {size: total.curve() for size, total in self._sums.items()}
+
+    def notes(self) -> tuple[str, ...]:
+        """Why figures are undefined although there are targets, a line each."""
+        if self.has_eight_bits:
+            return (EIGHT_BITS,)
+        missed = {
+            f'{size}x{size}' if size else 'native': [f'{fa:g}' for fa in FA_BUDGETS if math.isnan(curve.pd_at(fa))]
+            for size, curve in self.curves.items()
+            if curve.targets
+        }
+        parts = [f'{", ".join(budgets)} at size {size}' for size, budgets in missed.items() if budgets]
+        return (f'Wherever anything is predicted, Fa is above {"; ".join(parts)}.',) if parts else ()
 
     def complete(self, figures: FiguresByProtocol, protocols: Sequence[Protocol]) -> FiguresByProtocol:
         """Figures with those of the curves and of the 3D-ROC; undefined of 8-bit maps, as AUC then is."""

@@ -122,6 +122,19 @@ def test_main_table() -> None:
     assert 'AUC' not in third
 
 
+def test_figures_of_curves_have_columns_where_a_row_has_them() -> None:
+    """Rows measured before there were any, and budgets that a method does not reach, show a dash."""
+    old = row([run(0, 0.7)])
+    assert 'pAUC' not in P.main_table([old], [])
+    curves = {'partial_auc': 0.91968, 'pd_at_fa_1e-6': math.nan, 'pd_at_fa_1e-5': 0.945}
+    scored = {p.name: figures(0.6, **curves) for p in PROTOCOLS}
+    new = row([L.ScoredRun(figures=scored)], 'classical')
+    header, _, first, second = P.main_table([old, new], []).splitlines()
+    assert '| AUC published | pAUC Fa ≤ 0.0001 | Pd % Fa ≤ 1e-05 | hIoU % (opdc) |' in header
+    assert '| 0.9900 | – | – | 50.00 |' in first
+    assert '| 0.9900 | 0.9197 | 94.50 | – |' in second
+
+
 def test_page_shows_every_preset_run_and_command() -> None:
     rows = [
         row([run(0, 0.68), run(1, 0.72)]),

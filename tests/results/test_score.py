@@ -36,7 +36,7 @@ def fails(capsys, *arguments):
 def test_default_prints_native_first_and_names_everything(workplace, capsys):
     assert main([]) == 0
     title, header, *rows = capsys.readouterr().out.splitlines()
-    assert [line.split(':')[0] for line in rows[3:]] == ['3D-ROC, native', '3D-ROC, 256x256']
+    assert [line.split(':')[0] for line in rows[3:5]] == ['3D-ROC, native', '3D-ROC, 256x256']
     rows = rows[:3]
     assert 'mini test' in title
     assert [row.split()[0] for row in rows] == ['basicirstd', 'drpca', 'rpcanet']
@@ -159,6 +159,22 @@ def test_what_8_bits_do_not_hold_is_not_computed(workplace, capsys):
         shutil.rmtree(workplace / 'results/mini/mat', ignore_errors=True)
     with pytest.raises(UserError, match='cannot choose a threshold for a budget'):
         apply_budgets(dataclasses.replace(done, threshold_from=(done.folder, done.split)), [Budget(1e-5)])
+
+
+def test_what_is_not_reached_is_said(workplace, capsys):
+    """In each image four false pixels are as sure as the target: Fa is 12 / 7972, or nothing is predicted."""
+    for name, (scores, mask) in make_maps().items():
+        scores = np.where(mask, 1, 0.1 * scores)
+        scores[30:32, 5:7] = 1
+        save_map(workplace, name, scores)
+    assert main(['--protocol', 'basicirstd', '--json', 'f.json']) == 0
+    figures = json.loads(Path('f.json').read_text())['basicirstd']
+    assert [figures[key] for key in CURVE_FIGURES] == [None] * 4
+    assert figures['Pd'] == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1] == 'Wherever anything is predicted, Fa is above 1e-06, 1e-05, 0.0001 at size native.'
+    assert out[2].split()[-6:-2] == ['-'] * 4
+    assert figures['notes'] == [out[-1]]
 
 
 @pytest.mark.parametrize('size', ['native', 50])
