@@ -129,6 +129,6 @@ def step_fits(runner: Any, model: Any, size: int) -> bool:
 
 def _release(model: nn.Module) -> None:
     model.zero_grad(set_to_none=True)
-    gc.collect()
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()

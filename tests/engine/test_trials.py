@@ -70,8 +70,11 @@ def _refuse(*_: Any, **__: Any) -> None:
     raise UserError('no such operator')
 
 
-def test_a_rehearsal_of_a_data_set_of_ones_own(options: dict[str, Any], tmp_path: Path) -> None:
+def test_a_rehearsal_of_a_data_set_of_ones_own(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also one that has no ``limit`` of its own."""
+    monkeypatch.setattr(trial, 'export_model', lambda *_, **__: None)
     (tmp_path / 'ones_data_of_trials.py').write_text(
         'import torch\nfrom drpca.registry import DATASETS\n\n'
         '@DATASETS.register_module()\nclass OnesOfTrials:\n'
