@@ -24,13 +24,16 @@ def notes(rules: InputRules, made_from: Mapping[str, str]) -> dict[str, str]:
     if rules.inference_size:
         size += (
             f' Trained on, and to be judged by, frames resized to {rules.inference_size} x {rules.inference_size}, '
-            'bilinearly without antialiasing (OpenCV INTER_LINEAR), before their values are scaled.'
+            'bilinearly without antialiasing (OpenCV INTER_LINEAR); 8-bit frames stay 8-bit until then.'
         )
     return {
         'network': rules.network,
         'input': f'{INPUT}: float32, (batch, 1, height, width), one grey channel.',
         'size': size,
-        'values': '0 to 1. 8-bit frames: x / 255. 16-bit frames: (x - min) / (max - min) of the frame, 0 if constant.',
+        'values': (
+            '0 to 1. 8-bit frames: x / 255. Others: (x - low) / (high - low), with the lowest and highest value of the '
+            'whole frame before it is resized; isolated pixels that take more than half of that range left out of it.'
+        ),
         'grey': 'Colours become grey by ITU-R 601 luma, 0.299 R + 0.587 G + 0.114 B (OpenCV IMREAD_GRAYSCALE).',
         'padding': padding(rules),
         'output': f'{OUTPUT}: float32, (batch, 1, height, width). Score = 1 / (1 + exp(-logit)).',
