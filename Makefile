@@ -1,4 +1,4 @@
-# make demo   set up, make the synthetic data set, train, infer, score (about ten minutes, CPU)
+# make demo   set up; then, within five minutes of CPU: make frames, train, infer, score, draw
 # make test   set up, run the tests
 # make fuzz   bad input of every kind for every command: 50,000 cases (FUZZ_CASES, FUZZ_SEED)
 # make lint   ruff and mypy

@@ -12,12 +12,14 @@ from pathlib import Path
 import pytest
 
 import drpca
+from drpca.cards import weight_cards
 from drpca.cli.main import COMMANDS
 from tests.support import ROOT
 
 pytest.importorskip('setuptools')
 
-WEIGHTS = 'rpcanet_plus_sirstv1_whole-ead54e6b.pth'
+OWN = {name: card.path.name for name, card in weight_cards().items()}
+WEIGHTS = OWN['rpcanet_plus_sirstv1_whole']
 
 
 @pytest.fixture(scope='module')
@@ -27,8 +29,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ('drpca', 'configs'):
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('__pycache__'))
     (source / 'checkpoints').mkdir()
-    names = ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE', 'requirements.txt', f'checkpoints/{WEIGHTS}')
-    for name in names:
+    names = ('pyproject.toml', 'setup.py', 'README.md', 'LICENSE', 'requirements.txt')
+    for name in (*names, *(f'checkpoints/{file}' for file in OWN.values())):
         shutil.copy(ROOT / name, source / name)
     (source / 'checkpoints' / 'mine-best.pth').touch()
     command = ['pip', 'wheel', str(source), '--no-deps', '--no-build-isolation', '-q', '-w', str(wheels)]
@@ -44,7 +46,7 @@ def test_contents(installed: Path) -> None:
         files = [path for path in files if '__pycache__' not in path.parts and path.suffix != '.pyc']
         inside = package if folder == 'drpca' else package / folder
         assert [str(path) for path in files if not (inside / path).is_file()] == []
-    assert [path.name for path in (package / 'checkpoints').iterdir()] == [WEIGHTS]
+    assert {path.name for path in (package / 'checkpoints').iterdir()} == {*OWN.values()}
 
 
 def run(installed: Path, folder: Path, *commands: str, timeout: float = 300) -> str:

@@ -1,4 +1,4 @@
-# The demo: three minutes of CPU on the synthetic data set, with the same recipe as lrrnet_sirstv1_cpu.
+# Three minutes of CPU on the synthetic data set, with the same recipe as lrrnet_sirstv1_cpu.
 _base_ = './lrrnet_sirstv1_cpu.py'
 
 train_dataloader = dict(dataset=dict(dataset='synthetic'))

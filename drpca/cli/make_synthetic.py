@@ -36,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         value = getattr(default, name.replace('-', '_'))
         add(f'--{name}', type=int, default=value, metavar='N', help=f'{text} (default: {value})')
+    add('--scenes', nargs='+', default=(), metavar='S', help='of sky, cloud, sea, ground, urban (default: all)')
     add('--overwrite', action='store_true', help='replace a synthetic set made with other options')
     return parser
 

@@ -17,15 +17,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from drpca.errors import UserError
+from drpca.errors import UserError, unknown_name
 from drpca.files import cannot_write, is_full
 
 FOLDER = 'synthetic'
@@ -49,6 +50,11 @@ class SyntheticParameters:
     size: int = 256
     seed: int = 0
     version: int = _VERSION
+    scenes: tuple[str, ...] = ()
+
+    def described(self) -> dict[str, Any]:
+        """As in the file, which names scenes where not all are wanted."""
+        return {key: list(value) if key == 'scenes' else value for key, value in asdict(self).items() if value != ()}
 
 
 def texture(rng: Rng, shape: Shape, alpha: float, stretch: float = 1.0, angle: float = 0.0) -> np.ndarray:
@@ -184,12 +190,13 @@ def _add_target(rng: Rng, scene: np.ndarray, gt_mask: np.ndarray) -> bool:
     return True
 
 
-def generate_frame(rng: Rng, size: int | Shape = 256) -> tuple[np.ndarray, np.ndarray]:
+def generate_frame(rng: Rng, size: int | Shape = 256, scenes: Sequence[str] = ()) -> tuple[np.ndarray, np.ndarray]:
     """One frame with 0 to 4 targets.
 
     Args:
         rng: Source of randomness.
         size: (H, W), or one number for both; at least 32.
+        scenes: Kinds of scenes to choose from, of ``SCENES``; none: all.
 
     Returns:
         Image (H, W) uint8 and gt_mask (H, W) bool.
@@ -200,7 +207,7 @@ def generate_frame(rng: Rng, size: int | Shape = 256) -> tuple[np.ndarray, np.nd
     shape = (size, size) if isinstance(size, int) else size
     if min(shape) < _MIN_SIZE:
         raise UserError(f'Synthetic frames are at least {_MIN_SIZE} pixels high and wide, got {shape}.')
-    scene = SCENES[str(rng.choice(list(SCENES)))](rng, shape)
+    scene = SCENES[str(rng.choice(list(scenes or SCENES)))](rng, shape)
     low, high = np.percentile(scene, (0.5, 99.5))
     top = rng.uniform(0.6, 0.9) if high - low > 0.1 else rng.uniform(0.3, 0.8)
     scene = top - (high - scene) * min(1.0, (top - 0.03) / (high - low))
@@ -233,6 +240,7 @@ def generate_dataset(
     size: int = 256,
     seed: int = 0,
     overwrite: bool = False,
+    scenes: Sequence[str] = (),
 ) -> Path:
     """Writes ``synthetic/{trainval,test}/{images,masks}/*.png`` under the data root.
 
@@ -246,6 +254,7 @@ def generate_dataset(
         size: Height and width.
         seed: Seed, 0 or above.
         overwrite: Replace a synthetic set of other parameters.
+        scenes: Kinds of scenes, of sky, cloud, sea, ground and urban; none: all.
 
     Returns:
         Folder of the data set.
@@ -253,7 +262,10 @@ def generate_dataset(
     Raises:
         UserError: Another folder or set is in the way, or a parameter is out of range.
     """
-    wanted = SyntheticParameters(num_train, num_test, size, seed)
+    wanted = SyntheticParameters(num_train, num_test, size, seed, scenes=tuple(scenes))
+    for scene in scenes:
+        if scene not in SCENES:
+            raise unknown_name('scene', scene, list(SCENES))
     if num_train < 1 or num_test < 1 or seed < 0 or size < _MIN_SIZE:
         raise UserError(
             f'Expected num_train and num_test >= 1, seed >= 0 and size >= {_MIN_SIZE}; '
@@ -262,12 +274,12 @@ def generate_dataset(
     root = Path(data_root or os.environ.get('DRPCA_DATA') or 'datasets') / FOLDER
     if root.exists():
         present = _read_parameters(root)
-        if present == asdict(wanted):
+        if present == wanted.described():
             return root
         if not overwrite:
             raise UserError(
                 f'{root} holds a synthetic data set of other parameters ({present}); wanted '
-                f'{asdict(wanted)}. Use --overwrite to replace it, or another --data-root.'
+                f'{wanted.described()}. Use --overwrite to replace it, or another --data-root.'
             )
     partial = root.with_name(f'.{FOLDER}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -290,15 +302,15 @@ def _write_frames(folder: Path, wanted: SyntheticParameters) -> None:
         for kind in folders:
             kind.mkdir(parents=True)
         for index in range(count):
-            frame = generate_frame(np.random.default_rng([wanted.seed, number, index]), wanted.size)
+            frame = generate_frame(np.random.default_rng([wanted.seed, number, index]), wanted.size, wanted.scenes)
             for kind, array in zip(folders, frame):
                 Image.fromarray(array.astype(np.uint8) * (255 if array.dtype == bool else 1)).save(
                     kind / f'{part}_{index:06d}.png'
                 )
-    (folder / _PARAMETERS_FILE).write_text(json.dumps(asdict(wanted), indent=2) + '\n', encoding='utf-8')
+    (folder / _PARAMETERS_FILE).write_text(json.dumps(wanted.described(), indent=2) + '\n', encoding='utf-8')
 
 
-def _read_parameters(root: Path) -> dict[str, int]:
+def _read_parameters(root: Path) -> dict[str, Any]:
     try:
         return json.loads((root / _PARAMETERS_FILE).read_text(encoding='utf-8'))
     except (OSError, ValueError) as error:

@@ -101,6 +101,20 @@ def test_layout_and_parameters(tmp_path):
     assert not list(tmp_path.glob('.synthetic*'))
 
 
+def test_scenes(tmp_path, capsys):
+    options = ['--data-root', str(tmp_path), '--num-train', '1', '--num-test', '1', '--size', '32', '--scenes', 'sky']
+    assert main(options) == 0
+    assert json.loads((tmp_path / 'synthetic' / 'synthetic.json').read_text())['scenes'] == ['sky']
+    assert main(options) == 0, 'the same again'
+    assert main([*options, 'sea']) == 2
+    assert 'Use --overwrite' in capsys.readouterr().err
+    assert main([*options, 'seas']) == 2
+    assert "Did you mean 'sea'?" in capsys.readouterr().err
+    assert np.array_equal(
+        generate_frame(np.random.default_rng(0), 48)[0], generate_frame(np.random.default_rng(0), 48, tuple(SCENES))[0]
+    )
+
+
 def test_nothing_is_overwritten_silently(tmp_path, capsys):
     options = ['--data-root', str(tmp_path), '--num-train', '2', '--num-test', '1', '--size', '32']
     assert main(options) == 0
