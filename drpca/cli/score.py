@@ -45,6 +45,8 @@ EXAMPLES = """\
       one folder under one protocol, also as a file of plain ratios
   python cal_from_mask.py --results out/a out/b --dataset NUDT-SIRST --report report.html
       two folders side by side, with curves, worst cases and paired confidence intervals
+  python cal_from_mask.py --results their_maps/ --masks their_masks/
+      maps and masks in any two folders, NAME.mat or pictures
   python cal_from_mask.py --results results/SIRSTv1 --threshold-from val/SIRSTv1
       at the threshold that was best on the maps of the validation split
   python cal_from_mask.py --results results/SIRSTv1 --threshold-from val/SIRSTv1 --at-fa 1e-5
@@ -52,7 +54,8 @@ EXAMPLES = """\
 
 exit status:
   0  scored
-  1  scored, but some images could not be read; they are named on standard error
+  1  scored, but some images could not be read, or of several folders under results/ one not scored (unfinished,
+     of one's own frames); they are named on standard error
   2  wrong usage or input; one line on standard error says what to do"""
 
 
@@ -62,6 +65,10 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         '--results', nargs='+', type=Path, metavar='FOLDER',
         help='folders of score maps; default: every folder under results/',
+    )  # fmt: skip
+    add(
+        '--masks', type=Path, metavar='DIR',
+        help='masks in a folder of any layout, called as the maps or NAME_mask, in place of a data set',
     )  # fmt: skip
     add('--dataset', help="data set of the masks; default: from run.json, else the folder's name")
     add('--split', help='split of the data set; default: from run.json, else test')
@@ -138,6 +145,7 @@ def main(argv: list[str] | None = None) -> int:
     from drpca.results.scoring import score
 
     shown: list[Score] = []
+    left_out: list[str] = []
 
     def show(done: Score) -> None:
         if done.threshold_from is not None and not done.chosen and not shown:
@@ -147,15 +155,20 @@ def main(argv: list[str] | None = None) -> int:
         print(('\n' if shown else '') + tables.as_text(done))
         shown.append(done)
 
+    def leave_out(line: str) -> None:
+        print(f'error: {line}', file=sys.stderr)
+        left_out.append(line)
+
     scores = score(
         arguments.results, protocols=arguments.protocol or DEFAULT_PROTOCOLS, size=arguments.size,
         dataset=arguments.dataset, split=arguments.split, data_root=arguments.data_root,
         threshold_from=arguments.threshold_from, at_fa=arguments.at_fa, at_alarms=arguments.at_alarms,
         allow_partial=arguments.allow_partial,
-        analyse=bool(arguments.report or arguments.targets_csv), report=show,
+        analyse=bool(arguments.report or arguments.targets_csv), report=show, masks=arguments.masks,
+        left_out=leave_out,
     )  # fmt: skip
     write_files(arguments, scores)
     lines = dict.fromkeys(line for done in scores for line in done.failed.values())
     for line in lines:
         print(f'error: {line}', file=sys.stderr)
-    return EXIT_FAILED if lines else 0
+    return EXIT_FAILED if lines or left_out else 0

@@ -402,6 +402,31 @@ def open_split(dataset: str, split: str = 'test', data_root: str | Path | None =
     return Split(name, split, tree.root, list(files), source, files)
 
 
+def open_masks(folder: str | Path, names: Iterable[str]) -> Split:
+    """Masks in a folder of any layout, also in subfolders (``SEQUENCE/NAME``), as a split without images.
+
+    Args:
+        folder: The masks, called as their images or ``NAME_mask`` and the like.
+        names: What images are called.
+
+    Raises:
+        UserError: No folder, or no picture in it.
+    """
+    root = Path(folder)
+    found = sorted(file for file in root.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    if not found:
+        raise UserError(f'--masks {root}: expected a folder with masks ({", ".join(IMAGE_SUFFIXES)}), got none there.')
+    wanted = {*names}
+    files: dict[str, tuple[Path, Path]] = {}
+    for file in found:
+        name = file.relative_to(root).with_suffix('').as_posix()
+        name = name if name in wanted else _MASK_ENDING.sub('', name)
+        if name in files:
+            raise UserError(f'--masks {root}: {files[name][1]} and {file} are both masks of {name}: keep one.')
+        files[name] = (file, file)
+    return Split(root.resolve().name, 'all', root, sorted(files), str(root), files)
+
+
 def open_joined(dataset: str | Sequence[str], split: str = 'train', data_root: str | Path | None = None) -> Split:
     """Opens one split of a data set, or of several as one.
 

@@ -42,7 +42,7 @@ from scipy.io import savemat
 from scipy.special import expit
 from typing_extensions import TypedDict
 
-from drpca.datasets.io import read_image, to_unit
+from drpca.datasets.io import IMAGE_SUFFIXES, read_image, to_unit
 from drpca.errors import UserError
 from drpca.evaluation.functional import check_pair
 from drpca.files import append_whole, cannot_write, replace_quickly
@@ -97,7 +97,7 @@ class ResultsFolder:
     """Saved score maps of one data set.
 
     Args:
-        path: Folder with ``mat/`` or ``img/``.
+        path: Folder with ``mat/`` or ``img/``, or with maps in itself, ``NAME.mat`` or pictures.
 
     Attributes:
         path: The folder.
@@ -110,10 +110,17 @@ class ResultsFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._own: dict[str, Path] = {}
         if not self.path.is_dir():
             raise UserError(f'No results folder {self.path}; make one with inference.py, or name another.')
         for part in MAP_PARTS:
             self.kind, self.names = part, saved_names(self.path, part)
+            if self.names:
+                return
+        for self.kind, suffixes in (('mat', ('.mat',)), ('img', IMAGE_SUFFIXES)):
+            files = [file for file in sorted(self.path.iterdir()) if file.suffix.lower() in suffixes]
+            self._own = {file.stem: file for file in files}
+            self.names = sorted(self._own)
             if self.names:
                 return
         raise UserError(
@@ -149,7 +156,7 @@ class ResultsFolder:
 
     def map_path(self, name: str) -> Path:
         """File of one score map."""
-        return self.path / PARTS[self.kind].format(name)
+        return self._own.get(name, self.path / PARTS[self.kind].format(name))
 
     def read(self, name: str) -> np.ndarray:
         """Reads one score map.

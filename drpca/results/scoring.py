@@ -14,7 +14,7 @@ import numpy as np
 from scipy.special import expit
 
 from drpca.datasets.io import Levelled, image_shape, resize_image, resize_mask, to_unit
-from drpca.datasets.splits import Split, open_split
+from drpca.datasets.splits import Split, open_masks, open_split
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
 from drpca.evaluation.curves import (
@@ -187,6 +187,8 @@ def score(
     allow_partial: bool = False,
     analyse: bool = False,
     report: Callable[[Score], None] | None = None,
+    masks: str | Path | None = None,
+    left_out: Callable[[str], object] | None = None,
 ) -> list[Score]:
     """Scores saved maps against the masks of a data set: ``cal_from_mask.py`` as a function.
 
@@ -206,6 +208,9 @@ def score(
         allow_partial: Score the images that folder and split have in common.
         analyse: Also collect the published ROC, a row per target and a row per false alarm, under the first protocol.
         report: Called with each score as soon as it is there.
+        masks: Folder of masks, in any layout, in place of a data set.
+        left_out: Called with a line for each of several folders under ``results/`` that cannot be scored; None: the
+            first such folder ends it all.
 
     Returns:
         One :class:`Score` per folder; ``score.figures['basicirstd']['IoU']`` is a plain ratio.
@@ -214,6 +219,10 @@ def score(
         UserError: No results; unknown protocol; data set, split, maps or masks are not as expected; the threshold
             was chosen on images that are scored.
     """
+    if masks is not None and (dataset or split or analyse):
+        raise UserError(
+            '--masks has no images and no splits: leave out --dataset, --split, --report and --targets-csv.'
+        )
     chosen = choose_protocols(protocols, size)
     budgets = read_budgets(at_fa, at_alarms)
     if budgets and threshold_from is None:
@@ -230,10 +239,18 @@ def score(
         source = folder, chosen_on
     scores = []
     for folder in folders:
-        scored = score_folder(folder, chosen, dataset, split, data_root, allow_partial, analyse, source)
-        scores.append(apply_budgets(scored, budgets) if budgets else scored)
+        try:
+            scored = score_folder(folder, chosen, dataset, split, data_root, allow_partial, analyse, source, masks)
+            scores.append(apply_budgets(scored, budgets) if budgets else scored)
+        except UserError as error:
+            if left_out is None or paths is not None or len(folders) == 1:
+                raise
+            left_out(f'{folder.path} is left out: {error}')
+            continue
         if report is not None:
             report(scores[-1])
+    if not scores:
+        raise UserError(f'None of the {len(folders)} folders under results can be scored.')
     return scores
 
 
@@ -246,13 +263,17 @@ def score_folder(
     allow_partial: bool = False,
     analyse: bool = False,
     threshold_from: tuple[ResultsFolder, Split] | None = None,
+    masks: str | Path | None = None,
 ) -> Score:
     """Scores one results folder, each protocol at its own ``size``.
 
     Args and errors as :func:`score`; ``threshold_from`` is the folder and the split on which the thresholds of the
     protocols were chosen.
     """
-    images = open_split(dataset or folder.dataset, split or folder.split, data_root)
+    if masks is None:
+        images = open_split(dataset or folder.dataset, split or folder.split, data_root)
+    else:
+        images = open_masks(masks, folder.names)
     names = common_names(folder, images, allow_partial)
     if threshold_from is not None:
         _refuse_same_images(threshold_from[1], images)

@@ -48,6 +48,48 @@ def test_default_prints_native_first_and_names_everything(workplace, capsys):
         assert column in header
 
 
+def test_an_unfinished_folder_does_not_stop_the_others(workplace, capsys):
+    shutil.copytree('results/mini', 'results/also/')
+    (workplace / 'results/also/run.json').write_text('{"dataset": "mini"}')
+    (workplace / 'results/also/mat/a_1.mat').unlink()
+    shutil.copytree('results/mini', 'results/clip')
+    assert main([]) == 1
+    told = capsys.readouterr()
+    assert told.out.startswith('results/mini: mini test')
+    first, second = told.err.splitlines()
+    assert first.startswith('error: results/also is left out: results/also against mini test: 1 maps missing (a_1)')
+    assert second.startswith('error: results/clip is left out: ')
+    assert 'a_1' in fails(capsys, '--results', 'results/mini', 'results/also'), 'what was asked for must be there'
+    shutil.rmtree('results/mini')
+    assert main([]) == 2
+    assert capsys.readouterr().err.endswith('error: None of the 2 folders under results can be scored.\n')
+
+
+def test_maps_and_masks_in_any_folders(workplace, capsys):
+    assert main(['--results', 'results/mini', '--json', 'known.json']) == 0
+    for folder in ('maps', 'gt'):
+        (workplace / folder).mkdir()
+    for name, mask in (('a_1', 'a_1'), ('a_2', 'a_2_mask'), ('b_1', 'b_1_pixels0')):
+        shutil.copy(f'results/mini/mat/{name}.mat', 'maps')
+        shutil.copy(f'data/mini/test/masks/{name}.png', f'gt/{mask}.png')
+    assert main(['--results', 'maps', '--masks', 'gt', '--json', 'any.json']) == 0
+    known, found = (json.loads((workplace / f'{name}.json').read_text()) for name in ('known', 'any'))
+    assert found['drpca']['IoU'] == known['drpca']['IoU'] > 0
+    assert found['basicirstd']['Pd'] == known['basicirstd']['Pd'] > 0
+    shutil.copytree('results/mini/img', 'pictures/seq1')
+    shutil.copytree('gt', 'nested/seq1')
+    (workplace / 'pictures/img').mkdir()
+    shutil.move('pictures/seq1', 'pictures/img/seq1')
+    assert main(['--results', 'pictures', '--masks', 'nested', '--overwrite', '--json', 'any.json']) == 0
+    found = json.loads((workplace / 'any.json').read_text())
+    assert found['drpca']['IoU'] == pytest.approx(known['drpca']['IoU'], rel=0.01), 'of 8 bits'
+    capsys.readouterr()
+    shutil.copy('gt/a_1.png', 'gt/a_1_gt.png')
+    assert 'both masks of a_1: keep one' in fails(capsys, '--results', 'maps', '--masks', 'gt')
+    assert 'with masks' in fails(capsys, '--results', 'maps', '--masks', 'none')
+    assert 'leave out --dataset' in fails(capsys, '--results', 'maps', '--masks', 'gt', '--dataset', 'mini')
+
+
 def test_figures_are_those_of_the_evaluator(workplace, capsys):
     arguments = ['--protocol', 'drpca', 'opdc', '--size', 'native', '--json', 'out/scores.json']
     assert main(['--results', 'results/mini', *arguments]) == 0
