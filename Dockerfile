@@ -1,6 +1,6 @@
 # docker build -t drpca .
 # docker build -t drpca:cuda --build-arg BASE=nvidia/cuda:12.8.1-base-ubuntu24.04 .
-# docker run --rm -v "$PWD":/work drpca infer rpcanet_plus_sirstv1_whole --input frames/      (with a GPU: --gpus all)
+# docker run --rm -v "$PWD":/work drpca infer --input frames/      (with a GPU: --gpus all)
 #
 # BASE is any Debian or Ubuntu with Python 3.10 or newer in its packages. TORCH_INDEX names an index with builds of torch
 # for CPUs or for another CUDA, which the default, the builds for CUDA, may be replaced by.

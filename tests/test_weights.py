@@ -111,7 +111,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, 
     config = tmp_path / 'net' / 'net.py'
     config.parent.mkdir()
     base = ROOT / 'configs/rpcanet_plus/rpcanet_plus_synthetic.py'
-    config.write_text(f'_base_ = {str(base)!r}\nmodel = dict(network=dict(num_stages=1))\n')
+    config.write_text(f'_base_ = {str(base)!r}\nmodel = dict(network=dict(num_stages=1), precision="bfloat16")\n')
     with serving({'/a/b/c/w.pth': (tmp_path / 'w.pth').read_bytes()}, monkeypatch) as host:
         enter(config, host.files['/a/b/c/w.pth'])
         yield str(config), host
@@ -140,6 +140,7 @@ def test_wherever_weights_can_be_named(own: tuple[str, Host], tmp_path: Path, mo
     assert choice.config == config
     monkeypatch.setattr('drpca.inference.export.export_model', lambda model, *_, **__: model)
     exported = export(config, 'published', tmp_path / 'net.pt2', images=[IMAGE])
+    assert exported.precision is torch.float32, 'as files compute'
     assert_equal(exported.network.state_dict(), torch.load(tmp_path / 'w.pth'), rtol=0, atol=0)
     assert len(host.requests) == 1
 

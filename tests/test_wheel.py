@@ -14,12 +14,13 @@ import pytest
 import drpca
 from drpca.cards import weight_cards
 from drpca.cli.main import COMMANDS
+from drpca.config import default_models
 from tests.support import ROOT
 
 pytest.importorskip('setuptools')
 
 OWN = {name: card.path.name for name, card in weight_cards().items()}
-WEIGHTS = OWN['rpcanet_plus_sirstv1_whole']
+(DETECTOR,) = default_models('detect')
 
 
 @pytest.fixture(scope='module')
@@ -76,10 +77,10 @@ COMMANDS_RUN = (
     'config lrrnet_synthetic',
     'weights',
     'train lrrnet_synthetic --dry-run',
-    'infer rpcanet_plus_sirstv1_whole --dataset synthetic --size 64',
+    f'infer {DETECTOR} --dataset synthetic --size 64',
     'score --report report.html',
 )
-_WEIGHTS = f'rpcanet_plus_sirstv1_whole --checkpoint {{package}}/checkpoints/{WEIGHTS} --dataset synthetic --size 64'
+_WEIGHTS = f'{DETECTOR} --checkpoint {{package}}/checkpoints/{OWN[DETECTOR]} --dataset synthetic --size 64'
 MORE_RUN = (
     'train rpcanet_plus_synthetic --epochs 2 --cfg-options model.network.num_stages=1 train_dataloader.num_workers=0 '
     'train_dataloader.persistent_workers=False train_dataloader.batch_size=2 train_dataloader.dataset.size=64',
@@ -88,7 +89,7 @@ MORE_RUN = (
     f'analyse-decomposition {_WEIGHTS}',
     f'cross-dataset {_WEIGHTS}',
     'leaderboard tophat --dataset synthetic --no-latency',
-    f'export rpcanet_plus_sirstv1_whole --checkpoint {{package}}/checkpoints/{WEIGHTS} --out net.pt2 --format torch '
+    f'export {DETECTOR} --checkpoint {{package}}/checkpoints/{OWN[DETECTOR]} --out net.pt2 --format torch '
     '--images datasets/synthetic/test/images --size 64',
     'benchmark RPCANetPlus --variants optimised --size 64 --repetitions 1 --no-memory',
 )

@@ -39,7 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('action', nargs='?', choices=('list', 'get'), default='list', help='default: %(default)s')
     add('names', nargs='*', metavar='NAME', help='what to get: configs')
     add('--all', action='store_true', help='get all')
-    add('--markdown', action='store_true', help='list as a Markdown table, without what is on this disk')
+    add('--markdown', action='store_true', help='list those of others as a Markdown table')
     return parser
 
 
@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f'{" ".join(args.names) or "--all"}: names are for fetching; say: get NAME.')
     from drpca.cards import known_weights
 
-    print(weights_table(known_weights(), args.markdown), end='' if args.markdown else '\n')
+    known = [weights for weights in known_weights() if weights.source != 'drpca' or not args.markdown]
+    print(weights_table(known, args.markdown), end='' if args.markdown else '\n')
     return 0
 
 

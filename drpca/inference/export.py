@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from mmengine.config import Config
 
 from drpca.cards import weight_file
@@ -71,6 +72,7 @@ def export(
         raise UserError(f'{config} is a classical method; only networks can be exported.')
     weights = weight_file(config, checkpoint)
     model = build_model(loaded, weights)
+    model.precision = torch.float32  # as the file computes, whatever the config trains in
     made_from = {'config': Path(config).stem, 'weights': weights.name, 'weights_sha256': file_hash(weights)}
     if source := evaluation_data(loaded).get('dataset'):
         made_from['dataset'] = str(source)
