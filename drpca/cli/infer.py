@@ -191,6 +191,13 @@ def sizes_text(sizes: Sequence[tuple[tuple[int, ...], tuple[int, ...]]]) -> str:
     return f'frames of {some} pixels, {resized} for the detector; positions and areas are in pixels of the frames'
 
 
+def is_config(text: str) -> bool:
+    """Whether a config is meant, and no image."""
+    from drpca.config import list_configs
+
+    return not Path(text).is_dir() and (text.endswith('.py') or text in list_configs())
+
+
 def told(detector: drpca.Detector, source: Sequence[str] | None, split: str) -> str:
     """What is about to run on what, in a line."""
     from drpca.config import evaluation_data
@@ -207,6 +214,8 @@ def main(argv: list[str] | None = None) -> int:
     """Entry point; returns 0, 1 when some frames could not be read, 2 on bad input."""
     args = build_parser().parse_args(argv)
     temporal = open_filter(args)
+    if args.config is None and len(args.input or []) > 1 and is_config(args.input[-1]):
+        args.config = args.input.pop()  # --input PATH CONFIG
     detector = drpca.Detector(
         args.config, args.checkpoint, size=args.size or RECIPE, threshold=args.threshold, tile=args.tile,
         batch_size=args.batch_size, device=args.device, precision=args.precision, compile=args.compile,

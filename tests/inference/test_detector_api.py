@@ -506,7 +506,7 @@ def test_several_inputs_and_patterns(workplace: Path, capsys: pytest.CaptureFixt
         *(f'img/flight_{index:06d}.png' for index in range(12)), 'img/frames/a.png', 'img/frames/b.png',
         'img/more/a.png',
     ]  # fmt: skip
-    assert tophat('frames/*.png', '--out', 'two', '--format', 'png') == 0
+    assert infer.main(['--input', 'frames/*.png', 'tophat', '--out', 'two', '--format', 'png']) == 0
     assert written('two/frames') == ['img/a.png', 'img/b.png', 'img/c.png']
 
 
