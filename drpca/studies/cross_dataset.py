@@ -24,7 +24,7 @@ from drpca.version import versions
 _FIGURES = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa', 'AUC', 'images', 'targets')
 _HEADER = (
     'data set', 'preset', 'threshold', 'size', 'matching rule',
-    'IoU %', 'nIoU %', 'F1 %', 'Pd %', 'Fa x1e-6', 'AUC', 'images', 'targets', 'leaks',
+    'IoU %', 'nIoU %', 'F1 %', 'Pd %', 'Fa x1e-6', 'AUC published', 'images', 'targets', 'leaks',
 )  # fmt: skip
 _LEFT = 5
 
