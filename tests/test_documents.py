@@ -5,22 +5,26 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from importlib import import_module
 from itertools import product
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from drpca.cards import published_files
 from drpca.cli.main import COMMANDS, main, script_of
 from drpca.config import find_config, list_models
+from drpca.datasets.synthetic import generate_dataset
 from drpca.evaluation.protocols import known_protocols
 from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
 from drpca.options import VARIANTS
 from drpca.registry import network_names
 from tests.loopback import serving
-from tests.support import ROOT, shared_path
+from tests.support import ROOT, exit_code, save_weights, shared_path, write_video
 
 PAGES = sorted(
     path
@@ -199,3 +203,46 @@ def test_from_nothing_to_detections(monkeypatch: pytest.MonkeyPatch, tmp_path: P
             assert main(words[1:]) == 0
     assert len(list(Path('results/frames/overlay').glob('*.png'))) == 2
     assert Path('results/frames/targets.csv').read_text().count('Misc_70') == 1
+
+
+SMALL = {
+    'rpcanet_sirstv1': 'rpcanet_plus_synthetic', 'published': 'w.pth', 'W.pth': 'w.pth', 'Misc_70': 'test_000000',
+    'Misc_96': 'test_000001', 'SIRSTv1': 'synthetic', 'NUDT-SIRST': 'my_frames', 'results/SIRSTv1': 'results/synthetic',
+    'lrrnet_sirstv1_cpu': 'lrrnet_synthetic_cpu', 'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', '256': '64',
+    'results/tophat': 'tophat', 'configs/classical/tophat.py': 'tophat',
+    'their_maps/': 'datasets/synthetic/test/masks', 'their_masks/': 'datasets/synthetic/test/masks',
+}  # fmt: skip
+ONE_STAGE = ['--cfg-options', 'model.network.num_stages=1']
+MORE = {
+    'infer': ONE_STAGE, 'visualize-stages': ONE_STAGE, 'analyse-decomposition': ONE_STAGE, 'robustness': ONE_STAGE,
+    'cross-dataset': ONE_STAGE, 'train': ['--dry-run'], 'leaderboard': ['--dry-run'], 'score': [], 'check-dataset': [],
+    'make-synthetic': ['--num-train', '6', '--num-test', '2', '--size', '64'], 'data': [], 'weights': [],
+}  # fmt: skip
+"""The commands that are run, and what makes them small; those that need a network, a camera or a page are not."""
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_readme_run_in_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    generate_dataset('datasets', num_train=6, num_test=2, size=64)
+    shutil.copytree('datasets/synthetic', 'datasets/my_frames')
+    save_weights()
+    write_video(tmp_path / 'flight.mp4', 'mp4v')
+    Path('frames').mkdir()
+    cv2.imwrite('frames/a.png', np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8))
+    failed, ran = [], 0
+    for words in DOCUMENTED['README.md']:
+        called = parser_and_arguments(words)
+        if called is None or called[0] not in MORE or {'get', 'import'} & {*words}:
+            continue
+        arguments = [SMALL.get(word, word) for word in called[1]]
+        needs_no_config = arguments[:1] in (['--input'], ['tophat'])
+        more = [] if called[0] == 'infer' and needs_no_config else MORE[called[0]]
+        new = ['--overwrite'] if called[0] in ('infer', 'score', 'visualize-stages') else []
+        ran += 1
+        for frames in ('frames', 'flight'):  # of which there are no masks
+            shutil.rmtree(Path('results', frames), ignore_errors=True)
+        if exit_code(main, [called[0], *arguments, *new, *more]) != 0:
+            failed.append(shlex.join([called[0], *arguments, *more]))
+    assert not failed
+    assert ran > 15
