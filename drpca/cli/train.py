@@ -19,7 +19,7 @@ EXAMPLES = """\
   python run_configs.py rpcanet_sirstv1 --resume         go on where the run stopped
   python run_configs.py drpcanet_sirstv1 --final --fast  train + val images, all epochs, fast settings
   python run_configs.py rpcanet_sirstv1 --epochs 50 --cfg-options optim_wrapper.optimizer.lr=5e-4
-  python run_configs.py rpcanet_sirstv1 --fast-dev-run   does everything work? takes seconds
+  python run_configs.py rpcanet_sirstv1 --fast-dev-run   does everything work?
   python run_configs.py rpcanet_sirstv1 --time 2         as many epochs as fit into two hours
   python run_configs.py {rpcanet,drpcanet}_sirstv1 --seeds 0 1 2 --executor local
       six trainings, one per GPU at a time; on a cluster: --executor slurm --partition P --hours H

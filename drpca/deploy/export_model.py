@@ -367,6 +367,7 @@ def compare(
     """
     session = open_backend(path, backend, trust=True)  # it was written just now
     model = copy.deepcopy(model).eval().cpu()
+    model.precision = torch.float32  # as the file, whatever it was trained in
     count, errors, largest = 0, 0.0, 0.0
     both = either = 0
     with_label = np.zeros((2, 2), np.int64)  # (PyTorch, file) × (intersection, union)

@@ -269,7 +269,7 @@ def attempt(run: Run, resume: bool = False, doing: str = 'training', dry: bool =
             return Outcome('planned')
         return Outcome('done', train_run(run, resume))
     except Interrupted as stop:
-        return Outcome('interrupted', code=stop.exit_code, resumable=True)
+        return Outcome('interrupted', code=stop.exit_code, resumable=not run.options.fast_dev_run)
     except TrainingFailed as error:
         resumable = run.folder.last.exists() and not isinstance(error, TrainingDiverged)
         return Outcome('failed', None, str(error), EXIT_FAILED, resumable)

@@ -6,6 +6,7 @@ import io
 import zipfile
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -300,3 +301,17 @@ def test_other_formats_say_it_too(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / 'n.pt2') as program:
         (about,) = (name for name in program.namelist() if name.endswith('extra/about'))
         assert 'dataset: SIRST V1' in program.read(about).decode().splitlines()
+
+
+def test_a_network_trained_in_bfloat16_is_compared_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the file computes; by the digits that bfloat16 lacks, no file would agree."""
+    torch.manual_seed(0)
+    network = {'type': 'RPCANetPlus', 'num_stages': 2}
+    trained = MODELS.build({'type': 'DetectionModel', 'network': network, 'precision': 'bfloat16'}).eval()
+    exact = MODELS.build({'type': 'DetectionModel', 'network': network}).eval()
+    exact.load_state_dict(trained.state_dict())
+    session = SimpleNamespace(logits=lambda batch: exact.detect(torch.from_numpy(batch)).numpy())
+    monkeypatch.setattr(module, 'open_backend', lambda *_, **__: session)
+    image = np.random.default_rng(0).random((32, 32), np.float32)
+    assert module.compare(trained, Path('any.pt2'), [image]).max_error == 0
+    assert trained.precision is torch.bfloat16, 'the model stays as it was'
