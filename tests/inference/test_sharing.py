@@ -84,6 +84,12 @@ def test_threads_share_a_detector(detector: drpca.Detector) -> None:
     assert_safe(detector)
 
 
+def test_threads_share_a_detector_that_gathers_over_tiles() -> None:
+    detector = drpca.Detector(model(), tile=32)
+    assert_safe(detector, count=1)
+    assert np.abs(maps(detector, frames(0, 1)) - maps(drpca.Detector(model()), frames(0, 1))).max() < 1e-5
+
+
 @pytest.mark.parametrize('name', sorted(BASELINES.module_dict.keys() - {'NIPPS'}))  # finds nothing in such frames
 def test_threads_share_a_classical_method(name: str) -> None:
     assert_safe(drpca.Detector(name.lower(), size=64), count=2)
