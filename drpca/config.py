@@ -9,7 +9,6 @@ import os
 import re
 import sys
 import tempfile
-import warnings
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import cache
@@ -20,7 +19,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config import config as _mmengine
 
-from drpca.errors import UserError, unknown_name
+from drpca.errors import UserError, unknown_name, warn
 from drpca.files import cannot_write, is_full
 from drpca.names import canonical_name, joined_names, simplify
 from drpca.options import MAX_SIDE
@@ -323,7 +322,7 @@ class _Reader:
                 text = f'Cannot import {name} (custom_imports of {path}): {type(error).__name__}: {error}'
                 if not (optional and isinstance(error, ImportError)):
                     raise UserError(text) from None
-                warnings.warn(text, stacklevel=2)
+                warn(text)
                 continue
             beside = path.resolve().parent / f'{name.replace(".", "/")}.py'
             origin = getattr(module, '__file__', None)

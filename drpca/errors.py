@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import warnings
 from collections.abc import Sequence
 
 from drpca.version import __version__
@@ -17,6 +18,10 @@ EXIT_PIPE = 141
 
 MANY = 20
 """Of more names than these, an error names the nearest alone."""
+
+
+WARNED = 'drpca'
+"""The file that the project's own warnings are of."""
 
 
 class UserError(Exception):
@@ -61,6 +66,11 @@ def unknown_name(kind: str, name: str, known: Sequence[str]) -> UserError:
 
 
 _NO_MEMORY = ("can't allocate memory", 'not enough memory', 'out of memory', 'Unable to allocate', 'bad allocation')
+
+
+def warn(text: str) -> None:
+    """A warning of one line, once a text; commands show it as ``warning: …``, without a place in the code."""
+    warnings.warn_explicit(text, UserWarning, WARNED, 1)
 
 
 def is_full(error: BaseException) -> bool:

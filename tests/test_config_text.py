@@ -100,4 +100,4 @@ def test_what_is_no_config_is_one_line(text: Any) -> None:
 
 def test_no_other_reader_of_config_texts() -> None:
     sources = (ROOT / 'drpca').rglob('*.py')
-    assert not [path for path in sources if 'fromstring' in path.read_text(encoding='utf-8')]
+    assert not [path for path in sources if 'Config.fromstring' in path.read_text(encoding='utf-8')]

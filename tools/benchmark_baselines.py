@@ -40,7 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import drpca.baselines.fkrw as fkrw
 import drpca.baselines.pstnn as pstnn
 from drpca.baselines import Baseline, map_images
-from drpca.cli.common import guarded
+from drpca.cli.guard import guarded
 from drpca.datasets import Split, open_split
 from drpca.datasets.io import resize_image, resize_mask
 from drpca.errors import unknown_name

@@ -7,9 +7,10 @@ import io
 import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 
-from drpca.errors import EXIT_INTERRUPTED, EXIT_PIPE, explain
+from drpca.errors import EXIT_INTERRUPTED, EXIT_PIPE, WARNED, explain
 
 
 def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
@@ -23,7 +24,15 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
                 stream.reconfigure(errors='backslashreplace')
+        usual = warnings.formatwarning
+
+        def one_line(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+        ) -> str:
+            return f'warning: {message}\n' if filename == WARNED else usual(message, category, filename, lineno, line)
+
         try:
+            warnings.formatwarning = one_line
             try:
                 return main(argv)
             except Exception as error:
@@ -33,6 +42,7 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
                 print(f'error: {line}', file=sys.stderr)
                 return code
             finally:
+                warnings.formatwarning = usual
                 print(end='', flush=True)
         except KeyboardInterrupt:
             print('stopped', file=sys.stderr)

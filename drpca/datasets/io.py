@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from drpca.errors import UserError
+from drpca.errors import UserError, warn
 from drpca.options import AUTO, RANGES
 
 IMAGE_SUFFIXES = ('.png', '.bmp', '.tif', '.tiff', '.jpg', '.jpeg')
@@ -435,7 +435,7 @@ class ValueRange:
         if name is not None and not self._has_warned and (text := text or _lost(frame, low, high)):
             self._has_warned = True
             text = f'{name}: {text} (--range, --bad-pixels; further frames are not checked).'
-            warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
+            warn(text)
         image = (frame.astype(np.float32) - np.float32(low)) / np.float32(high - low if high > low else 1)
         return Levelled(np.clip(image, 0, 1, out=image), low, high, count)
 

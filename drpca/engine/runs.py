@@ -309,9 +309,19 @@ def train_run(run: Run, resume: bool = False) -> TrainingResult:
 
 
 def _saved_config(run: Run) -> Config | None:
-    """The config of a run that goes on."""
+    """The config of a run that goes on.
+
+    Raises:
+        UserError: What is saved is not the config of a training.
+    """
     last = run.folder.last
-    return read_config(read_training_state(last)['meta']['cfg'], last) if last.is_file() else None
+    if not last.is_file():
+        return None
+    saved = read_config(read_training_state(last)['meta']['cfg'], last)
+    length = saved.get('train_cfg')
+    if not isinstance(length, dict) or not isinstance(length.get('max_epochs'), int):
+        raise UserError(f'The config inside {last} has no train_cfg.max_epochs: it was changed; train anew elsewhere.')
+    return saved
 
 
 def _settle(run: Run, saved: Config | None, started: float = 0.0) -> Config:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from drpca.config_text import check_model, read_config
 from drpca.datasets.io import RangeRule, ValueRange, resize_map, unit
 from drpca.datasets.splits import Split, open_split
 from drpca.deploy.backends import SUFFIXES, open_backend
-from drpca.errors import UserError
+from drpca.errors import UserError, warn
 from drpca.inference.detections import Detection
 from drpca.inference.frames import CheckedFrames, FrameSource
 from drpca.inference.live import QUEUE, LiveStream
@@ -373,7 +372,7 @@ def resolve(
     if model is None and checkpoint is None:
         (model,) = default_models('detect')
         text = f'No trained weights under {RUNS}: taking {model}, whose weights come with the project.'
-        warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
+        warn(text)
     if model is not None and Path(model).suffix in SUFFIXES:
         if checkpoint is not None:
             raise UserError(f'{model} has its weights and precision in it: leave out weights and precision.')
@@ -449,7 +448,7 @@ def _home_config(name: str) -> Path | None:
         if model.get('network', {}).get('type') == name:
             if load_config(config_for(folder, _ELSEWHERE)).model.get('mean') != model.get('mean'):
                 text = f'{name} normalises as in {path.stem}; name a config for weights of another data set.'
-                warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
+                warn(text)
             return path
     return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import repeat
@@ -20,7 +19,7 @@ from drpca.config import building
 from drpca.datasets.io import GreyRule, Levelled, ValueRange, resize_image, unit
 from drpca.deploy.backends import Backend
 from drpca.deploy.optimise import optimise_model
-from drpca.errors import UserError
+from drpca.errors import UserError, warn
 from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
 from drpca.inference.tiling import in_tiles, map_in_tiles
 from drpca.models.detector import DetectionModel, receptive_radius
@@ -165,7 +164,7 @@ class FrameMapper(ABC):
                 f'{self.described} is computed in tiles of {self.tile} x {self.tile}, which changes its score maps '
                 f'(docs/deployment.md says by how much): {advice}.'
             )
-            warnings.warn_explicit(text, UserWarning, 'drpca', 1)  # one line, without source text
+            warn(text)
 
     @property
     def described(self) -> str:

@@ -88,6 +88,12 @@ def test_a_traceback_without_a_place_to_write_is_no_second_fault(
     assert 'could not be written (No such file' in capsys.readouterr().err
 
 
+def test_warnings_of_ours_are_one_line() -> None:
+    code = "from drpca.cli.guard import guarded; from drpca.errors import warn; guarded(lambda _: warn('a') or 0)([])"
+    done = python(code)
+    assert (done.returncode, done.stderr) == (0, 'warning: a\n')
+
+
 def test_names_that_are_no_text_can_be_printed() -> None:
     code = r"from drpca.cli.guard import guarded; guarded(lambda argv: print('\udcff') or 0)([])"
     done = python(code, PYTHONIOENCODING='utf-8')

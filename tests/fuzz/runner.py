@@ -30,6 +30,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from drpca import fetch
 from tests.fuzz.cases import Case
 from tests.fuzz.edits import MARK, apply
 
@@ -258,6 +259,7 @@ def _be_child(case: Case, world: Path, folder: Path, report: Path, pipe: int) ->
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     tempfile.tempdir = str(folder)
+    fetch.PAUSE = 0.0  # between the times that a transfer is tried
     signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
     apply(limits)
     code = _call(case.argv, case.interrupt)

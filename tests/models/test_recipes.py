@@ -264,5 +264,6 @@ def test_an_ablation_differs_from_the_baseline_and_is_scored_alike(name: str) ->
     changed = [key for key in changing if config[key] != baseline[key]]
     assert len(changed) == 1, changed
     for loader in (config.train_dataloader, baseline.train_dataloader):
-        loader.dataset.pop('pipeline')
+        for steps in ('pipeline', 'before_resize'):
+            loader.dataset.pop(steps)
     assert config.train_dataloader == baseline.train_dataloader
