@@ -23,15 +23,18 @@ def main() -> int:
     parser.add_argument('--cases', type=int, default=2000, metavar='N')
     parser.add_argument('--first', type=int, default=0, metavar='N', help='number of the first case')
     parser.add_argument('--seed', type=int, default=0, metavar='N')
-    parser.add_argument('--jobs', type=int, default=os.cpu_count(), metavar='N')
+    parser.add_argument('--jobs', type=int, default=2 * (os.cpu_count() or 1), metavar='N')
     parser.add_argument('--keep', type=Path, default=Path('fuzz-faults'), metavar='DIR', help='of cases at fault')
+    parser.add_argument(
+        '--world', type=Path, metavar='DIR', help='with valid files of every kind; made if it is not there'
+    )
     parser.add_argument('--replay', type=Path, metavar='FOLDER', help='run the case of a folder again, show it')
     args = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     scratch = scratch_folder()
     try:
-        world = make_world(scratch)
+        world = make_world(scratch, args.world and args.world.resolve())
         if args.replay:
             case = Case.read((args.replay / 'case.json').read_text())
             outcome = next(iter(run_cases([(0, case)], world, scratch, 1)))

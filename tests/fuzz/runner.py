@@ -38,6 +38,8 @@ CODES = {0, 1, 2, 130}
 CASE_SECONDS = 40.0
 IDLE_SECONDS = 5.0
 INPUTS = ('frames', 'datasets', 'w.pth', 'own.py', 'clip.avi', 'clip.mp4')
+SELDOM = ('labelled', 'runs', 'maps', 'model.pt2')
+"""What of the world is copied only for cases that name it."""
 MEMORY = 3 * 2**30
 FOREIGN = re.compile(
     r'.*(\w*Warning: |\[ ?(?:WARN|ERROR|INFO)|libpng|TIFF\w*:|Corrupt JPEG|\[\w+ @ |OpenCV|\bW\d{4} |onnxruntime:'
@@ -238,7 +240,8 @@ class _Child:
 
 def _be_child(case: Case, world: Path, folder: Path, report: Path, pipe: int) -> None:
     """Prepare, run, look around, and end; never returns."""
-    shutil.copytree(world, folder, symlinks=True)
+    unused = [name for name in SELDOM if name not in case.text()]
+    shutil.copytree(world, folder, symlinks=True, ignore=lambda path, _: unused if path == str(world) else [])
     os.chdir(folder)
     gate = folder.parent / 'bin'
     os.environ |= {'PATH': f'{gate}:{os.environ["PATH"]}', 'MARK_FILE': str(folder / MARK), 'HOME': str(folder)}
@@ -459,9 +462,9 @@ def _virtual_memory() -> int:
     return int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
 
 
-def make_world(folder: Path) -> Path:
-    """Build the world in a process of its own; beside it a Ghostscript that leaves a mark."""
-    world = folder / 'world'
+def make_world(folder: Path, world: Path | None = None) -> Path:
+    """Build the world in a process of its own, unless it is there; in the folder a Ghostscript that leaves a mark."""
+    world = world or folder / 'world'
     gate = folder / 'bin'
     gate.mkdir(parents=True, exist_ok=True)
     for name in ('gs', 'ghostscript', 'gswin32c'):

@@ -22,14 +22,20 @@ KeyError: 'a'
 """
 
 
+@pytest.fixture(scope='module')
+def world(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where the world of both runs is."""
+    return str(tmp_path_factory.mktemp('fuzz') / 'world')
+
+
 def fuzz(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The fuzzer in a process of its own: it forks, which a process with threads must not."""
     command = [sys.executable, '-m', 'tests.fuzz', *arguments]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_bad_input_of_every_kind(tmp_path: Path) -> None:
-    done = fuzz('--cases', str(CASES), '--keep', str(tmp_path / 'faults'))
+def test_bad_input_of_every_kind(world: str, tmp_path: Path) -> None:
+    done = fuzz('--cases', str(CASES), '--world', world, '--keep', str(tmp_path / 'faults'))
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -52,9 +58,9 @@ def _form(case: Case) -> str:
     return f'{case.argv} {case.edits[0][:2] if case.edits else ""} {"marker" in str(case.edits)}'
 
 
-def test_a_kept_case_runs_again(tmp_path: Path) -> None:
+def test_a_kept_case_runs_again(world: str, tmp_path: Path) -> None:
     (tmp_path / 'case.json').write_text(Case(['score', '--results', 'nope']).text())
-    done = fuzz('--replay', str(tmp_path))
+    done = fuzz('--replay', str(tmp_path), '--world', world)
     assert done.returncode == 0, done.stderr
     assert 'error: No results folder nope' in done.stdout
     assert 'exit code 2' in done.stdout
