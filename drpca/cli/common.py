@@ -105,9 +105,12 @@ def claim_files(args: argparse.Namespace, *options: str, own: Sequence[Path] = (
         own: Files that may be replaced all the same.
 
     Raises:
-        UserError: One is there already, is a folder, or lies in a folder that cannot be made.
+        UserError: Two are the same; one is there already, is a folder, or lies in a folder that cannot be made.
     """
-    for path in (Path(value) for name in options if (value := getattr(args, name)) is not None):
+    paths = [Path(value) for name in options if (value := getattr(args, name)) is not None]
+    for path in paths:
+        if sum(path.absolute() == other.absolute() for other in paths) > 1:
+            raise UserError(f'{path} is named by two options: what the first one writes would be lost; name another.')
         refuse_present([path], args.overwrite or path in own)
         make_folder(path.parent)
 

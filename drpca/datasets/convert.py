@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -273,6 +274,9 @@ def export_labels(
     name, tree = find_dataset(str(dataset), data_root)
     splits = [split for split in ('train', 'val', 'test') if split in available_splits(name, tree)]
     opened = [open_split(name, split, data_root) for split in splits]
+    twice = [stem for stem, count in Counter(stem for split in opened for stem in split.names).items() if count > 1]
+    if to == 'voc' and twice:
+        raise UserError(f'VOC has one folder for all splits, and {twice[0]!r} is in several: take another format.')
     make_folder(out)
     for split in opened:
         folder = out / ('JPEGImages' if to == 'voc' else f'images/{split.split}')

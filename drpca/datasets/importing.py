@@ -159,6 +159,8 @@ def _take_in(
     _check_target(target, root, overwrite)
     if target.resolve() in (source.resolve(), *source.resolve().parents):
         raise UserError(f'{source} is {target} itself, or in it: it is here already; check_dataset.py checks it.')
+    if target.exists() and source.resolve() in target.resolve().parents:
+        raise UserError(f'{target}, which would be replaced, lies in {source}: name a source beside the data root.')
     conversion = None
     with _workshop(root) as folder:
         draft = folder / 'set'

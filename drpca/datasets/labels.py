@@ -14,7 +14,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -211,7 +211,7 @@ def read_labels(root: Path) -> Labels | None:
 
 
 def _coco(index: _Index) -> list[Labelled]:
-    found = []
+    found: dict[Path, Labelled] = {}
     for path in index.labels['.json']:
         try:
             content = json.loads(_text(path))
@@ -228,8 +228,17 @@ def _coco(index: _Index) -> list[Labelled]:
             targets[annotation['image_id']].append(_coco_target(annotation, where))
         for image in coco['images']:
             size = (image['height'], image['width']) if 'height' in image and 'width' in image else None
-            found.append(_labelled(index, image['file_name'], path, targets[image['id']], size))
-    return found
+            new = _labelled(index, image['file_name'], path, targets[image['id']], size)
+            found[new.image] = _joined(found[new.image], new) if new.image in found else new
+    return list(found.values())
+
+
+def _joined(first: Labelled, second: Labelled) -> Labelled:
+    """What two files say of one image: all its targets, in the part that one of them names."""
+    if first.part and second.part and first.part != second.part:
+        raise UserError(f'{first.image} is in {first.part} and in {second.part}: leave it in one of them.')
+    targets = tuple(dict.fromkeys((*first.targets, *second.targets)))
+    return replace(first, part=first.part or second.part, targets=targets)
 
 
 def _coco_target(annotation: _CocoAnnotation, where: str) -> Target:

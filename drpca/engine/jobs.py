@@ -6,6 +6,7 @@ owner may enter: whoever can write there can run code as you.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -216,7 +217,7 @@ class _Jobs:
             if self._options.executor == 'slurm':
                 place.state, place.where = 'waits', f'job {place.job.job_id}'
                 numbers = {**self._numbers(), str(folder.path.absolute()): place.job.job_id}
-                save_text(self._folder / _FILE, f'{numbers}'.replace("'", '"'), overwrite=True)
+                save_text(self._folder / _FILE, json.dumps(numbers), overwrite=True)
 
     def _submit(self, job: TrainingJob, place: Place) -> Any:
         options, kind = self._options, self._options.executor

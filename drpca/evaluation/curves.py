@@ -58,6 +58,8 @@ class Budget:
     def __post_init__(self) -> None:
         if not 0 <= self.amount < math.inf:
             raise UserError(f'Expected a false-alarm budget of at least 0, got {self.amount}.')
+        if self.per == 'pixel' and self.amount > 1:
+            raise UserError(f'Expected false-alarm pixels / pixels, such as 1e-5, got {self.amount}.')
 
     @property
     def text(self) -> str:

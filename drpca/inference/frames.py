@@ -112,6 +112,13 @@ def find_inputs(texts: Sequence[str]) -> tuple[list[Path | tuple[str, Path]], st
     return frames, above.name or 'frames'
 
 
+def _files_of(item: Any) -> Iterable[Any]:
+    """The files of a folder, each of which may be damaged by itself; anything else as it is."""
+    if isinstance(item, str | os.PathLike) and Path(item).is_dir() and Path(item).suffix.lower() not in IMAGE_SUFFIXES:
+        return list_frames(Path(item))[0]
+    return [item]
+
+
 def stem_of(path: str | os.PathLike[str]) -> str:
     """What the results of an image, a video or a folder are called.
 
@@ -181,7 +188,8 @@ class FrameSource:
         if is_camera(self.images):
             parts: Iterable[Iterator[Frame]] = [camera_frames(self.images)]
         else:
-            parts = (self._frames(item) for item in ([self.images] if is_one else self.images))
+            wholes = [self.images] if is_one else self.images
+            parts = (self._frames(item) for whole in wholes for item in _files_of(whole))
         for frames in parts:
             while True:
                 try:
@@ -200,10 +208,7 @@ class FrameSource:
         name, item = item if _is_named(item) else (None, item)
         if isinstance(item, str | os.PathLike):
             path = Path(item)
-            if path.is_dir() and path.suffix.lower() not in IMAGE_SUFFIXES:
-                for file in list_frames(path)[0]:
-                    yield from self._frames(file)
-            elif is_video(path):
+            if is_video(path):
                 yield from video_frames(path)
             else:
                 name = name or path.stem

@@ -198,6 +198,10 @@ class DetectionModel(BaseModel):
         if self.decomposes:
             self._stage_states = torch.compile(self.network.decompose, **options)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the compiled functions: in a copy they would run the network that was copied."""
+        return {**super().__getstate__(), '_detect': None, '_stage_states': None}
+
     def _prepare(self, image: Tensor) -> Tensor:
         """Normalised, repeated to the network's channels and padded at the bottom and the right."""
         if self.scale_to_max:

@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import expit
 
 from drpca.datasets.io import Levelled, image_shape, resize_image, resize_mask, to_unit
+from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.splits import Split, open_masks, open_split
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
@@ -462,10 +463,11 @@ def _refuse_same_images(chosen_on: Split, scored: Split) -> None:
     """Refuses to score images on which the threshold was chosen.
 
     Raises:
-        UserError: The two splits of one data set share images.
+        UserError: The two splits of one data set, or of SIRST V1 and V2, share images.
     """
     shared = set(chosen_on.names) & set(scored.names)
-    if chosen_on.dataset == scored.dataset and shared:
+    alike = chosen_on.dataset == scored.dataset or {chosen_on.dataset, scored.dataset} <= set(SIRST_FAMILY)
+    if alike and shared:
         raise UserError(
             f'The threshold was chosen on {chosen_on.dataset} {chosen_on.split}, which shares {len(shared)} '
             f'images with {scored.split}; choose it on a validation split.'

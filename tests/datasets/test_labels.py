@@ -13,6 +13,7 @@ from drpca.cli.data import main
 from drpca.datasets import open_split
 from drpca.datasets.check import check_dataset
 from drpca.datasets.convert import convert_labels, export_labels
+from drpca.datasets.importing import import_dataset
 from drpca.datasets.labels import _runs, read_card
 from drpca.datasets.splits import find_dataset
 from drpca.errors import UserError
@@ -178,3 +179,37 @@ def test_the_command_converts_and_says_what_is_wrong(masks: Path, capsys: pytest
     for wrong in (arguments, arguments[:4], ['convert'], ['import', 'x'], ['get', 'nothing']):
         assert main(wrong) == 2
         assert capsys.readouterr().err.count('\n') == 1
+
+
+def test_several_coco_files_may_speak_of_one_image(masks: Path) -> None:
+    export_labels('mine', 'coco', masks / 'labels', data_root=masks)
+    files = sorted((masks / 'labels/annotations').iterdir())
+    contents = [json.loads(file.read_text()) for file in files]
+    whole: dict[str, list] = {'images': [], 'annotations': [], 'categories': contents[0]['categories']}
+    for number, content in enumerate(contents):
+        for image in content['images']:
+            whole['images'].append({**image, 'id': f'{number} {image["id"]}'})
+        for annotation in content['annotations']:
+            whole['annotations'].append({**annotation, 'image_id': f'{number} {annotation["image_id"]}'})
+    convert_labels(masks / 'labels', masks / 'once', rule='box')
+    (masks / 'labels/annotations/instances.json').write_text(json.dumps(whole))
+    convert_labels(masks / 'labels', masks / 'twice', rule='box')
+    once, twice = masks_in(masks, 'once'), masks_in(masks, 'twice')
+    assert once.keys() == twice.keys()
+    assert all(np.array_equal(once[name], twice[name]) for name in once)
+
+
+def test_voc_needs_names_of_their_own(tmp_path: Path) -> None:
+    for image in ('train/{}/1', 'train/{}/2', 'test/{}/1'):
+        save(picture(BOXES['a']), tmp_path / f'P/{image.format("images")}.png')
+        save(np.uint8(255) * mask_of(BOXES['a']), tmp_path / f'P/{image.format("masks")}.png')
+    with pytest.raises(UserError, match="'1' is in several"):
+        export_labels('P', 'voc', tmp_path / 'out', data_root=tmp_path)
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_source_around_the_data_set_is_refused(masks: Path) -> None:
+    before = masks_in(masks, 'mine')
+    with pytest.raises(UserError, match='name a source beside'):
+        import_dataset('mine', masks, masks, link=True, overwrite=True)
+    assert masks_in(masks, 'mine').keys() == before.keys()

@@ -248,3 +248,9 @@ def test_threshold_is_chosen_by_f1_and_normalisation_is_heeded():
     assert 0.5 <= curves.select_threshold([(scores, mask)], normalise=True) < 1
     with pytest.raises(UserError, match='no target'):
         curves.select_threshold([(scores, np.zeros_like(mask))])
+
+
+def test_a_budget_of_pixels_is_a_ratio() -> None:
+    with pytest.raises(UserError, match='such as 1e-5, got 10'):
+        Budget(10)
+    assert Budget(10, 'image').amount == 10

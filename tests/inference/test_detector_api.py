@@ -588,3 +588,12 @@ def test_cuda_graphs_need_a_gpu() -> None:
     network = MODELS.build({'type': 'RPCANetPlus', 'num_stages': 2})
     with pytest.raises(UserError, match='CUDA graphs need an NVIDIA GPU, but the device is cpu'):
         drpca.Detector(network, device='cpu', cuda_graph=True)
+
+
+def test_a_damaged_file_does_not_hide_the_rest_of_its_folder(tmp_path: Path) -> None:
+    for name in 'abc':
+        cv2.imwrite(str(tmp_path / f'{name}.png'), np.full((16, 16), 9, np.uint8))
+    (tmp_path / 'b.png').write_bytes(b'')
+    source = FrameSource([tmp_path], keep_going=True)
+    assert [name for name, _ in source] == ['a', 'c']
+    assert len(source.failed) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -189,3 +190,14 @@ def test_losses_of_side_outputs_on_a_padded_size(name: str, losses: dict[str, An
     assert total.isfinite()
     silent = [k for k, v in model.network.named_parameters() if v.requires_grad and v.grad is None]
     assert silent == []
+
+
+def test_a_copy_of_a_compiled_detector_runs_itself() -> None:
+    model = DetectionModel(small('RPCANet')).eval()
+    model.compile_network(backend='eager')
+    image = torch.rand(1, 1, 32, 32)
+    twin = copy.deepcopy(model)
+    for parameter in twin.parameters():
+        parameter.data.zero_()
+    assert model.detect(image).abs().max() > 0
+    assert not torch.equal(twin.detect(image), model.detect(image))

@@ -14,12 +14,13 @@ from scipy.special import expit
 from drpca.cli.score import main
 from drpca.datasets import open_split
 from drpca.datasets.io import resize_image
+from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation import Evaluator
 from drpca.evaluation.curves import CURVE_FIGURES, Budget
 from drpca.evaluation.protocols import build_protocols, choose_protocols
 from drpca.results.folder import ResultsFolder, read_maps
-from drpca.results.scoring import Case, apply_budgets, score, score_split
+from drpca.results.scoring import Case, _refuse_same_images, apply_budgets, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
 from tests.support import error_line, exit_code, limited_files
 
@@ -443,3 +444,15 @@ def test_a_full_disk(workplace, capsys):
         err = capsys.readouterr().err.strip()
         assert err == 'error: Cannot write out.html: the disk is full; free some space and start again.'
         assert not list(workplace.glob('*out*'))
+
+
+def test_sirst_v1_and_v2_are_one_family() -> None:
+    one = Split('SIRSTv1', 'val', Path('.'), ['Misc_1'], 'a list', {})
+    with pytest.raises(UserError, match='shares 1 images'):
+        _refuse_same_images(one, dataclasses.replace(one, dataset='SIRSTv2', split='test'))
+    _refuse_same_images(one, dataclasses.replace(one, dataset='mine'))
+
+
+def test_two_options_with_one_file_are_refused(workplace, capsys):
+    assert 'named by two options' in fails(capsys, '--json', 'same.x', '--csv', './same.x')
+    assert not Path('same.x').exists()
