@@ -227,7 +227,7 @@ def in_use(folder: str | Path, wait: bool = False) -> Iterator[None]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            lock.acquire(timeout=0.2, poll_interval=0.02)  # another may be looking whether it is free
         except Timeout:
             holder = ''
             with suppress(OSError):

@@ -20,7 +20,7 @@ from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.splits import Tree, chosen_data_root, find_dataset, find_datasets, read_list, read_tree
 from drpca.errors import UserError, unknown_name
 from drpca.fetch import fetch, fetch_archive, file_url
-from drpca.files import cannot_write, make_folder
+from drpca.files import cannot_write, make_folder, save_text
 from drpca.names import KNOWN_DATASETS, canonical_name, simplify
 
 _DEPTH = 5
@@ -137,7 +137,9 @@ def _take_in(
 ) -> Imported:
     tree = _find_tree(name, source)
     labels = None if tree else read_labels(source)
-    archives = [] if tree or labels else sorted(source.rglob('*.zip'))[:_MOST_ARCHIVES]
+    archives = [] if tree or labels else sorted(source.rglob('*.zip'))
+    if len(archives) > _MOST_ARCHIVES:
+        raise UserError(f'{source} holds {len(archives)} zip archives, expected up to {_MOST_ARCHIVES}: unpack them.')
     if archives:  # as in the repository of SIRST V1: images.zip, masks.zip, and lists beside them
         with _workshop(root) as folder:
             for archive in archives:
@@ -238,12 +240,13 @@ def _place(tree: Tree, draft: Path, put: Put) -> None:
     """Images, masks and lists of a data set in the plain layout."""
     parts = settle_parts(tree.parts)
     kept = settle_lists(path.stem.lower() for path in tree.lists.values())
-    for path in tree.lists.values():
-        read_list(path)  # which says what is wrong with it
+    for key, path in tree.lists.items():
+        lines = [f'{parts[part.name]}/{stem}'.lstrip('/') for part, stem in tree.read_list(key)]
         folder = draft if path.parent == tree.root else draft / path.parent.name
         if name := kept.get(path.stem.lower()):
             folder.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, folder / (path.name if name == path.stem.lower() else f'{name}.txt'))
+            file = folder / (path.name if name == path.stem.lower() else f'{name}.txt')
+            save_text(file, '\n'.join(lines) + '\n')
     for part in tree.parts.values():
         for kind, files in (('images', part.images), ('masks', part.masks)):
             folder = draft / parts[part.name] / kind

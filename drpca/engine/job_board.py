@@ -31,6 +31,7 @@ class Place:
         where: GPU, number of the cluster's job, or 'another process'.
         job: Of submitit, once it is begun.
         seat: The GPU that it has, None for the processor.
+        holds_seat: Its supervisor was killed, and it goes on there.
         outcome: How it ended.
     """
 
@@ -39,6 +40,7 @@ class Place:
     where: str = ''
     job: Any = None
     seat: int | None = None
+    holds_seat: bool = False
     outcome: Outcome | None = None
 
     @property

@@ -206,7 +206,11 @@ class _Jobs:
         folder = place.run.folder
         if _is_busy(folder.path):
             place.state, place.where = 'runs', 'another process'
-        elif folder.state == 'done':
+            return
+        if place.holds_seat:
+            self._free.append(place.seat)
+            place.holds_seat = False
+        if folder.state == 'done':
             place.finish(already_done(place.run, self._doing))
         elif not self._free:
             place.state = 'waits'
@@ -246,14 +250,13 @@ class _Jobs:
             outcome = place.job.result()
         except Exception:  # whatever ended it: what it was is in its log
             if _is_busy(place.run.folder.path):  # its supervisor was killed, and it goes on
-                place.job, place.where = None, 'another process'
+                place.job, place.where, place.holds_seat = None, 'another process', True
                 return
             last = (_lines(paths.stderr) or ['no word'])[-1]
             outcome = Outcome(
                 'failed', None, f'its process was ended ({last[:160]}); {paths.stderr}', EXIT_FAILED, True
             )
-        if place.where != 'another process':
-            self._free.append(place.seat)
+        self._free.append(place.seat)
         place.finish(outcome)
         if outcome.state == 'interrupted' and self._options.executor == 'debug':
             raise KeyboardInterrupt

@@ -122,9 +122,8 @@ class DetectionRunner(Runner):
 
 def limited(source: dict[str, Any], images: float) -> Any:
     """A data set, built, with ``limit`` as of :class:`drpca.datasets.InfraredDataset`, whatever its type."""
-    if source['type'] == 'InfraredDataset':  # which then reads no others
-        limit = source.get('limit') or images
-        return DATASETS.build({**source, 'limit': min(limit, images)})
+    if source['type'] == 'InfraredDataset' and source.get('limit') is None:  # which then reads no others
+        return DATASETS.build({**source, 'limit': images})
     dataset = DATASETS.build(source)
     return Subset(dataset, part_of(range(len(dataset)), images))
 

@@ -87,7 +87,7 @@ def find_inputs(texts: Sequence[str]) -> tuple[list[Path | tuple[str, Path]], st
     Names of images tell their place below the folder that is common to all.
 
     Raises:
-        UserError: One matches nothing, is not there, or holds no image; or two images of one name.
+        UserError: One matches nothing, is not there, or holds no image; or two images or videos of one name.
     """
     paths: list[Path] = []
     for text in texts:
@@ -106,9 +106,9 @@ def find_inputs(texts: Sequence[str]) -> tuple[list[Path | tuple[str, Path]], st
             frames += [(f'{place.as_posix()}/{name}', file) for name, file in list_frames(path)[0]]
         else:
             frames.append(path if is_video(path) else (place.with_suffix('').as_posix(), path))
-    names = Counter(frame[0] for frame in frames if isinstance(frame, tuple))
+    names = Counter(frame[0] if isinstance(frame, tuple) else frame.stem for frame in frames)
     if names and names.most_common(1)[0][1] > 1:
-        raise UserError(f'Two images are called {names.most_common(1)[0][0]}; their maps would overwrite each other.')
+        raise UserError(f'Two inputs are called {names.most_common(1)[0][0]}; their maps would overwrite each other.')
     return frames, above.name or 'frames'
 
 

@@ -135,12 +135,17 @@ class TemporalFilter:
         self._last: np.ndarray | None = None
 
     def __call__(self, detections: Iterable[Detection]) -> Iterator[Detection]:
-        """The detections, each as :meth:`step` returns it; every folder (``FOLDER/NAME``) is a sequence of its own."""
+        """The detections, each as :meth:`step` returns it.
+
+        Every folder (``FOLDER/NAME``) is a sequence of its own, and so is every video (``STEM_000000``, …).
+        """
         sequence = None
         for detection in detections:
-            if (folder := detection.name.rpartition('/')[0]) != sequence:
+            folder, _, name = detection.name.rpartition('/')
+            stem, _, number = name.rpartition('_')
+            if (found := (folder, stem if len(number) >= 6 and number.isdecimal() else '')) != sequence:
                 self.reset()
-                sequence = folder
+                sequence = found
             yield self.step(detection)
 
     def step(self, detection: Detection) -> Detection:

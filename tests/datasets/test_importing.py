@@ -10,6 +10,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import drpca
@@ -289,3 +290,13 @@ def test_label_files_do_not_stop_the_check_of_other_folders(tmp_path: Path) -> N
     checks = check_datasets(data_root=tmp_path / 'data')
     assert [report.dataset for report in checks.reports] == ['mine']
     assert [folder.name for folder in checks.ignored] == ['empty', 'yolo']
+
+
+def test_lists_follow_parts_that_are_called_otherwise_here(tmp_path: Path) -> None:
+    for part, level in (('train', 50), ('val', 90)):
+        for name in '12':
+            save(np.full((16, 16), level, np.uint8), tmp_path / f'theirs/{part}/images/{name}.png')
+            save(np.zeros((16, 16), np.uint8), tmp_path / f'theirs/{part}/masks/{name}.png')
+    (tmp_path / 'theirs/val_x.txt').write_text('val/1\nval/2\n')
+    import_dataset('mine', tmp_path / 'theirs', tmp_path)
+    assert (tmp_path / 'mine/val_x.txt').read_text() == 'test/1\ntest/2\n'

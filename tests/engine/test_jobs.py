@@ -100,7 +100,9 @@ def test_what_another_process_does_is_awaited(
         job_board.Board(queue.places).show()
         assert capsys.readouterr().out.rstrip().endswith('runs another process')
     finish(run)
+    queue.places[0].holds_seat, queue._free = True, []  # as after the end of its supervisor
     queue.advance()
+    assert queue._free == [None], 'for the next one'
     assert queue.places[0].outcome is not None
     assert queue.places[0].outcome.state == 'done'
     assert not pretended

@@ -17,6 +17,7 @@ from drpca.datasets.dataset import InfraredDataset, part_of
 from drpca.engine import progress, runs, trial
 from drpca.engine.loop import Interrupted
 from drpca.engine.runs import TrainingOptions, build_config, plan_runs
+from drpca.engine.train import limited
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.run_folder import RunFolder, find_runs
@@ -105,6 +106,8 @@ def test_limit(data_root: Path, options: dict[str, Any]) -> None:
     share = InfraredDataset('synthetic', 'train', data_root, limit=0.5)
     assert share.names == whole[::2][: len(share)]
     assert len(share) == round(len(whole) / 2)
+    own = {'type': 'InfraredDataset', 'dataset': 'synthetic', 'split': 'train', 'data_root': data_root, 'limit': 2}
+    assert len(limited(own, 0.5)) == 1, 'a share of what the config takes'
     result = drpca.train(CONFIG, limit=4, epochs=1, **options)
     assert result.folder.name == f'{CONFIG}_limit4'
     assert torch.load(result.checkpoint, weights_only=True)['meta']['iter'] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -499,7 +500,11 @@ def test_several_inputs_and_patterns(workplace: Path, capsys: pytest.CaptureFixt
     cv2.imwrite('more/a.png', scene())
     write_video(workplace / 'flight.avi')
     assert tophat('frames/[ab].png', 'more', 'more/a.png', 'frames/a.png', '--out', 'one') == 2
-    assert 'Two images are called more/a' in capsys.readouterr().err
+    assert 'Two inputs are called more/a' in capsys.readouterr().err
+    shutil.copy('flight.avi', 'more/flight.avi')
+    assert tophat('more/flight.avi', 'flight.avi', '--out', 'one') == 2
+    assert 'Two inputs are called flight' in capsys.readouterr().err
+    Path('more/flight.avi').unlink()
     assert tophat('frames/[ab].png', 'more', 'flight.avi', '--out', 'one', '--format', 'png') == 0
     (folder,) = Path('one').iterdir()
     assert written(str(folder)) == [

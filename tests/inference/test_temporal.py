@@ -173,3 +173,10 @@ def test_fewer_false_alarms_at_the_same_pd(seed: int) -> None:
     assert filtered.pd > 0.7
     assert filtered.fa < single.fa / 4
     assert filtered.false_per_frame < single.false_per_frame / 3
+
+
+def test_another_video_is_another_sequence() -> None:
+    frames = [frame((10, 10 + step)) for step in range(6)]
+    names = [f'{video}_{step:06d}' for video in 'ab' for step in range(3)]
+    told = [replace(one, name=name) for one, name in zip(frames, names)]
+    assert [len(d.targets) for d in TemporalFilter(3, 5)(told)] == [0, 0, 1, 0, 0, 1]
