@@ -22,7 +22,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from drpca.errors import UserError
+from drpca.errors import UserError, warn
 from drpca.files import cannot_write, in_use
 
 HOME, MIRROR = 'DRPCA_HOME', 'DRPCA_MIRROR'
@@ -127,8 +127,10 @@ def fetch(
     if target.is_file() and not fault(target):
         return target
     with in_use(target.parent, wait=True):
-        if target.is_file() and not fault(target):  # of another process, meanwhile
-            return target
+        if target.is_file():  # of another process, meanwhile; or saved by hand
+            if not (found := fault(target)):
+                return target
+            warn(f'{target} is not the file that was asked for: {found}; it is fetched anew.')
         part = target.with_name(f'.{target.name}.part')
         was_there = part.is_file()
         found = ''

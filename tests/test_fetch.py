@@ -243,3 +243,11 @@ def test_archives(host: Host) -> None:
         fetch_archive('someone/net', COMMIT, 'weights/net.zip', limit=650, progress=False)
     found = fetch_archive('someone/net', COMMIT, 'weights/net.zip', limit=10_000, progress=False)
     assert zipfile.ZipFile(found).namelist() == ['repo/picture.png']
+
+
+def test_a_file_saved_by_hand_that_is_another_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('DRPCA_HOME', str(tmp_path))
+    monkeypatch.setattr('drpca.fetch.PAUSE', 0)
+    (tmp_path / 'w').write_bytes(b'<html>')
+    with pytest.warns(UserWarning, match='has 6 bytes, expected 9'), pytest.raises(UserError, match='Cannot fetch'):
+        fetch('http://127.0.0.1:9/w', 'w', size=9, blob='0' * 40)

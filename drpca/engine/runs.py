@@ -295,6 +295,8 @@ def train_run(run: Run, resume: bool = False) -> TrainingResult:
     """Does one of the trainings of :func:`plan_runs`; see :func:`train`."""
     started = time.perf_counter()
     try:
+        if run.options.fast_dev_run and resume:
+            raise UserError('--fast-dev-run begins anew each time: leave out --resume.')
         if run.options.fast_dev_run:
             short = replace(run.options, epochs=2, time=None)
             return TrainingResult(run.folder, **rehearse(build_config(replace(run, options=short))))

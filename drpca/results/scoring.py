@@ -234,7 +234,7 @@ def score(
     if threshold_from is not None:
         folder = ResultsFolder(threshold_from)
         if budgets:
-            chosen_on = open_split(folder.dataset, folder.split, data_root)
+            chosen_on = _known_split(folder, data_root)
         else:
             chosen, chosen_on = choose_thresholds(folder, chosen, data_root)
         source = folder, chosen_on
@@ -474,6 +474,14 @@ def _refuse_same_images(chosen_on: Split, scored: Split) -> None:
         )
 
 
+def _known_split(folder: ResultsFolder, data_root: str | Path | None) -> Split:
+    """The split on which a threshold is chosen."""
+    try:
+        return open_split(folder.dataset, folder.split, data_root)
+    except UserError as error:
+        raise UserError(f'--threshold-from {folder.path}: expected maps of a data set that is here. {error}') from None
+
+
 def choose_thresholds(
     folder: ResultsFolder, protocols: Sequence[Protocol], data_root: str | Path | None = None
 ) -> tuple[list[Protocol], Split]:
@@ -490,7 +498,7 @@ def choose_thresholds(
     Raises:
         UserError: As :func:`score_folder`, or the images hold no target.
     """
-    split = open_split(folder.dataset, folder.split, data_root)
+    split = _known_split(folder, data_root)
     chosen: dict[tuple[str, int | None], float] = {}
     for protocol in protocols:
         key = (protocol.binarisation, protocol.size)

@@ -263,3 +263,8 @@ def test_a_line_now_and_then_without_a_terminal(monkeypatch: pytest.MonkeyPatch,
         lines.set_postfix(epoch=2, loss='0.5', refresh=False)
         lines.update(1)
     assert capsys.readouterr().err == 'iteration 160/600  epoch 2  loss 0.5  1 s each  07:20 left\n'
+
+
+def test_a_rehearsal_does_not_go_on(options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match='leave out --resume'):
+        drpca.train(CONFIG, resume=True, fast_dev_run=True, **options)

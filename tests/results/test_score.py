@@ -125,6 +125,9 @@ def test_the_function_gives_the_figures_of_the_command(workplace, capsys):
     assert [one.folder.path.name for one in score(protocols='basicirstd')] == ['mini']
     with pytest.raises(UserError, match='shares 3 images'):
         score(threshold_from='results/mini')
+    shutil.copytree('results/mini/mat', 'unknown/mat')
+    with pytest.raises(UserError, match='--threshold-from unknown: expected maps of a data set that is here'):
+        score('results/mini', threshold_from='unknown', at_fa=1e-5)
 
 
 def test_maps_of_a_detector_are_scored_as_saved_ones(workplace):
