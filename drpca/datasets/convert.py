@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
@@ -84,10 +84,12 @@ def write_masks(labels: Labels, source: Path, out: Path, rule: str, link: bool) 
     parts = settle_parts({image.part for image in labels.images})
     names = _names(source, labels.images, parts)
 
+    put = os.symlink if link else shutil.copyfile
+
     def place(image: Labelled) -> list[str]:
         mask, how = draw_targets(image, rule)
         folder, name = out / parts[image.part], names[image.image]
-        _put_image(image.image, folder / 'images' / f'{name}{image.image.suffix}', link)
+        put_file(put, image.image, folder / 'images' / f'{name}{image.image.suffix}')
         replace_quickly(folder / 'masks' / f'{name}.png', cv2.imencode('.png', mask)[1].tobytes())
         return how
 
@@ -277,12 +279,13 @@ def export_labels(
     twice = [stem for stem, count in Counter(stem for split in opened for stem in split.names).items() if count > 1]
     if to == 'voc' and twice:
         raise UserError(f'VOC has one folder for all splits, and {twice[0]!r} is in several: take another format.')
+    put = os.symlink if link else shutil.copyfile
     make_folder(out)
     for split in opened:
         folder = out / ('JPEGImages' if to == 'voc' else f'images/{split.split}')
         folder.mkdir(parents=True, exist_ok=True)
         for stem in split.names:
-            _put_image(split.image_path(stem), folder / split.image_path(stem).name, link)
+            put_file(put, split.image_path(stem), folder / split.image_path(stem).name)
         _write_labels(out, to, split.split, parallel_map(partial(_outlined, split), split.names))
     if to == 'yolo':
         lines = ['path: .', *(f'{split}: images/{split}' for split in splits), 'names: {0: target}']
@@ -295,9 +298,14 @@ def _outlined(split: Split, name: str) -> Outlined:
     return Outlined(split.image_path(name).name, (mask.shape[0], mask.shape[1]), components(mask))
 
 
-def _put_image(image: Path, target: Path, link: bool) -> None:
+def put_file(put: Callable[[Path, Path], object], file: Path, target: Path) -> None:
+    """Copies, links or moves a file, as ``put`` does.
+
+    Raises:
+        UserError: That cannot be.
+    """
     try:
-        (os.symlink if link else shutil.copyfile)(image.resolve(), target)
+        put(file.resolve(), target)
     except OSError as error:
         raise cannot_write(target, error) from None
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from drpca.datasets.archives import unpack
 from drpca.datasets.check import Report, check_dataset
-from drpca.datasets.convert import settle_lists, settle_parts, write_masks
+from drpca.datasets.convert import put_file, settle_lists, settle_parts, write_masks
 from drpca.datasets.labels import Conversion, read_labels
 from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.splits import Tree, chosen_data_root, find_dataset, find_datasets, read_list, read_tree
@@ -252,10 +252,7 @@ def _place(tree: Tree, draft: Path, put: Put) -> None:
             folder = draft / parts[part.name] / kind
             folder.mkdir(parents=True)
             for file in files.values():
-                try:
-                    put(file.resolve(), folder / file.name)
-                except OSError as error:
-                    raise cannot_write(folder / file.name, error) from None
+                put_file(put, file, folder / file.name)
 
 
 _KIT, _KIT_COMMIT = 'YimianDai/open-sirst-v2', 'a927e5c67a7d2e22c7c96b54703ffe9ae01a1f35'

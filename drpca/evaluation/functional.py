@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy import integrate, ndimage, optimize
+from typing_extensions import Self
 
 from drpca.errors import UserError
 
@@ -392,8 +394,24 @@ def error_counts(
 # Published ROC
 
 
+class _Summed:
+    """Counts over thresholds: two arrays and two numbers, which add up over images."""
+
+    THRESHOLDS: ClassVar[int]
+
+    def __add__(self, other: Self) -> Self:
+        mine, others = vars(self), vars(other)
+        return type(self)(**{name: mine[name] + others[name] for name in mine})
+
+    @classmethod
+    def zero(cls) -> Self:
+        """The counts of no image."""
+        nothing = np.zeros(cls.THRESHOLDS, dtype=np.int64)
+        return cls(nothing, nothing, 0, 0)  # type: ignore[call-arg]
+
+
 @dataclass(frozen=True)
-class RocCounts:
+class RocCounts(_Summed):
     """What one image, or the sum over several, adds to the published ROC.
 
     Attributes:
@@ -407,20 +425,7 @@ class RocCounts:
     hits: np.ndarray
     background: int
     targets: int
-
-    def __add__(self, other: RocCounts) -> RocCounts:
-        return RocCounts(
-            self.false_pixels + other.false_pixels,
-            self.hits + other.hits,
-            self.background + other.background,
-            self.targets + other.targets,
-        )
-
-    @classmethod
-    def zero(cls) -> RocCounts:
-        """The counts of no image."""
-        nothing = np.zeros(len(ROC_THRESHOLDS), dtype=np.int64)
-        return cls(nothing, nothing, 0, 0)
+    THRESHOLDS: ClassVar[int] = len(ROC_THRESHOLDS)
 
 
 def quantise(values: np.ndarray, thresholds: np.ndarray, strict: bool = False) -> np.ndarray:
@@ -500,7 +505,7 @@ ROC_3D = (
 
 
 @dataclass(frozen=True)
-class Roc3dCounts:
+class Roc3dCounts(_Summed):
     """What one image, or the sum over several, adds to the 3D-ROC. Thresholds k/99, k = 0 … 100.
 
     Attributes:
@@ -514,20 +519,7 @@ class Roc3dCounts:
     hits: np.ndarray
     outside: int
     targets: int
-
-    def __add__(self, other: Roc3dCounts) -> Roc3dCounts:
-        return Roc3dCounts(
-            self.false_pixels + other.false_pixels,
-            self.hits + other.hits,
-            self.outside + other.outside,
-            self.targets + other.targets,
-        )
-
-    @classmethod
-    def zero(cls) -> Roc3dCounts:
-        """The counts of no image."""
-        nothing = np.zeros(101, dtype=np.int64)
-        return cls(nothing, nothing, 0, 0)
+    THRESHOLDS: ClassVar[int] = 101
 
 
 def roc_3d_counts(scores: np.ndarray, targets: Components) -> Roc3dCounts:
