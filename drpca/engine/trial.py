@@ -37,11 +37,17 @@ def _short(config: Config, batches: int) -> Iterator[Config]:
     with tempfile.TemporaryDirectory(prefix='drpca-trial-') as folder:
         short = copy.deepcopy(config)
         short.work_dir = str(Path(folder) / 'seed_0')
-        if short.get('visualizer'):  # nothing of a trial goes to a server that keeps trainings
-            short.visualizer.vis_backends = []
+        unrecorded(short)
         for loader in filter(short.get, LOADERS):
             short[loader].images = batches * short[loader].get('batch_size', 1)
         yield short
+
+
+def unrecorded(config: Config) -> Config:
+    """The config, without the programs that keep trainings: their threads would write into a folder that is gone."""
+    if config.get('visualizer'):
+        config.visualizer.vis_backends = []
+    return config
 
 
 def rehearse(config: Config) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from mmengine.config import Config
 
 from drpca.engine.runs import TrainingOptions, build_config, plan_runs
 from drpca.engine.train import DetectionRunner, build_runner
+from drpca.engine.trial import unrecorded
 from drpca.errors import UserError
 from drpca.files import make_folder, refuse_present, save
 
@@ -76,7 +77,7 @@ def browse(
     refuse_present([path], overwrite)
     make_folder(path.parent)
     with tempfile.TemporaryDirectory(prefix='drpca-browse-') as folder:
-        runner = build_runner(build_config(replace(run, options=replace(run.options, work_dir=folder))))
+        runner = build_runner(unrecorded(build_config(replace(run, options=replace(run.options, work_dir=folder)))))
         rates = schedule_of(runner)
     length = len(runner.train_dataloader)
     names, rows = _sample_rows(runner.train_dataloader.dataset, samples, versions, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -51,6 +52,15 @@ def test_the_command_says_where_the_picture_is(
     assert f'wrote results/browse/{CONFIG}.png' in out
     assert browse_command.main(args) == 2
     assert 'is there already' in capsys.readouterr().err
+
+
+def test_a_look_leaves_no_thread(data_root: Path, tmp_path: Path) -> None:
+    """TensorBoard's would write into the folder of the look, which is gone."""
+    threads = threading.enumerate()
+    sizes = {**SIZES, 'model.network.type': 'DRPCA'}
+    with pytest.raises(UserError, match='DRPCA'):
+        browse(CONFIG, out=tmp_path / 'look.png', data_root=str(data_root), cfg_options=sizes)
+    assert threading.enumerate() == threads
 
 
 def tracked(tmp_path: Path, kind: str, **keys: Any) -> Path:
