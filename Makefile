@@ -2,6 +2,7 @@
 # make test   set up, run the tests
 # make fuzz   bad input of every kind for every command: 50,000 cases (FUZZ_CASES, FUZZ_SEED)
 # make lint   ruff and mypy
+# make docs   the documentation as a site, into site/ (python -m http.server -d site)
 # make lock   choose versions anew where requirements.txt or pyproject.toml ask for it (UPGRADE=--upgrade: everywhere)
 # make audit  known vulnerabilities of the locked versions; make licences: THIRD_PARTY.md
 PYTHON ?= python3
@@ -13,7 +14,7 @@ TORCH ?= torch==2.13.0
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint lock audit licences clean
+.PHONY: install demo test test-all lint docs lock audit licences clean
 
 install: $(INSTALLED)
 
@@ -62,6 +63,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
+
 $(TOOLS):
 	$(PYTHON) -m venv $(TOOLS)
 	$(TOOLS)/bin/python $(PIP_INSTALL) uv pip-audit pip-licenses
@@ -81,4 +85,4 @@ licences: install $(TOOLS)
 		--ignore-packages drpca) >THIRD_PARTY.md
 
 clean:
-	rm -rf $(VENV) $(TOOLS) build dist *.egg-info
+	rm -rf $(VENV) $(TOOLS) build dist site *.egg-info
