@@ -45,6 +45,18 @@ class DiskFull(UserError):
     exit_code = EXIT_FAILED
 
 
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """' Did you mean 'test'?'; '' where no known name is near."""
+    return ''.join(f' Did you mean {k!r}?' for k in _nearest(name, known, 1, 0.5))
+
+
+def _nearest(name: str, known: Sequence[str], n: int, cutoff: float) -> list[str]:
+    import difflib
+
+    lower = {k.lower(): k for k in known}
+    return [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n, cutoff)]
+
+
 def unknown_name(kind: str, name: str, known: Sequence[str]) -> UserError:
     """Error for a name that is not registered: lists the known names, of many the nearest few.
 
@@ -53,15 +65,10 @@ def unknown_name(kind: str, name: str, known: Sequence[str]) -> UserError:
         name: The name that came.
         known: All names that would have been accepted.
     """
-    import difflib
-
-    def nearest(n: int, cutoff: float) -> list[str]:
-        lower = {k.lower(): k for k in known}
-        return [lower[k] for k in difflib.get_close_matches(name.lower(), lower, n, cutoff)]
-
-    hint = ''.join(f' Did you mean {k!r}?' for k in nearest(1, 0.5))
+    hint = did_you_mean(name, known)
     if len(known) > MANY:
-        return UserError(f'Unknown {kind} {name!r}.{hint} Nearest of {len(known)}: {", ".join(nearest(5, 0.0))}.')
+        near = ', '.join(_nearest(name, known, 5, 0.0))
+        return UserError(f'Unknown {kind} {name!r}.{hint} Nearest of {len(known)}: {near}.')
     return UserError(f'Unknown {kind} {name!r}.{hint} Known: {", ".join(sorted(known))}.')
 
 

@@ -6,6 +6,9 @@ them from here, or a test holds the two together.
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 NATIVE, RECIPE = 'native', 'recipe'
 """Sizes by name: each frame's own, and the one to which the recipe of the config resizes frames."""
 MAX_SIDE = 65536
@@ -38,3 +41,23 @@ VIEWS = ('deviation', 'positive', 'raw')
 """What the sparsity of T is measured of: |T − median T|; max(T, 0), which is what logits call target; |T|."""
 ROBUST_FIGURES = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
 """Figures in the tables of disturbed frames."""
+
+SCRIPTS = {'train': 'run_configs.py', 'infer': 'inference.py', 'score': 'cal_from_mask.py'}
+"""The commands with a file of their own at the top; all others have ``tools/<name>.py``."""
+
+
+def script_of(command: str) -> str:
+    """The file that calls a command, relative to the project: 'tools/check_dataset.py'."""
+    return SCRIPTS.get(command, f'tools/{command.replace("-", "_")}.py')
+
+
+def called(command: str) -> str:
+    """How to call a command, in a line that proposes one: as this process was called.
+
+    ``drpca train``, ``python -m drpca train``, or by its file, ``python run_configs.py``, where there is one.
+    """
+    program = Path(sys.argv[0] if sys.argv else '')
+    if program.name == '__main__.py' and program.parent.name in ('drpca', 'app'):
+        return f'python -m drpca {command}'
+    has_files = Path(__file__).parents[1].joinpath(script_of(command)).is_file()
+    return f'python {script_of(command)}' if has_files and program.stem != 'drpca' else f'drpca {command}'

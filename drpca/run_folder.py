@@ -11,6 +11,7 @@ from typing_extensions import Required, TypedDict
 
 from drpca.errors import UserError
 from drpca.json_file import read_json, read_json_lines
+from drpca.options import called
 
 LAST, BEST, FINAL, LOG, SUMMARY = 'last.pth', 'best.pth', 'final.pth', 'log.jsonl', 'summary.json'
 
@@ -128,6 +129,6 @@ def best_run(root: str | Path, name: str, seed: int | None = None) -> tuple[dict
     if not done:
         wanted = 'of any seed' if seed is None else f'of seed {seed}'
         raise UserError(
-            f'No finished run {wanted} in {Path(root) / name}: train it with run_configs.py, or name --work-dir.'
+            f'No finished run {wanted} in {Path(root) / name}: train it with {called("train")}, or name --work-dir.'
         )
     return max(done, key=lambda run: run[0].get('best') or 0.0)

@@ -16,12 +16,12 @@ import numpy as np
 import pytest
 
 from drpca.cards import published_files
-from drpca.cli.main import COMMANDS, main, script_of
+from drpca.cli.main import COMMANDS, main
 from drpca.config import find_config, list_models
 from drpca.datasets.synthetic import generate_dataset
 from drpca.evaluation.protocols import known_protocols
 from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
-from drpca.options import VARIANTS
+from drpca.options import VARIANTS, script_of
 from drpca.registry import network_names
 from tests.loopback import serving
 from tests.support import ROOT, exit_code, save_weights, shared_path, write_video

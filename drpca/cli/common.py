@@ -8,11 +8,11 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from mmengine.config import DictAction
 
-from drpca.errors import UserError
+from drpca.errors import UserError, unknown_name
 from drpca.files import make_folder, refuse_present, save_text
 from drpca.options import MAX_SIDE, NATIVE
 
@@ -20,12 +20,33 @@ if TYPE_CHECKING:
     from drpca.engine.jobs import JobOptions
 
 
-def command_parser(name: str, description: str, examples: str, done: str = '') -> argparse.ArgumentParser:
+class CommandParser(argparse.ArgumentParser):
+    """A parser that refuses in one line, :class:`drpca.errors.UserError`, and names what may have been meant."""
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, extra = self.parse_known_args(args, namespace)
+        option = extra[0].partition('=')[0] if extra else ''
+        if option.startswith('--') and option != '--':
+            raise unknown_name('option', option, [name for name in self._option_string_actions if name[:2] == '--'])
+        if extra:
+            self.error(f'not expected: {extra[0]!r}')
+        return known
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = '/'.join(action.option_strings) or action.dest
+            raise unknown_name(f'value of {name}:', str(value), [str(choice) for choice in action.choices])
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f'{self.prog}: {message.removeprefix("argument ")}; --help shows what is expected.')
+
+
+def command_parser(name: str, description: str, examples: str, done: str = '') -> CommandParser:
     """A parser whose help ends with examples and, where ``done`` says what 0 means, the exit status."""
     if done:
         wrong = 'wrong usage or input; one line on standard error says what to do'
         examples += f'\n\nexit status\n  0  {done}\n  2  {wrong}'
-    return argparse.ArgumentParser(
+    return CommandParser(
         prog=name,
         description=description,
         epilog=f'examples:\n{examples}',

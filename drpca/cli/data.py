@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from drpca.cli.common import command_parser, keywords
 from drpca.cli.guard import guarded
 from drpca.errors import EXIT_FAILED, UserError
+from drpca.options import called
 
 if TYPE_CHECKING:
     from drpca.datasets.importing import Imported
@@ -64,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
     expected = {'list': 0, 'get': 1, 'import': 2, 'convert': 1}[args.action]
     if len(args.names) != expected:
         usage = {'list': '', 'get': ' NAME', 'import': ' NAME SOURCE', 'convert': ' SOURCE --to FORMAT --out DIR'}
-        raise UserError(f'Expected: data.py {args.action}{usage[args.action]}; --help shows examples.')
+        raise UserError(f'Expected: {called("data")} {args.action}{usage[args.action]}; --help shows examples.')
     if args.action == 'list':
         _list(args)
         return 0
@@ -110,7 +111,7 @@ def _show(imported: Imported) -> int:
     for label, findings in (('problem', report.problems), ('note', report.notes)):
         for kind in dict.fromkeys(finding.kind for finding in findings):
             lines = [finding.message for finding in findings if finding.kind == kind]
-            more = f' (and {len(lines) - 1} more: tools/check_dataset.py)' if len(lines) > 1 else ''
+            more = f' (and {len(lines) - 1} more: {called("check-dataset")})' if len(lines) > 1 else ''
             print(f'  {label}: {kind}: {lines[0]}{more}')
-    print(f'Train on it: python run_configs.py --model drpcanet --dataset {report.dataset}')
+    print(f'Train on it: {called("train")} --model drpcanet --dataset {report.dataset}')
     return 0 if report.clean else EXIT_FAILED

@@ -10,9 +10,9 @@ from pathlib import Path
 import drpca
 from drpca.cli.guard import guarded
 from drpca.errors import EXIT_USAGE
+from drpca.options import script_of
 
 COMMANDS = {
-    'weights': ('drpca.cli.weights', 'list and fetch weights by name'),
     'train': ('drpca.cli.train', 'train networks'),
     'infer': ('drpca.cli.infer', 'write score maps'),
     'score': ('drpca.cli.score', 'score maps against masks'),
@@ -30,18 +30,11 @@ COMMANDS = {
     'benchmark': ('drpca.cli.benchmark', 'speed of networks'),
     'benchmark-training': ('drpca.cli.benchmark_training', 'speed of training'),
     'sequences': ('drpca.cli.sequences', 'what confirmation over several frames gains'),
+    'weights': ('drpca.cli.weights', 'list and fetch weights by name'),
     'publish': ('drpca.cli.publish', 'a small weight file of a trained run'),
     'app': ('drpca.app.command', 'a page to try detectors on'),
 }
 """Command → the module whose ``main(argv)`` it calls, and a line for the list."""
-
-SCRIPTS = {'train': 'run_configs.py', 'infer': 'inference.py', 'score': 'cal_from_mask.py'}
-"""The commands with a file of their own at the top; all others have ``tools/<name>.py``."""
-
-
-def script_of(command: str) -> str:
-    """The file that calls a command, relative to the project: 'tools/check_dataset.py'."""
-    return SCRIPTS.get(command, f'tools/{command.replace("-", "_")}.py')
 
 
 def run_script(file: str) -> None:

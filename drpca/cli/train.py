@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from pathlib import Path
 from typing import Any
 
 from drpca.cli.common import OptionsAction, add_job_options, command_parser, job_options, keywords, seed_argument
 from drpca.cli.guard import command_line, guarded
 from drpca.errors import EXIT_FAILED, EXIT_FAULT, EXIT_INTERRUPTED, EXIT_REQUEUE, EXIT_USAGE
+from drpca.options import called
 
 EXAMPLES = """\
   python run_configs.py                                  DRPCA-Net on every data set under the data root
@@ -220,7 +220,4 @@ def _resume_command(argv: list[str] | None) -> str:
     arguments = sys.argv[1:] if argv is None else argv
     if '--launcher' in arguments:  # which alone knows how many processes it started
         return 'the same command and --resume'
-    program = Path(sys.argv[0])
-    called = {'drpca': ['drpca', 'train'], '__main__': ['python', '-m', 'drpca', 'train']}
-    words = called.get(program.stem, ['python', str(program)])
-    return shlex.join([*words, *arguments, *([] if '--resume' in arguments else ['--resume'])])
+    return f'{called("train")} {shlex.join([*arguments, *([] if "--resume" in arguments else ["--resume"])])}'

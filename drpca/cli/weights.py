@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from drpca.cli.common import command_parser
 from drpca.cli.guard import guarded
 from drpca.errors import UserError, unknown_name
+from drpca.options import called
 
 if TYPE_CHECKING:
     from drpca.cards import KnownWeights
@@ -88,7 +89,7 @@ def _get(names: Sequence[str], everything: bool) -> None:
         raise UserError('Get what? Name configs, or give --all; without arguments the command lists them.')
     for name in names:
         if name in own:
-            raise UserError(f'{name} comes with the project: python inference.py {name} uses it, without --checkpoint.')
+            raise UserError(f'{name} comes with the project: {called("infer")} {name} uses it, without --checkpoint.')
         if name not in known:
             raise unknown_name('published weights', name, list(known))
     from drpca.checkpoint import load_weights
@@ -102,4 +103,4 @@ def _get(names: Sequence[str], everything: bool) -> None:
         licence = f'licence: {file.licence}' if file.licence else 'no licence stated: ask them before you pass it on'
         print(path)
         print(f'  {file.network}, from https://github.com/{file.repository} at {file.commit[:7]}, {licence}')
-        print(f'  fits {name}: python inference.py {name} --checkpoint published')
+        print(f'  fits {name}: {called("infer")} {name} --checkpoint published')

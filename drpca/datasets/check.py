@@ -169,6 +169,7 @@ def check_dataset(dataset: str, tree: Tree) -> Report:
     report = Report(dataset, str(tree.root), len(members), sum(len(p.masks) for p in tree.parts.values()))
     report.targets = sum(p.targets for p in readable.values())
     report.sizes = _sizes([p.size for p in readable.values() if p.size is not None])
+    report.problems += [Finding('two folders', tree.doubled, [])] if tree.doubled else []
     for part in tree.parts.values():
         report.problems += _check_files(part)
     report.problems += [

@@ -225,6 +225,8 @@ def _find_tree(name: str, source: Path) -> Tree | None:
                 listed = ', '.join(str(tree.root.relative_to(source)) for tree in trees[:8])
                 raise UserError(f'{source} holds several data sets: {listed}; give the folder of one.')
             trees = named
+        if trees and trees[0].doubled:
+            raise UserError(trees[0].doubled)
         if trees:
             return trees[0]
         level = [

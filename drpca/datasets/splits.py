@@ -25,7 +25,6 @@ be called ``NAME_pixels0``, ``NAME_mask``, ``NAME_gt`` or ``NAME_label``.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
 import re
@@ -38,8 +37,9 @@ from typing import TypeVar
 import numpy as np
 
 from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, MaskRule, read_image, read_mask, read_regular
-from drpca.errors import UserError
+from drpca.errors import UserError, did_you_mean
 from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
+from drpca.options import called
 
 STANDARD_SPLITS = ('train', 'val', 'trainval', 'test', 'all')
 _VAL_FRACTION = 0.2
@@ -88,11 +88,13 @@ class Tree:
         root: The folder.
         parts: Parts by name; the single part of a layout without parts is called ''.
         lists: List file by name in lower case: its stem, or ``folder/stem`` where the stem is taken already.
+        doubled: What is wrong where two folders are the same part, such as train/ and training/; '' otherwise.
     """
 
     root: Path
     parts: dict[str, Part]
     lists: dict[str, Path] = field(default_factory=dict)
+    doubled: str = ''
 
     def __len__(self) -> int:
         return sum(len(part.images) for part in self.parts.values())
@@ -239,13 +241,17 @@ def read_tree(root: Path) -> Tree | None:
     if not root.is_dir():
         return None
     whole = _read_part(root)
-    parts = {} if whole is None else {'': whole}
+    parts, doubled = {} if whole is None else {'': whole}, ''
     for name, spellings in PARTS.items() if whole is None else ():
         found = [_read_part(folder, name) for folder in _subfolders(root, spellings)]
         found += [_read_part(root, name, inner) for inner in spellings]
-        parts.update((name, part) for part in filter(None, found))
+        for part in filter(None, found):
+            if name in parts:
+                both = f'{parts[name].image_folder} and {part.image_folder}'
+                doubled = f'{both} are both the {name} images: put them into one folder, or take one away.'
+            parts[name] = part
     if parts:
-        return Tree(root, parts, _find_lists(root, parts))
+        return Tree(root, parts, _find_lists(root, parts), doubled)
     inner = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith('.')]
     return read_tree(inner[0]) if len(inner) == 1 else None
 
@@ -468,12 +474,15 @@ def split_members(dataset: str, tree: Tree, split: str) -> tuple[Members, str]:
     """Names in a split, unchecked, each with the part it lies in; and where the split comes from.
 
     Raises:
-        UserError: The data set has no such split.
+        UserError: The data set has no such split, or two folders of the same part.
     """
+    if tree.doubled:
+        raise UserError(tree.doubled)
     found = _find_split(dataset, tree, split.lower())
     if found is None:
-        known = ', '.join(available_splits(dataset, tree))
-        raise UserError(f'{dataset} in {tree.root} has no split {split!r}. Known: {known}.')
+        known = available_splits(dataset, tree)
+        hint = did_you_mean(split, known)
+        raise UserError(f'{dataset} in {tree.root} has no split {split!r}.{hint} Known: {", ".join(known)}.')
     return found
 
 
@@ -572,15 +581,14 @@ def _not_found(dataset: str, wanted: str, root: Path) -> UserError:
     present = list(find_datasets(root))
     here = f'Present under {root}: {", ".join(present) or "none"}.'
     if wanted == 'synthetic':
-        return UserError(f'Data set synthetic is not under {root}. Make it: python tools/make_synthetic.py. {here}')
+        return UserError(f'Data set synthetic is not under {root}. Make it: {called("make-synthetic")}. {here}')
     if wanted in KNOWN_DATASETS:
         return UserError(
             f'Data set {wanted} is not under {root}: expected {root / KNOWN_DATASETS[wanted].expected} '
             f'(datasets/README.md tells how to get it). {here}'
         )
     known = list(dict.fromkeys([*KNOWN_DATASETS, *present]))
-    near = difflib.get_close_matches(dataset.lower(), [k.lower() for k in known], n=1, cutoff=0.5)
-    hint = next((f' Did you mean {k!r}?' for k in known if near and k.lower() == near[0]), '')
+    hint = did_you_mean(dataset, known)
     return UserError(f'Unknown data set {dataset!r}.{hint} Known: {", ".join(known)}. {here}')
 
 

@@ -32,6 +32,7 @@ import torch
 
 from drpca.deploy.optimise import limit_threads
 from drpca.errors import UserError, unknown_name
+from drpca.options import called
 
 RULES_KEY = 'drpca'
 PADDING = -1.0
@@ -72,7 +73,7 @@ class InputRules:
         try:
             return cls(**json.loads(text or ''))
         except (ValueError, TypeError):
-            raise UserError(f'{path} does not say what its network needs: export it with tools/export.py.') from None
+            raise UserError(f'{path} does not say what its network needs: export it with {called("export")}.') from None
 
     def pad(self, images: np.ndarray) -> np.ndarray:
         """(B, 1, H, W) padded at the bottom and the right.
@@ -251,7 +252,7 @@ def open_backend(
     limit_threads()
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'No exported model at {path}: write one with tools/export.py.')
+        raise UserError(f'No exported model at {path}: write one with {called("export")}.')
     if name != 'auto' and name not in BACKENDS:
         raise unknown_name('backend', name, [*BACKENDS, 'auto'])
     able = [key for key, (_, suffixes, _) in BACKENDS.items() if path.suffix in suffixes]

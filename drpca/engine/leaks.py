@@ -13,6 +13,7 @@ from drpca.datasets.leaks import find_leaks, find_near_leaks
 from drpca.datasets.splits import Split, open_joined
 from drpca.errors import UserError
 from drpca.names import joined_names
+from drpca.options import called
 
 _SECONDS = 1.5
 """For reading images that were never read before; what was read is kept."""
@@ -78,7 +79,7 @@ def leak_warnings(config: Config, source: Split | None) -> list[str]:
     if left_out:
         listed = ', '.join(f'{count} of {split}' for split, count in left_out.items())
         lines.append(
-            f'Not compared yet, for want of time: scenes of {listed} images. tools/check_dataset.py compares them all.'
+            f'Not compared yet, for want of time: scenes of {listed} images; {called("check-dataset")} compares all.'
         )
     return lines
 

@@ -28,6 +28,7 @@ from drpca.engine.train import train as train_config
 from drpca.engine.trial import epochs_within, largest_batch, rehearse
 from drpca.errors import EXIT_FAILED, UserError, explain, unknown_name
 from drpca.names import joined_names, simplify
+from drpca.options import called
 from drpca.run_folder import RunFolder
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
@@ -380,7 +381,7 @@ def command_of(run: Run) -> str:
             words.append(word)
         elif value != option.default:
             words += [word, str(value)]
-    return shlex.join(['python', 'run_configs.py', *words])
+    return f'{called("train")} {shlex.join(words)}'
 
 
 def plan_runs(
@@ -435,7 +436,7 @@ def _present_datasets(data_root: str | Path | None) -> list[str]:
         return sorted(find_datasets(data_root))
     except UserError as error:
         raise UserError(
-            f'{error} To try without one, make the synthetic data set: python tools/make_synthetic.py'
+            f'{error} To try without one, make the synthetic data set: {called("make-synthetic")}'
         ) from None
 
 
@@ -472,7 +473,7 @@ def build_config(run: Run) -> Config:
     options |= asked.cfg_options
     config = load_config(run.config, run.dataset, asked.data_root, options, fast)
     if 'train_dataloader' not in config:
-        raise UserError(f'{config.filename} has no training part (train_dataloader); run_configs.py trains networks.')
+        raise UserError(f'{config.filename} has no training part (train_dataloader): only networks are trained.')
     with building():
         if asked.ema is not None:  # in place of an average that the config has
             average = {'type': 'EMAHook', 'momentum': asked.ema, 'update_buffers': True, 'priority': 'NORMAL'}
@@ -494,7 +495,10 @@ def build_config(run: Run) -> Config:
         if source.get('type') == 'InfraredDataset':
             if config.get('selection') == 'final':
                 check_final(config)
-            open_joined(source.dataset, source.split, source.get('data_root'))
+            there = len(open_joined(source.dataset, source.split, source.get('data_root')))
+            option, images = ('--overfit', asked.overfit) if asked.overfit else ('--limit', asked.limit or 0)
+            if images > there:
+                raise UserError(f'{option}: expected at most {there}, the number of training images, got {images:g}.')
     resolve_precision(config, 'model.precision' in options, get_device())
     config.work_dir = str(run.folder.path)
     config.randomness = {'seed': run.seed, 'deterministic': asked.deterministic}

@@ -44,7 +44,7 @@ from drpca.inference.mappers import (
 )  # fmt: skip
 from drpca.models.detector import DetectionModel
 from drpca.names import canonical_name, joined_names, simplify
-from drpca.options import AUTO, NATIVE, RECIPE, TILE
+from drpca.options import AUTO, NATIVE, RECIPE, TILE, called
 from drpca.registry import MODELS
 from drpca.run_folder import newest_weights
 
@@ -335,7 +335,7 @@ def newest_best(config: str, folder: str | Path = RUNS) -> Path:
     card = weight_cards().get(config)
     if card is None:
         raise UserError(
-            f'No trained weights of {config} under {folder}: train with run_configs.py, or give '
+            f'No trained weights of {config} under {folder}: train with {called("train")}, or give '
             f'--checkpoint FILE{" or --checkpoint published" * (config in published_files())}.'
         )
     return card.check()

@@ -28,6 +28,7 @@ from drpca.evaluation.protocols import Protocol, choose_protocols, known_protoco
 from drpca.inference.mappers import is_baseline
 from drpca.leaderboard.rows import Cost, Kind, Row
 from drpca.names import canonical_name, simplify
+from drpca.options import called
 from drpca.registry import MODELS
 from drpca.studies.speed import count_gflop, count_parameters
 
@@ -200,7 +201,7 @@ def _weights(text: str, datasets: Sequence[str], options: LeaderboardOptions) ->
     if own is None or own not in datasets:
         raise UserError(
             f'--weights {text}: the config is of {own}, which is not among --dataset {" ".join(datasets)}; name a '
-            'config of that data set, or score it on others with tools/cross_dataset.py.'
+            f'config of that data set, or score it on others with {called("cross-dataset")}.'
         )
     return Contender('weights', path, own, weights, dict(options.cfg_options))
 

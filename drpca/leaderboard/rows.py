@@ -20,6 +20,7 @@ from drpca.evaluation.curves import CURVE_FIGURES
 from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol
 from drpca.json_file import read_json
+from drpca.options import called
 from drpca.reports.tables import shown
 
 Kind = Literal['trained', 'weights', 'classical']
@@ -310,7 +311,7 @@ def load_table(path: Path) -> tuple[list[Row], list[Protocol]]:
     Raises:
         UserError: There is none, or it is something else.
     """
-    table = read_json(path, Table, 'name a table that tools/leaderboard.py wrote with --json')
+    table = read_json(path, Table, f'name a table that {called("leaderboard")} wrote with --json')
     if not table.rows:
         raise UserError(f'{path} holds no rows; name a file that --json wrote.')
     return table.rows, list(table.protocols.values())

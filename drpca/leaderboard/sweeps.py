@@ -130,7 +130,7 @@ def plan_sweep(runs: Sequence[Run], sweep: Sweep) -> list[Point]:
     The runs of a combination are kept in ``<name>_<key>=<value>/seed_<n>``.
 
     Raises:
-        UserError: A key that the config does not have.
+        UserError: A key that the config or its network does not have.
     """
     if len(set(sweep.header)) < len(sweep.axes):
         raise UserError('--sweep: two keys end in the same word: sweep them one after the other.')
@@ -138,6 +138,7 @@ def plan_sweep(runs: Sequence[Run], sweep: Sweep) -> list[Point]:
     for base, group in itertools.groupby(runs, key=lambda run: run.name):
         seeds = list(group)
         published = _published(seeds[0])
+        _check_network(seeds[0], sweep)
         for values in itertools.product(*sweep.axes.values()):
             changes = {**sweep.options, **dict(zip(sweep.axes, values))}
             parts = [f'{name}={_word(value)}' for name, value in zip(sweep.header, values)] if sweep.axes else []
@@ -150,6 +151,16 @@ def plan_sweep(runs: Sequence[Run], sweep: Sweep) -> list[Point]:
             ]  # fmt: skip
             points.append(Point(base, values, tuple(varied), published(changes)))
     return points
+
+
+def _check_network(run: Run, sweep: Sweep) -> None:
+    """Refuses what every run would fail of."""
+    options = {**run.options.cfg_options, **sweep.options, **{key: values[0] for key, values in sweep.axes.items()}}
+    network = load_config(run.config, run.dataset, options=options).model.get('network', {})
+    known = inspect.signature(MODELS.get(network['type'])).parameters if network else {}
+    for key in network if known and all(p.kind is not p.VAR_KEYWORD for p in known.values()) else ():
+        if key not in (*known, 'type'):
+            raise unknown_name(f'parameter of {network["type"]}', key, list(known))
 
 
 def _word(value: Any) -> str:

@@ -49,6 +49,7 @@ from drpca.files import append_whole, cannot_write, replace_quickly
 from drpca.inference.detections import Detection
 from drpca.inference.mappers import MappedFrame
 from drpca.json_file import read_json
+from drpca.options import called
 from drpca.visualization.panels import outline
 
 PARTS = {
@@ -112,7 +113,7 @@ class ResultsFolder:
         self.path = Path(path)
         self._own: dict[str, Path] = {}
         if not self.path.is_dir():
-            raise UserError(f'No results folder {self.path}; make one with inference.py, or name another.')
+            raise UserError(f'No results folder {self.path}; make one with {called("infer")}, or name another.')
         for part in MAP_PARTS:
             self.kind, self.names = part, saved_names(self.path, part)
             if self.names:
@@ -125,7 +126,7 @@ class ResultsFolder:
                 return
         raise UserError(
             f'{self.path} holds no score maps: expected mat/NAME.mat (key {MAT_KEY!r}) or img/NAME.png; '
-            'make them with inference.py.'
+            f'make them with {called("infer")}.'
         )
 
     @cached_property
@@ -211,7 +212,7 @@ def find_results(root: str | Path = 'results') -> list[ResultsFolder]:
     if not found:
         raise UserError(
             f'No results under {root}: expected {root}/<dataset>/mat/*.mat or img/*.png; make them with '
-            'inference.py, or name a folder with --results.'
+            f'{called("infer")}, or name a folder with --results.'
         )
     return found
 

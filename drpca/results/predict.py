@@ -229,7 +229,9 @@ def _look(frames: FrameSource, text: str) -> None:
     first = copy(frames)
     first.failed = []
     if not is_camera(first.images) and next(iter(first), None) is None:
-        raise UserError(first.failed[0] if first.failed else f'--input {text}: no frames there.')
+        more = len(first.failed) - 1
+        others = f' Nor can the {more} other{"s" * (more > 1)} there be read.' if more > 0 else ''
+        raise UserError(f'{first.failed[0]}{others}' if first.failed else f'--input {text}: no frames there.')
 
 
 def _open_stream(detector: Detector, frames: FrameSource, live: str | None, queue: int | None) -> LiveStream | None:

@@ -559,6 +559,6 @@ def iterate_cases(
                 raise UserError(
                     f'{folder.path}: mixed sizes, {folder.map_path(name).name} is {F.shape_text(shape)} and '
                     f'{folder.map_path(other.name).name} {F.shape_text(other.scores.shape)}; expected all maps at '
-                    'the size of their images or all at one size. Make the folder again with inference.py.'
+                    'the size of their images or all at one size. Make the folder again with {called("infer")}.'
                 )
         yield case

@@ -92,6 +92,6 @@ def test_bad_input(served, free_port, capsys, arguments, message):
 
 
 @pytest.mark.parametrize('arguments', [['--port', '0'], ['--port', '70000'], ['--max-upload-mb', '0']])
-def test_bad_numbers(arguments):
-    with pytest.raises(SystemExit, match='2'):
-        main(arguments)
+def test_bad_numbers(arguments, capsys):
+    assert main(arguments) == 2
+    assert capsys.readouterr().err.count('\n') == 1

@@ -12,10 +12,11 @@ import pytest
 
 import drpca
 from drpca import options
-from drpca.cli.main import COMMANDS, SCRIPTS, main, script_of
+from drpca.cli.main import COMMANDS, main
 from drpca.deploy.backends import BACKENDS
 from drpca.deploy.optimise import PRECISIONS
 from drpca.inference.video_writer import CODECS
+from drpca.options import SCRIPTS, script_of
 from drpca.studies.decomposition import VIEWS
 from drpca.studies.variants import VARIANTS
 from tests.support import ROOT, python

@@ -13,7 +13,9 @@ from drpca.engine.runs import Run, TrainingOptions, build_config
 from drpca.errors import UserError
 from drpca.inference.mappers import network_mapper
 from drpca.models.detector import DetectionModel
+from drpca.options import called
 from drpca.registry import MODELS
+from tests.support import error_line
 
 
 @pytest.mark.parametrize(
@@ -31,12 +33,41 @@ from drpca.registry import MODELS
     ],
 )
 def test_options(command: str, option: str, value: str, expected: str, capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main([command, f'{option}={value}'])
-    assert ended.value.code == 2
-    written = capsys.readouterr().err
+    assert main([command, f'{option}={value}']) == 2
+    written = error_line(capsys)
     assert expected in written
-    assert len(written) < 3000
+    assert len(written) < 300
+
+
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        ('train --epoch-count 3', "Unknown option '--epoch-count'"),
+        ('score --protocl basicirstd', "Unknown option '--protocl'. Did you mean '--protocol'?"),
+        ('infer --precision=bf61', "Unknown value of --precision: 'bf61'. Did you mean 'bf16'?"),
+        ('data gte SIRSTv1', "Unknown value of action: 'gte'. Did you mean 'get'?"),
+        ('make-synthetic here', "make_synthetic.py: not expected: 'here'"),
+        ('infer --checkpoint', '--checkpoint: expected one argument'),
+    ],
+    ids=range(6),
+)
+def test_refusals_are_one_line_that_names_what_may_have_been_meant(
+    line: str, expected: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(line.split()) == 2
+    assert expected in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ('program', 'expected'),
+    [('/bin/drpca', 'drpca train'), ('/lib/drpca/__main__.py', 'python -m drpca train'), ('x/run_configs.py', None)],
+    ids=range(3),
+)
+def test_commands_are_proposed_as_this_one_was_called(
+    program: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('sys.argv', [program])
+    assert called('train') == (expected or 'python run_configs.py')
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ import shutil
 import pytest
 
 from drpca.datasets import find_datasets, open_split
+from drpca.datasets.check import check_datasets
 from drpca.datasets.splits import available_splits, find_dataset, read_list
 from drpca.errors import UserError
 from drpca.names import KNOWN_DATASETS, canonical_name
@@ -83,6 +84,15 @@ def test_train_beside_val_is_taken_as_it_is(tmp_path, write_pairs):
     assert open_split('mine', 'train', tmp_path).names == NAMES[:6]
     assert open_split('mine', 'val', tmp_path).names == NAMES[6:8]
     assert open_split('mine', 'trainval', tmp_path).names == NAMES[:8]
+
+
+def test_two_folders_of_one_part_are_refused(tmp_path, write_pairs):
+    for part, names in (('train', NAMES[:6]), ('training', NAMES[6:8]), ('test', NAMES[8:])):
+        write_pairs(tmp_path / 'mine' / part / 'images', tmp_path / 'mine' / part / 'masks', names)
+    with pytest.raises(UserError, match=r'train/images and .*training/images are both the train images'):
+        open_split('mine', 'test', tmp_path)
+    (report,) = check_datasets(data_root=tmp_path).reports
+    assert [finding.kind for finding in report.problems] == ['two folders']
 
 
 def test_plain_folders(plain_root):
@@ -186,7 +196,7 @@ def test_data_set_not_found(plain_root, tmp_path_factory):
 
 
 def test_unknown_split_lists_the_known_ones(kit_root):
-    with pytest.raises(UserError, match=r"SIRSTv1 in .* has no split 'tset'. Known: train, val, .*test_half"):
+    with pytest.raises(UserError, match=r"no split 'tset'. Did you mean 'test'\? Known: train, val, .*test_half"):
         open_split('SIRSTv1', 'tset', kit_root)
 
 

@@ -110,10 +110,16 @@ def test_names_and_folders_of_runs(data_root: Path) -> None:
 
 
 def test_an_option_without_a_value(capsys: pytest.CaptureFixture) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        train_command.main([CONFIG, '--cfg-options', 'foo'])
-    assert stopped.value.code == 2
+    assert train_command.main([CONFIG, '--cfg-options', 'foo']) == 2
     assert "expected KEY=VALUE, got 'foo'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('option', ['--overfit', '--limit'])
+def test_more_images_than_there_are(
+    option: str, data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert train_command.main(arguments(data_root, tmp_path, option, '9999', '--dry-run')) == 2
+    assert f'{option}: expected at most ' in capsys.readouterr().err
 
 
 def test_keys_that_only_help_to_write_a_config() -> None:

@@ -132,6 +132,8 @@ def test_keys_that_are_not_there(tmp_path: Path) -> None:
     options = TrainingOptions(work_dir=tmp_path, data_root=tmp_path)
     with pytest.raises(UserError, match='Unknown config key'):
         plan_sweep(plan_runs([CONFIG], options=options), parse_sweep(['model.netwrk.num_stages=1,2']))
+    with pytest.raises(UserError, match=r"parameter of RPCANetPlus 'num_stage'\. Did you mean 'num_stages'"):
+        plan_sweep(plan_runs([CONFIG], options=options), parse_sweep(['model.network.num_stage=1,2']))
     with pytest.raises(UserError, match='two keys end in the same word'):
         plan_sweep(
             plan_runs([CONFIG], options=options),

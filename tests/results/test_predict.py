@@ -94,6 +94,9 @@ def test_frames_in_memory_and_damaged_files(workplace: Path) -> None:
     assert done.done == 1
     assert len(done.failed) == 1
     assert 'bad.png' in done.failed[0]
+    Path('worse.png').write_bytes(b'no image either')
+    with pytest.raises(UserError, match=r'bad\.png.* Nor can the 1 other there'):
+        predict('tophat', ['bad.png', 'worse.png'])
     with pytest.raises(UserError, match='no such image, video or folder'):
         predict('tophat', 'nothing.png')
 
