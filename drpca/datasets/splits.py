@@ -387,10 +387,12 @@ def open_split(dataset: str, split: str = 'test', data_root: str | Path | None =
         data_root: Folder that holds the data sets; default ``DRPCA_DATA``, else ``./datasets``.
 
     Raises:
-        UserError: Data root, data set or split not found; a listed image is missing; an image lacks its
-            mask; in a split without a list, also a mask without image.
+        UserError: Data root, data set or split not found; two folders of the same part; a listed image is
+            missing; an image lacks its mask; in a split without a list, also a mask without image.
     """
     name, tree = find_dataset(dataset, data_root)
+    if tree.doubled:
+        raise UserError(tree.doubled)
     members, source = split_members(name, tree, split)
     files: dict[str, tuple[Path, Path]] = {}
     for part, stem in members:
@@ -474,10 +476,8 @@ def split_members(dataset: str, tree: Tree, split: str) -> tuple[Members, str]:
     """Names in a split, unchecked, each with the part it lies in; and where the split comes from.
 
     Raises:
-        UserError: The data set has no such split, or two folders of the same part.
+        UserError: The data set has no such split.
     """
-    if tree.doubled:
-        raise UserError(tree.doubled)
     found = _find_split(dataset, tree, split.lower())
     if found is None:
         known = available_splits(dataset, tree)
