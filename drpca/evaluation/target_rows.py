@@ -1,4 +1,4 @@
-"""One row per target and per false alarm: what was found, how visible it was, how well the background was
+"""One row per target and per detection: what was found, how visible it was, how well the background was
 suppressed.
 
 The clutter figures are local, see :mod:`drpca.evaluation.local_contrast`.
@@ -14,10 +14,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import numpy as np
 
-from drpca.evaluation.functional import Matching, centroid_distances, dilate, divide, overlap_areas
+from drpca.evaluation.functional import Components, Matching, centroid_distances, dilate, divide, overlap_areas
 from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
 from drpca.evaluation.metrics import ImageCase
 from drpca.evaluation.protocols import Protocol
@@ -62,9 +63,14 @@ class TargetRow:
     logit: float = math.nan
 
 
+Verdict = Literal['hit', 'fragment', 'false alarm', 'not counted']
+"""Of a detection. 'fragment': it lies on a target that is found by another one. 'not counted': under 'box', near a
+target that it does not find."""
+
+
 @dataclass(frozen=True)
-class FalseAlarmRow:
-    """One predicted component that belongs to no target.
+class DetectionRow:
+    """One predicted component.
 
     Attributes:
         image: Name of the image.
@@ -73,6 +79,8 @@ class FalseAlarmRow:
         area: Pixels.
         score: Its highest score.
         logit: Its highest logit; NaN without logits.
+        verdict: What it is.
+        is_false: It belongs to no target and counts as a false alarm; under matching rules with pairs so do fragments.
     """
 
     image: str
@@ -80,7 +88,9 @@ class FalseAlarmRow:
     column: float
     area: int
     score: float
-    logit: float = math.nan
+    logit: float
+    verdict: Verdict
+    is_false: bool
 
 
 def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[TargetRow]:
@@ -129,31 +139,55 @@ def _centroid_errors(case: ImageCase, matching: Matching, protocol: Protocol) ->
     return errors
 
 
-def false_alarm_rows(case: ImageCase, protocol: Protocol) -> list[FalseAlarmRow]:
-    """Describes the false alarms of one image.
+def detection_rows(case: ImageCase, protocol: Protocol) -> list[DetectionRow]:
+    """Describes the detections of one image, in the order of its components.
 
-    Under matching rules with pairs these are the unmatched components; under 'overlap' those on no target,
-    under 'box' those without a pixel within ``clear_radius`` of one.
+    False under matching rules with pairs are the unmatched components; under 'overlap' those on no target, under 'box'
+    those without a pixel within ``clear_radius`` of one. Where a rule without pairs finds a target by several, the one
+    with the most pixels on it, or within ``hit_radius`` of it, is the hit.
     """
-    predictions = case.predictions(protocol)
-    if protocol.matching == 'overlap':
-        free = overlap_areas(case.targets, predictions).sum(axis=0) == 0
-    elif protocol.matching == 'box':
+    predictions, matching = case.predictions(protocol), case.match(protocol)
+    count = len(predictions)
+    if count == 0:
+        return []
+    if protocol.matching == 'box':
+        shared = _shared_boxes(case.targets, predictions, protocol.hit_radius)
         near = dilate(case.gt_mask, protocol.clear_radius)
-        free = np.bincount(predictions.labels[near], minlength=len(predictions) + 1)[1:] == 0
+        free = np.bincount(predictions.labels[near], minlength=count + 1)[1:] == 0
     else:
-        free = case.match(protocol).unmatched_predictions(len(predictions))
-    return [
-        FalseAlarmRow(
-            image=case.name,
-            row=float(predictions.centroids[i, 0]),
-            column=float(predictions.centroids[i, 1]),
-            area=int(predictions.areas[i]),
-            score=score,
-            logit=logit,
-        )
-        for i, (score, logit) in ((i, case.peak(predictions, i)) for i in np.flatnonzero(free).tolist())
-    ]
+        shared = overlap_areas(case.targets, predictions)
+        is_paired = protocol.matching != 'overlap'
+        free = matching.unmatched_predictions(count) if is_paired else shared.sum(axis=0) == 0
+    has_pairs = (matching.partner >= 0).any()
+    found_by = set((matching.partner if has_pairs else shared.argmax(axis=1))[matching.hit].tolist())
+    on_found = (shared[matching.hit] > 0).any(axis=0)
+
+    def verdict(index: int) -> Verdict:
+        if index in found_by:
+            return 'hit'
+        return 'fragment' if on_found[index] else 'false alarm' if free[index] else 'not counted'
+
+    rows = []
+    for index, (row, column) in enumerate(predictions.centroids.tolist()):
+        score, logit = case.peak(predictions, index)
+        area = int(predictions.areas[index])
+        rows.append(DetectionRow(case.name, row, column, area, score, logit, verdict(index), bool(free[index])))
+    return rows
+
+
+def _shared_boxes(targets: Components, predictions: Components, radius: int) -> np.ndarray:
+    """(n targets, n predictions) int: pixels of each prediction in the boxes around the pixels of each target."""
+    shared = np.zeros((len(targets), len(predictions)), dtype=np.int64)
+    for index, box in enumerate(targets.boxes):
+        window = tuple(slice(max(0, side.start - radius), side.stop + radius) for side in box)
+        near = dilate(targets.labels[window] == index + 1, radius)
+        shared[index] = np.bincount(predictions.labels[window][near], minlength=len(predictions) + 1)[1:]
+    return shared
+
+
+def false_alarm_rows(case: ImageCase, protocol: Protocol) -> list[DetectionRow]:
+    """Describes the false alarms of one image, see :func:`detection_rows`."""
+    return [row for row in detection_rows(case, protocol) if row.is_false]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 
 from drpca.datasets.io import read_colours, resize_image, to_unit
 from drpca.evaluation.metrics import ImageCase
-from drpca.evaluation.target_rows import FalseAlarmRow, TargetRow
+from drpca.evaluation.target_rows import DetectionRow, TargetRow
 from drpca.options import STAGES_FOLDER
 from drpca.reports.tables import number
 from drpca.results import stage_pictures as stages
@@ -63,7 +63,7 @@ def gallery(score: Score, analysis: ScoreAnalysis) -> dict[str, Any]:
     }
 
 
-def _peak(row: TargetRow | FalseAlarmRow) -> str:
+def _peak(row: TargetRow | DetectionRow) -> str:
     logit = '' if np.isnan(row.logit) else f', logit {row.logit:.4g}'
     return f'highest score {row.score:.2f}{logit}'
 

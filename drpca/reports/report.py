@@ -253,7 +253,7 @@ def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[
         recall, precision = curve.recall[gains], curve.precision[gains]
         precision_recall.append(Line(name, recall, precision, style, place, mark, 'before', ['']))
         sweeps[curve.scale].append(Line(name, curve.thresholds, curve.f1, style, *_best(curve, name), labels=['']))
-        published.append(Line(name, *functional.roc(analysis.roc), style, labels=['']))
+        published.append(Line(name, *functional.roc(_roc(score)), style, labels=['']))
     if not froc:
         return []
     marked = any(line.mark is not None for line in froc)
@@ -288,11 +288,15 @@ def _charts(scores: Sequence[Score], analyses: Sequence[ScoreAnalysis]) -> list[
             'title': 'Published ROC',
             'note': 'Each map divided by its maximum, 201 thresholds, any overlap against background pixels, '
             'images without targets skipped, joined by straight lines; AUC '
-            + ', '.join(f'{functional.roc_auc(a.roc):.4f}' for a in analyses)
+            + ', '.join(tables.number(score.figures[score.protocols[0].name]['AUC'], 4) for score in scores)
             + '. Not comparable with the free-response curve; of a confident network the lines join two points.',
             'svg': line_chart('Published ROC', published, log_axis(rate, [line.x for line in published]), Axis('Pd')),
         },
     ]
+
+
+def _roc(score: Score) -> functional.RocCounts:
+    return sum((record.roc for record in score.records[score.protocols[0].name]), functional.RocCounts.zero())
 
 
 def _words(point: OperatingPoint, curve: Curve) -> str:

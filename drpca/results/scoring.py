@@ -30,7 +30,7 @@ from drpca.evaluation.curves import (
 )  # fmt: skip
 from drpca.evaluation.metrics import Evaluator, ImageCase, ImageRecord
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
-from drpca.evaluation.target_rows import FalseAlarmRow, TargetRow, false_alarm_rows, target_rows
+from drpca.evaluation.target_rows import DetectionRow, TargetRow, detection_rows, target_rows
 from drpca.results.folder import ResultsFolder, find_results
 
 if TYPE_CHECKING:
@@ -90,34 +90,43 @@ class Case:
         return np.where(is_above, np.maximum(blended, np.finfo(np.float32).tiny), np.minimum(blended, 0))
 
 
-@dataclass
+@dataclass(frozen=True)
 class ScoreAnalysis:
     """What lies behind the figures of one protocol.
 
     Attributes:
         protocol: What counts as detected, and the scoring size.
-        roc: Counts of the published ROC.
         targets: One row per target.
-        false_alarms: One row per false alarm.
+        detections: One row per detection.
     """
 
     protocol: Protocol
-    roc: F.RocCounts = field(default_factory=F.RocCounts.zero)
     targets: list[TargetRow] = field(default_factory=list)
-    false_alarms: list[FalseAlarmRow] = field(default_factory=list)
+    detections: list[DetectionRow] = field(default_factory=list)
 
-    def update(self, saved: Case, split: Split) -> None:
-        """Adds one image.
+    @property
+    def false_alarms(self) -> list[DetectionRow]:
+        """Detections that count as false alarms."""
+        return [row for row in self.detections if row.is_false]
 
-        Raises:
-            UserError: The image itself cannot be read: all but the rows of its targets is added.
-        """
-        size = self.protocol.size
-        case = ImageCase(*saved.at(size), name=saved.name, logits=saved.logits_at(size))
-        self.roc += F.roc_counts(case.scores, case.targets)
-        self.false_alarms += false_alarm_rows(case, self.protocol)
-        image = resize_image(to_unit(split.read_image(saved.name)), case.scores.shape)
-        self.targets += target_rows(case, image, self.protocol)
+
+def _analyse(saved: Case, split: Split, analyses: Iterable[ScoreAnalysis]) -> None:
+    """Adds one image.
+
+    Raises:
+        UserError: The image itself cannot be read: all but the rows of its targets is added.
+    """
+    cases: dict[int | None, ImageCase] = {}
+    for analysis in analyses:
+        size = analysis.protocol.size
+        if size not in cases:
+            cases[size] = ImageCase(*saved.at(size), name=saved.name, logits=saved.logits_at(size))
+        analysis.detections.extend(detection_rows(cases[size], analysis.protocol))
+    frame = to_unit(split.read_image(saved.name))
+    images = {size: resize_image(frame, case.scores.shape) for size, case in cases.items()}
+    for analysis in analyses:
+        size = analysis.protocol.size
+        analysis.targets.extend(target_rows(cases[size], images[size], analysis.protocol))
 
 
 @dataclass(frozen=True)
@@ -152,7 +161,7 @@ class Score:
         figures: By the name of the protocol. AUC, ``drpca.evaluation.curves.CURVE_FIGURES`` and
             ``drpca.evaluation.functional.ROC_3D`` are the same for all of one size.
         records: Counts of each image by the name of the protocol.
-        analysis: Of the first protocol, if asked for.
+        analyses: By the name of the protocol, if asked for.
         threshold_from: The folder and the split on which the thresholds were chosen, if they were.
         curves: By the scoring size; none of 8-bit maps.
         chosen: Thresholds that false-alarm budgets led to, by the scoring size.
@@ -166,12 +175,17 @@ class Score:
     protocols: list[Protocol]
     figures: FiguresByProtocol
     records: dict[str, list[ImageRecord]]
-    analysis: ScoreAnalysis | None = None
+    analyses: dict[str, ScoreAnalysis] = field(default_factory=dict)
     threshold_from: tuple[ResultsFolder, Split] | None = None
     failed: dict[str, str] = field(default_factory=dict)
     curves: dict[int | None, Curve] = field(default_factory=dict)
     chosen: dict[int | None, list[ChosenPoint]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+
+    @property
+    def analysis(self) -> ScoreAnalysis | None:
+        """Of the first protocol, if asked for."""
+        return next(iter(self.analyses.values()), None)
 
 
 def score(
@@ -207,7 +221,7 @@ def score(
         at_fa: Budget of false-alarm pixels / pixels, ``1e-5``.
         at_alarms: Budget of false alarms, ``'0.1/image'`` or ``'2/Mpx'``.
         allow_partial: Score the images that folder and split have in common.
-        analyse: Also collect the published ROC, a row per target and a row per false alarm, under the first protocol.
+        analyse: Also collect a row per target and a row per detection, under each protocol.
         report: Called with each score as soon as it is there.
         masks: Folder of masks, in any layout, in place of a data set.
         left_out: Called with a line for each of several folders under ``results/`` that cannot be scored; None: the
@@ -278,14 +292,14 @@ def score_folder(
     names = common_names(folder, images, allow_partial)
     if threshold_from is not None:
         _refuse_same_images(threshold_from[1], images)
-    analysis = ScoreAnalysis(protocols[0]) if analyse else None
+    analyses = {protocol.name: ScoreAnalysis(protocol) for protocol in protocols if analyse}
 
     def cases() -> Iterator[Case]:
         for case in iterate_cases(folder, images, allow_partial, failed):
             yield case
-            if analysis is not None:
+            if analyses:
                 try:
-                    analysis.update(case, images)
+                    _analyse(case, images, analyses.values())
                 except UserError as error:
                     failed[case.name] = str(error)
 
@@ -293,7 +307,7 @@ def score_folder(
     curves = _Curves(protocols, 'logit' if folder.has_logits(names) else 'score', folder.kind == 'img')
     figures, records = _score(curves.watch(cases()), protocols)
     return Score(
-        folder, images, list(protocols), curves.complete(figures, protocols), records, analysis, threshold_from, failed,
+        folder, images, list(protocols), curves.complete(figures, protocols), records, analyses, threshold_from, failed,
         curves.curves, notes=curves.notes(),
     )  # fmt: skip
 

@@ -90,6 +90,33 @@ def test_false_alarms_under_every_preset(scene, preset):
     assert rows[0].score == pytest.approx(0.8)
 
 
+VERDICTS = {
+    'basicirstd': ['fragment', 'hit', 'false alarm', 'false alarm', 'false alarm'],
+    'opdc': ['fragment', 'hit', 'false alarm', 'false alarm', 'false alarm'],
+    'rpcanet': ['fragment', 'hit', 'false alarm', 'false alarm', 'false alarm'],
+    'shooting': ['fragment', 'hit', 'hit', 'not counted', 'false alarm'],
+}
+
+
+@pytest.mark.parametrize('preset', VERDICTS)
+def test_every_detection_has_a_verdict(preset):
+    """On one target a corner apart from the rest; beside a second one a pixel off, another 3 px off; one far away."""
+    mask, scores = np.zeros((40, 40), dtype=bool), np.zeros((40, 40), dtype=np.float32)
+    mask[5:11, 5:11] = mask[20:22, 20:22] = True
+    scores[5, 5] = 0.6
+    scores[7:11, 5:11] = 0.9
+    scores[20:22, 22:30] = 0.8
+    scores[25:27, 20] = 0.7
+    scores[35, 35] = 0.6
+    rows = T.detection_rows(ImageCase(scores, mask, 'one'), build_protocol(preset))
+    assert [row.verdict for row in rows] == VERDICTS[preset]
+    paired = preset in ('basicirstd', 'opdc')
+    assert [row.is_false for row in rows] == [
+        row.verdict == 'false alarm' or (paired and row.verdict == 'fragment') for row in rows
+    ]
+    assert (rows[0].image, rows[0].area, rows[0].score) == ('one', 1, pytest.approx(0.6))
+
+
 def test_rules_without_pairs_measure_the_nearest_prediction(scene):
     image, scores, mask = scene
     rows = T.target_rows(ImageCase(scores, mask), image, build_protocol('rpcanet'))
