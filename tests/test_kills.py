@@ -20,10 +20,10 @@ import drpca.engine.train
 import drpca.results.predict  # noqa: F401  (now, so that the killed processes do not spend their time on it)
 from drpca.cli import infer
 from drpca.cli import train as train_command
-from drpca.datasets.io import read_image
+from drpca.datasets.io import read_image, read_maps
 from drpca.datasets.synthetic import generate_dataset
 from drpca.registry import MODELS
-from drpca.results.folder import COLUMNS, read_maps
+from drpca.results.folder import COLUMNS
 
 pytestmark = pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 

@@ -4,6 +4,7 @@ from .importing import get_dataset, import_dataset, list_datasets
 from .leaks import Leak, find_leaks, write_clean_split
 from .published_transforms import GaussianBlur, RandomLongSide
 from .samplers import SeededSampler
+from .sequence_dataset import SequenceDataset
 from .splits import Split, find_datasets, open_split
 from .transforms import (
     GainJitter,
@@ -30,6 +31,7 @@ __all__ = [
     'RandomTranspose',
     'ScaleJitter',
     'SeededSampler',
+    'SequenceDataset',
     'Split',
     'TargetCopyPaste',
     'TorchvisionTransform',

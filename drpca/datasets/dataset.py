@@ -79,15 +79,15 @@ class InfraredDataset(Dataset):
     ) -> None:
         if limit is not None and not limit > 0:
             raise UserError(f'limit must be above 0, got {limit}.')
-        self.size = _pair(size)
+        self.size = size_pair(size)
         self.source = open_joined(dataset, split, data_root)
         names, levels = self.source.names, _levels(self.source, normalisation or {})
         chosen = np.arange(len(names)).tolist()
         chosen = chosen if limit is None else part_of(chosen, limit)
         self.names = [names[index] for index in chosen]
         self.levels = None if levels is None else levels[chosen]
-        self.pipeline = [_build_transform(step) for step in pipeline]
-        self.before_resize = [_build_transform(step) for step in before_resize]
+        self.pipeline = [build_transform(step) for step in pipeline]
+        self.before_resize = [build_transform(step) for step in before_resize]
         self.mask_rule = mask_rule
         self.values = ValueRange(range, bad_pixels)
         self._cache: list[_Loaded] | None = None
@@ -195,7 +195,12 @@ def part_of(indices: Sequence[int], limit: float) -> list[int]:
     return [indices[number * len(indices) // count] for number in range(count)]
 
 
-def _pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+def size_pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
+    """A size, or one side, as (height, width).
+
+    Raises:
+        UserError: Neither.
+    """
     if size is None:
         return None
     pair = (size, size) if isinstance(size, int) else tuple(size)
@@ -204,7 +209,12 @@ def _pair(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     return int(pair[0]), int(pair[1])
 
 
-def _build_transform(step: dict[str, Any] | Transform) -> Transform:
+def build_transform(step: dict[str, Any] | Transform) -> Transform:
+    """A transform as it is, or built from its config.
+
+    Raises:
+        UserError: An unknown one.
+    """
     if not isinstance(step, dict):
         return step
     kind = step.get('type')

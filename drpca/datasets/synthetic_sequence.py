@@ -4,6 +4,10 @@ A background (natural texture with spectrum 1/f^α) drifts slowly behind targets
 spots of fluctuating brightness that turn back at the border. Clutter spikes look like targets in every respect,
 but each lives in one frame. White noise and 8 bits come last. A target's signal-to-noise ratio is its peak over
 the standard deviation of the noise.
+
+What makes it harder, on request: a camera that shakes, clouds with a motion of their own, clutter that blinks at one
+place of the background, and targets that enter, leave and cross. :func:`random_sequence` draws all of it, and is what
+the data set ``synthetic_sequence`` consists of.
 """
 
 from __future__ import annotations
@@ -12,9 +16,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
-from drpca.datasets.synthetic import texture
-from drpca.errors import UserError
+from drpca.datasets.synthetic import SCENES, Rng, texture
+from drpca.errors import UserError, unknown_name
 
 _BORDER = 8
 _MASK_LEVEL = 0.4
@@ -27,7 +32,7 @@ class Sequence:
     Attributes:
         frames: (N, H, W) uint8.
         gt_masks: (N, H, W) bool, where a target's contribution is at least 40 % of its peak.
-        positions: (N, targets, 2) float, row and column.
+        positions: (N, targets, 2) float, row and column; outside the frame before a target enters and after it left.
     """
 
     frames: np.ndarray
@@ -46,6 +51,14 @@ def generate_sequence(
     drift: tuple[float, float] = (0.15, 0.3),
     noise: float = 0.012,
     contrast: float = 0.06,
+    *,
+    scene: str | None = None,
+    roughness: float = 3.0,
+    widths: tuple[float, float] = (0.8, 1.3),
+    jitter: float = 0.0,
+    clouds: float = 0.0,
+    blinkers: int = 0,
+    passing: bool = False,
 ) -> Sequence:
     """A sequence; the same arguments give the same one.
 
@@ -53,44 +66,114 @@ def generate_sequence(
         seed: Seed, 0 or above.
         num_frames: N.
         size: H and W.
-        num_targets: Moving targets; each is in every frame.
+        num_targets: Moving targets; each is in every frame, unless they are ``passing``.
         snr: Range of the mean signal-to-noise ratio of a target, and of that of a spike.
         speed: Range of a target's speed, in pixels per frame.
         spikes: Mean number of clutter spikes in a frame.
         drift: Motion of the background, in (rows, columns) per frame.
         noise: Standard deviation of the noise, where the full range of grey values is 1.
         contrast: Standard deviation of the background, likewise.
+        scene: Instead of the texture, one of :data:`drpca.datasets.synthetic.SCENES`, whose grey values spread over
+            ten times the contrast. It goes on mirrored at its borders.
+        roughness: Its exponent α; 2 is rough, 4 smooth.
+        widths: Range of the standard deviation of a target's spot, in pixels.
+        jitter: Standard deviation of the shaking of the camera, in pixels, which moves all that is seen.
+        clouds: Standard deviation of the grey values of a layer of clouds, which drifts by itself.
+        blinkers: Number of spots, bright as targets, that go with the background and blink.
+        passing: Targets fly straight through the picture instead of turning back: each enters and leaves, at times
+            spread over the sequence; the first two meet in its middle.
 
     Raises:
-        UserError: Too small, or without frames.
+        UserError: Too small, without frames, or an unknown scene.
     """
+    if scene is not None and scene not in SCENES:
+        raise unknown_name('scene', scene, list(SCENES))
     if num_frames < 1 or size < 32:
         raise UserError(f'Expected at least one frame of at least 32 pixels, got {num_frames} of {size}.')
-    rng = np.random.default_rng(seed)
-    background = 0.45 + contrast * texture(rng, (size, size), 3.0)
+    rng, extra = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    background = 0.45 + contrast * texture(rng, (size, size), roughness)
+    border = cv2.BORDER_WRAP
+    if scene is not None:
+        background, border = _scene(extra, scene, size, min(10 * contrast, 0.9)), cv2.BORDER_REFLECT
     low, high = np.full(2, _BORDER), np.full(2, size - 1 - _BORDER)
     angle = rng.uniform(0, 2 * np.pi, num_targets)
     velocity = rng.uniform(*speed, (num_targets, 1)) * np.stack([np.sin(angle), np.cos(angle)], axis=1)
     start = rng.uniform(low, high, (num_targets, 2))
     times = np.arange(num_frames)[:, None, None]
-    positions = low + _bounce(start - low + velocity * times, high - low)
-    width = rng.uniform(0.8, 1.3, num_targets)
+    if passing:
+        met = extra.uniform(0.1, 0.9, (num_targets, 1)) * num_frames
+        met[:2], start[1:2] = num_frames // 2, start[:1][: max(num_targets - 1, 0)]
+        positions = start + velocity * (times - met)
+    else:
+        positions = low + _bounce(start - low + velocity * times, high - low)
+    shake = jitter * extra.standard_normal((num_frames, 2))
+    positions = positions + shake[:, None]
+    layer = texture(extra, (size, size), 3.0) if clouds else np.zeros((size, size))
+    wind = extra.uniform(-0.8, 0.8, 2)
+    lamps = [(extra.uniform(0, size, 2), extra.uniform(*widths), extra.uniform(*snr)) for _ in range(blinkers)]
+    rates = extra.uniform(0.05, 0.4, blinkers)
+    is_lit = extra.random(blinkers) < 0.5
+    width = rng.uniform(*widths, num_targets)
     level = rng.uniform(*snr, num_targets)
     frames, masks = [], []
     for index in range(num_frames):
-        scene = _shifted(background, index * np.asarray(drift))
+        shift = index * np.asarray(drift) + shake[index]
+        view = _shifted(background, shift, border)
+        if clouds:
+            cover = np.clip(_shifted(layer, index * wind + shake[index]), 0, 3)
+            view = view + clouds * cover
+        is_lit ^= extra.random(blinkers) < rates
+        for (place, sigma, brightness), lit in zip(lamps, is_lit):
+            if lit:
+                view += noise * brightness * _spot(size, np.mod(place + shift, size), sigma)
         mask = np.zeros((size, size), bool)
         for place, sigma, brightness in zip(positions[index], width, level):
             spot = _spot(size, place, sigma)
-            scene += noise * brightness * rng.lognormal(0, 0.2) * spot
+            view += noise * brightness * rng.lognormal(0, 0.2) * spot
             mask |= spot >= _MASK_LEVEL
         for _ in range(rng.poisson(spikes)):
-            spot = _spot(size, rng.uniform(0, size, 2), rng.uniform(0.8, 1.3))
-            scene += noise * rng.uniform(*snr) * rng.lognormal(0, 0.2) * spot
-        scene += noise * rng.standard_normal(scene.shape)
-        frames.append(np.rint(255 * np.clip(scene, 0, 1)).astype(np.uint8))
+            spot = _spot(size, rng.uniform(0, size, 2), rng.uniform(*widths))
+            view += noise * rng.uniform(*snr) * rng.lognormal(0, 0.2) * spot
+        view += noise * rng.standard_normal(view.shape)
+        frames.append(np.rint(255 * np.clip(view, 0, 1)).astype(np.uint8))
         masks.append(mask)
     return Sequence(np.stack(frames), np.stack(masks), positions)
+
+
+def random_sequence(seed: int, num_frames: int = 40, size: int = 96) -> Sequence:
+    """A sequence of :func:`generate_sequence` with everything about it drawn: from still to drifting, from smooth to
+    rough, with 0 to 4 targets, slow or fast, with and without clouds, shaking and clutter.
+
+    Args:
+        seed: Seed, 0 or above; the same one gives the same sequence.
+        num_frames: N.
+        size: H and W.
+
+    Raises:
+        UserError: As :func:`generate_sequence`.
+    """
+    rng = np.random.default_rng([seed, 2])
+    noise = rng.uniform(0.004, 0.015)
+    slow = rng.uniform(0, 1.2)
+    return generate_sequence(
+        seed,
+        num_frames,
+        size,
+        num_targets=int(rng.choice(5, p=(0.05, 0.4, 0.3, 0.15, 0.1))),
+        snr=(rng.uniform(5, 8), rng.uniform(10, 40)),
+        speed=(slow, slow + rng.uniform(0.1, 1.2)),
+        spikes=rng.uniform(0, 3),
+        drift=(rng.normal(0, 0.5), rng.normal(0, 0.5)) if rng.random() < 0.7 else (0.0, 0.0),
+        noise=noise,
+        contrast=rng.uniform(0.02, 0.09),
+        scene=str(rng.choice(list(SCENES))) if rng.random() < 0.8 else None,
+        roughness=rng.uniform(2.0, 3.4),
+        widths=(0.7, rng.uniform(1.0, 2.0)),
+        jitter=rng.uniform(0, 0.8) if rng.random() < 0.5 else 0.0,
+        clouds=rng.uniform(0.02, 0.08) if rng.random() < 0.4 else 0.0,
+        blinkers=int(rng.integers(0, 6)),
+        passing=bool(rng.random() < 0.5),
+    )
 
 
 def _bounce(place: np.ndarray, length: np.ndarray) -> np.ndarray:
@@ -99,10 +182,19 @@ def _bounce(place: np.ndarray, length: np.ndarray) -> np.ndarray:
     return np.minimum(folded, 2 * length - folded)
 
 
-def _shifted(background: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Moved by (rows, columns); the texture repeats at its borders."""
+def _scene(rng: Rng, name: str, size: int, spread: float) -> np.ndarray:
+    """A still scene through optics, whose grey values, but for outliers, lie in a range of ``spread``."""
+    view = SCENES[name](rng, (size, size))
+    low, high = np.percentile(view, (0.5, 99.5))
+    base = rng.uniform(0.03, 0.98 - spread)
+    view = np.clip(base + spread * (view - low) / max(high - low, 1e-6), 0, 1)
+    return ndimage.gaussian_filter(view, rng.uniform(0.4, 0.9))
+
+
+def _shifted(background: np.ndarray, shift: np.ndarray, border: int = cv2.BORDER_WRAP) -> np.ndarray:
+    """Moved by (rows, columns); a texture repeats at its borders."""
     matrix = np.array([[1, 0, shift[1]], [0, 1, shift[0]]])
-    return cv2.warpAffine(background, matrix, background.shape[::-1], borderMode=cv2.BORDER_WRAP)
+    return cv2.warpAffine(background, matrix, background.shape[::-1], borderMode=border)
 
 
 def _spot(size: int, place: np.ndarray, sigma: float) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 A transform takes and returns a dict with ``image`` float32 (H, W) in [0, 1], ``gt_mask`` bool (H, W) and
 ``rng``, a NumPy generator and its only source of randomness; it leaves the arrays it is given unchanged.
-``H`` and ``W`` are the height and width at that point of the pipeline.
+``H`` and ``W`` are the height and width at that point of the pipeline. Those that say ``takes_windows`` do the same to
+all frames of a window, (H, W, n).
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ def _check_range(name: str, low: float, high: float, above: float = 0.0) -> None
 class RandomFlip:
     """Mirrors left–right and upside down, each with its probability."""
 
+    takes_windows = True
+
     def __init__(self, horizontal: float = 0.5, vertical: float = 0.5) -> None:
         _check_probability(horizontal=horizontal, vertical=vertical)
         self.horizontal, self.vertical = horizontal, vertical
@@ -49,6 +52,8 @@ class RandomFlip:
 class RandomTranspose:
     """Swaps rows and columns with probability ``prob``; (H, W) becomes (W, H)."""
 
+    takes_windows = True
+
     def __init__(self, prob: float = 0.5) -> None:
         _check_probability(prob=prob)
         self.prob = prob
@@ -56,12 +61,14 @@ class RandomTranspose:
     def __call__(self, sample: Sample) -> Sample:
         if sample['rng'].random() >= self.prob:
             return sample
-        return sample | {key: sample[key].T for key in ('image', 'gt_mask')}
+        return sample | {key: np.swapaxes(sample[key], 0, 1) for key in ('image', 'gt_mask')}
 
 
 @TRANSFORMS.register_module()
 class RandomRotate90:
     """Turns by 0, 90, 180 or 270 degrees with equal probability; (H, W) may become (W, H)."""
+
+    takes_windows = True
 
     def __call__(self, sample: Sample) -> Sample:
         turns = int(sample['rng'].integers(4))
@@ -78,6 +85,8 @@ class RandomCrop:
             rather than anywhere. Images without target are cut anywhere.
         pad: How images smaller than the window are extended, below and to the right: 'reflect' or 'zero'.
     """
+
+    takes_windows = True
 
     def __init__(
         self, size: int | tuple[int, int], target_prob: float = 0.5, pad: Literal['reflect', 'zero'] = 'reflect'
@@ -96,9 +105,9 @@ class RandomCrop:
         missing = [(0, max(wanted - given, 0)) for wanted, given in zip(self.size, image.shape)]
         if np.any(missing):
             mode: Any = 'reflect' if self.pad == 'reflect' else 'constant'
-            image, gt_mask = np.pad(image, missing, mode), np.pad(gt_mask, missing, mode)
-        low, high = np.zeros(2, dtype=int), np.array(image.shape) - self.size
-        targets = np.argwhere(gt_mask)
+            image, gt_mask = (np.pad(a, missing + [(0, 0)] * (a.ndim - 2), mode) for a in (image, gt_mask))
+        low, high = np.zeros(2, dtype=int), np.array(image.shape[:2]) - self.size
+        targets = np.argwhere(gt_mask)[:, :2]
         if rng.random() < self.target_prob and len(targets):
             shown = targets[rng.integers(len(targets))]
             low, high = np.maximum(shown - self.size + 1, low), np.minimum(shown, high)
@@ -168,6 +177,8 @@ def _mask_of(cover: np.ndarray) -> np.ndarray:
 class NoiseJitter:
     """Adds white Gaussian noise of a standard deviation between ``low`` and ``high`` of full scale."""
 
+    takes_windows = True
+
     def __init__(self, low: float = 0.0, high: float = 0.02) -> None:
         _check_range('NoiseJitter', low, high)
         self.low, self.high = low, high
@@ -182,6 +193,8 @@ class NoiseJitter:
 @TRANSFORMS.register_module()
 class GainJitter:
     """Multiplies by up to 1 ± ``gain`` and adds up to ± ``offset`` of full scale; clips to [0, 1]."""
+
+    takes_windows = True
 
     def __init__(self, gain: float = 0.2, offset: float = 0.1) -> None:
         _check_range('GainJitter gain', gain, 1.0)

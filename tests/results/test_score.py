@@ -13,13 +13,13 @@ from scipy.special import expit
 
 from drpca.cli.score import main
 from drpca.datasets import open_split
-from drpca.datasets.io import resize_image
+from drpca.datasets.io import read_maps, resize_image
 from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation import Evaluator
 from drpca.evaluation.curves import CURVE_FIGURES, Budget
 from drpca.evaluation.protocols import build_protocols, choose_protocols
-from drpca.results.folder import ResultsFolder, read_maps
+from drpca.results.folder import ResultsFolder
 from drpca.results.scoring import Case, _refuse_same_images, apply_budgets, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
 from tests.support import error_line, exit_code, limited_files

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from scipy import io as scipy_io
 
+from drpca.datasets import io
+from drpca.datasets.io import read_maps
 from drpca.errors import UserError
-from drpca.results import folder
-from drpca.results.folder import read_maps
 from tests.support import python
 
 RNG = np.random.default_rng(0)
@@ -50,6 +50,14 @@ def test_several_variables_in_any_order_and_some_that_need_not_be_there(tmp_path
     scipy_io.savemat(tmp_path / 'b.mat', {'T': maps['T'], 'logits': 'text'})
     with pytest.raises(UserError, match="expected 'logits' as a 2-D array of real numbers"):
         read_maps(tmp_path / 'b.mat', ['T'], ['logits'])
+
+
+def test_windows_of_frames_have_three_axes(tmp_path: Path) -> None:
+    frames = RNG.integers(0, 255, (5, 4, 6)).astype(np.uint8)
+    scipy_io.savemat(tmp_path / 'a.mat', {'Mix': frames})
+    np.testing.assert_array_equal(read_maps(tmp_path / 'a.mat', ['Mix'], dimensions=3)['Mix'], frames)
+    with pytest.raises(UserError, match=r'a 2-D array of real numbers, got uint8 of shape \(5, 4, 6\)'):
+        read_maps(tmp_path / 'a.mat', ['Mix'])
 
 
 def element(order: str, kind: int, content: bytes) -> bytes:
@@ -101,7 +109,7 @@ def test_other_versions_and_other_files_are_named(tmp_path: Path) -> None:
 def test_a_bomb_is_not_inflated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / 'a.mat'
     scipy_io.savemat(path, {'T': np.zeros((1000, 1000))}, do_compression=True)
-    monkeypatch.setattr(folder, 'MAX_BYTES', 10**6)
+    monkeypatch.setattr(io, 'MAX_MAT_BYTES', 10**6)
     with pytest.raises(UserError, match=r'8\d{6} bytes'):
         read_mat(path)
     scipy_io.savemat(path, {'T': np.zeros((1000, 1000))})

@@ -1,0 +1,480 @@
+"""Sequences of frames on disk with their labels, and the windows cut out of them: one reader for all layouts in use.
+
+A folder of numbered frames is a sequence. What stands in the path to it besides its name says what it is: a part
+(``train``, ``test60``), or that these are images.
+
+======================  ==============================================================================
+plain                   ``SEQ/images/0001.png``, ``SEQ/points.txt`` or ``SEQ/masks/0001.png``
+ground/air (DAUB)       ``data/SEQ/0001.bmp``, ``anno/SEQ.txt``
+NUDT-MIRSDT             ``SEQ/{images,masks,masks_centroid}/00001.png``, ``SEQ/Mix/00001.mat`` where there are no
+                        images, ``train.txt``, ``test.txt``
+IRDST-simulation        ``images/SEQ/1.bmp``, ``masks/SEQ/1.bmp``, ``img_idx/{train,test}_NAME.txt``
+SatVideoIRSDT           ``{train,val}/SEQ/{img,mask}/000001.png``
+DMIST                   ``images/{train,test60,test100}/SEQ/0.bmp``, ``0.txt`` with boxes beside it
+======================  ==============================================================================
+
+Labels: *masks*, one a frame; *points*, a text file with a line a frame, ``x y`` (column, row, from 0) for each target,
+``None`` or ``0 0`` for none, or masks of single pixels (``masks_centroid``); *boxes*, a text file a frame with a line
+``x1 y1 x2 y2`` (columns and rows, from 0, the last ones included) a target.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from drpca.datasets.io import IMAGE_SUFFIXES, finite, read_image, read_maps, read_mask, read_regular
+from drpca.datasets.splits import PARTS, resolve_data_root
+from drpca.errors import UserError, unknown_name
+from drpca.names import simplify
+
+Placement = Literal['causal', 'centred', 'block']
+Border = Literal['repeat', 'reflect', 'inside']
+LabelKind = Literal['masks', 'points', 'boxes']
+
+PLACEMENTS = ('causal', 'centred', 'block')
+BORDERS = ('repeat', 'reflect', 'inside')
+LABELS = ('masks', 'points', 'boxes')
+SPLITS = ('train', 'val', 'trainval', 'test', 'all')
+_SHARE = 0.2
+_IMAGE_FOLDERS = ('images', 'image', 'imgs', 'img', 'data', 'frames', 'mix')
+_MASK_FOLDERS = ('masks', 'mask', 'labels', 'gt')
+_POINT_MASKS = 'masks_centroid'
+_POINT_FOLDERS = ('anno', 'annotations', 'points')
+_MIX = 'Mix'
+_LONGEST = 2**26
+_PART = re.compile(r'(train|val|test)\w*', re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Places of frames in their sequence.
+
+    Attributes:
+        frames: Those that a network sees, oldest first; a place may occur twice at the ends of a sequence.
+        reported: Those among them that its maps are of.
+    """
+
+    frames: tuple[int, ...]
+    reported: tuple[int, ...]
+
+
+def reported_places(frames: int, placement: Placement) -> tuple[int, ...]:
+    """Which frames of a window its maps are of: the last one, the middle one (of an even number the later), or all.
+
+    Raises:
+        UserError: An unknown placement.
+    """
+    if placement not in PLACEMENTS:
+        raise unknown_name('placement of windows', placement, PLACEMENTS)
+    return tuple(range(frames)) if placement == 'block' else (frames // 2 if placement == 'centred' else frames - 1,)
+
+
+def border_place(place: int, count: int, border: Border) -> int:
+    """The frame that stands in for one beyond the ends of a sequence of ``count`` frames."""
+    if border == 'reflect' and count > 1:
+        place = abs(place) % (2 * count - 2)
+        return min(place, 2 * count - 2 - place)
+    return min(max(place, 0), count - 1)
+
+
+def windows_of(
+    count: int, frames: int, placement: Placement = 'causal', border: Border = 'repeat', name: str = 'The sequence'
+) -> list[Window]:
+    """The windows of a sequence.
+
+    Args:
+        count: Frames of the sequence.
+        frames: Frames of a window.
+        placement: ``'causal'``: for every frame one that ends with it. ``'centred'``: one around it. ``'block'``: one
+            after the other, without overlap; the last one ends with the sequence, and so may overlap.
+        border: What stands beyond the ends: ``'repeat'``: the first and the last frame again. ``'reflect'``: those that
+            follow, in reverse order. ``'inside'``: nothing; frames without a whole window of their own are left out.
+        name: Of the sequence, for the message.
+
+    Raises:
+        UserError: A window longer than the sequence, or an unknown word.
+    """
+    places = reported_places(frames, placement)
+    if border not in BORDERS:
+        raise unknown_name('border of windows', border, BORDERS)
+    if not 1 <= frames <= count:
+        raise UserError(
+            f'{name} has {count} frames, fewer than a window of {frames}: choose shorter windows, or leave it out.'
+        )
+    if placement == 'block':
+        starts = [*range(0, count - frames + 1, frames)]
+        if starts[-1] + frames < count and border != 'inside':
+            starts.append(count - frames)
+    else:
+        starts = [*range(-places[0], count - places[0])]
+        if border == 'inside':
+            starts = [start for start in starts if start >= 0 and start + frames <= count]
+    found = []
+    for start in starts:
+        seen = tuple(border_place(place, count, border) for place in range(start, start + frames))
+        found.append(Window(seen, tuple(seen[place] for place in places)))
+    return found
+
+
+@dataclass(frozen=True)
+class FrameSequence:
+    """A sequence as it lies on disk.
+
+    Attributes:
+        name: Of its folder.
+        part: ``'train'``, ``'test60'``, …; '' where the folders name none.
+        frames: Image files in order, or the .mat files of ``Mix``, whose last slice is the frame.
+        masks: Mask files by the name of their frame, without suffix; empty where there are none.
+        point_masks: Likewise, of single pixels.
+        points: The text file with a line a frame.
+        boxes: Text files by the name of their frame.
+    """
+
+    name: str
+    part: str
+    frames: tuple[Path, ...]
+    masks: dict[str, Path]
+    point_masks: dict[str, Path]
+    points: Path | None
+    boxes: dict[str, Path]
+
+    def __len__(self) -> int:
+        return len(self.frames)
+
+    @property
+    def labels(self) -> list[LabelKind]:
+        """The kinds of labels that there are, the most exact first."""
+        there = {'masks': self.masks, 'points': self.points or self.point_masks, 'boxes': self.boxes}
+        return [kind for kind in LABELS if there[kind]]  # type: ignore[misc]
+
+    def read_frame(self, place: int) -> np.ndarray:
+        """(H, W) grey values as stored; of ``Mix`` uint8 where they are whole numbers up to 255, else float32.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        path = self.frames[place]
+        if path.suffix != '.mat':
+            return read_image(path)
+        values = read_maps(path, [_MIX], dimensions=3)[_MIX]
+        if not len(values):
+            raise UserError(f'{path}: expected frames in {_MIX!r}, got none.')
+        frame = finite(values[-1], f'Cannot read {path}')
+        is_whole = frame.min() >= 0 and frame.max() <= 255 and bool((frame == np.rint(frame)).all())
+        return frame.astype(np.uint8) if is_whole else frame
+
+    def read_points(self) -> list[np.ndarray]:
+        """Row and column of the targets of each frame, (targets, 2) float.
+
+        Raises:
+            UserError: No such file, another number of lines than of frames, or a line that is none.
+        """
+        return self._points
+
+    @cached_property
+    def _points(self) -> list[np.ndarray]:
+        if self.points is None:
+            raise UserError(f'Sequence {self.name} has no file of points: expected points.txt beside its images.')
+        lines = _lines(self.points)
+        if len(lines) != len(self):
+            raise UserError(
+                f'{self.points} has {len(lines)} lines for {len(self)} frames: expected one a frame, None where there '
+                'is no target.'
+            )
+        return [_points(line, self.points, number) for number, line in enumerate(lines, 1)]
+
+    def read_boxes(self, place: int) -> np.ndarray:
+        """Boxes of a frame, (targets, 4): first row, first column, last row, last column.
+
+        Raises:
+            UserError: Its file is missing or holds something else.
+        """
+        path = self._label(self.boxes, place, 'boxes')
+        boxes = []
+        for number, line in enumerate(_lines(path), 1):
+            values = _numbers(line, path, number)
+            if len(values) != 4 or values[0] > values[2] or values[1] > values[3]:
+                raise UserError(f'{path}, line {number}: expected x1 y1 x2 y2, got {line[:60]!r}.')
+            boxes.append([values[1], values[0], values[3], values[2]])
+        return np.array(boxes, float).reshape(-1, 4)
+
+    def read_label(self, place: int, kind: LabelKind, shape: tuple[int, int], radius: int = 1) -> np.ndarray:
+        """The targets of a frame as a mask.
+
+        Args:
+            place: Of the frame.
+            kind: Which labels.
+            shape: (H, W) of the frame.
+            radius: Pixels around a point that belong to its target, to each side.
+
+        Returns:
+            (H, W) bool.
+
+        Raises:
+            UserError: The label is missing, of another size than its frame, or outside of it.
+        """
+        if kind not in self.labels:
+            known = ', '.join(self.labels) or 'none'
+            raise UserError(f'Sequence {self.name} has no {kind}: expected one of its kinds of labels, {known}.')
+        if kind == 'masks' or (kind == 'points' and self.points is None):
+            path = self._label(self.masks if kind == 'masks' else self.point_masks, place, 'mask')
+            mask = read_mask(path)
+            if mask.shape != shape:
+                raise UserError(
+                    f'{path} is {mask.shape[0]} × {mask.shape[1]}, its frame {shape[0]} × {shape[1]}: replace one.'
+                )
+            if kind == 'masks':
+                return mask
+            boxes = np.tile(np.argwhere(mask), 2).astype(float) + (-radius, -radius, radius, radius)
+        elif kind == 'points':
+            centres = np.floor(self.read_points()[place] + 0.5)
+            if (centres < 0).any() or (centres >= shape).any():
+                raise UserError(
+                    f'{self.points}, line {place + 1}: a target outside of its frame of {shape[1]} × {shape[0]} '
+                    '(columns × rows): correct the line.'
+                )
+            boxes = np.tile(centres, 2) + (-radius, -radius, radius, radius)
+        else:
+            boxes = self.read_boxes(place)
+            if len(boxes) and ((boxes < 0).any() or (boxes[:, 2:] >= shape).any()):
+                raise UserError(f'{self.boxes[self.frames[place].stem]}: a box outside of its frame: correct the file.')
+        mask = np.zeros(shape, bool)
+        for top, left, bottom, right in boxes.astype(int):
+            mask[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = True
+        return mask
+
+    def _label(self, files: dict[str, Path], place: int, what: str) -> Path:
+        stem = self.frames[place].stem
+        if stem not in files:
+            near = next(iter(files.values())).parent if files else self.frames[place].parent
+            raise UserError(f'{self.frames[place]} has no {what} in {near}: expected one a frame.')
+        return files[stem]
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        text = read_regular(path, 'label', _LONGEST).decode('utf-8-sig')
+    except UnicodeDecodeError:
+        raise UserError(f'Cannot read {path}: expected text, a line of numbers a frame or target.') from None
+    return [line.strip() for line in text.rstrip().splitlines()]
+
+
+def _numbers(line: str, path: Path, number: int) -> list[float]:
+    try:
+        values = [float(word) for word in re.split(r'[,\s]+', line) if word]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise UserError(f'{path}, line {number}: expected numbers, got {line[:60]!r}.')
+    return values
+
+
+def _points(line: str, path: Path, number: int) -> np.ndarray:
+    values = [] if line.lower() in ('none', '') else _numbers(line, path, number)
+    if len(values) % 2:
+        raise UserError(f'{path}, line {number}: expected x y for each target, got {line[:60]!r}.')
+    pairs = np.array(values, float).reshape(-1, 2)
+    return pairs[(pairs != 0).any(axis=1)][:, ::-1]
+
+
+def find_sequences(root: str | Path) -> list[FrameSequence]:
+    """All sequences below a folder, by part and name, numbers in them by their size.
+
+    Raises:
+        UserError: None there; frames without numbers or with a gap between them; a sequence twice.
+    """
+    root = Path(root)
+    found: dict[tuple[str, str], tuple[int, FrameSequence]] = {}
+    for folder, files in _folders(root):
+        parts = folder.relative_to(root).parts
+        words = [part for part in parts if part.lower() not in _IMAGE_FOLDERS]
+        part = next((word for word in words[:-1] if _PART.fullmatch(word)), '')
+        name = '/'.join(word for word in words if word != part) or root.name
+        rank = int(any(word.lower() == _MIX.lower() for word in parts))
+        key = part.lower(), name
+        if key in found and found[key][0] == rank:
+            other = found[key][1].frames[0].parent
+            raise UserError(f'{other} and {folder} are both frames of sequence {name}: keep one of them.')
+        if key not in found or rank < found[key][0]:
+            found[key] = rank, _sequence(root, folder, name, part.lower(), files)
+    if not found:
+        raise UserError(
+            f'{root} holds no sequences: expected folders of numbered frames, such as SEQ/images/0001.png with '
+            'SEQ/points.txt (datasets/README.md lists the layouts).'
+        )
+    return [found[key][1] for key in sorted(found, key=lambda key: (key[0], _natural(key[1])))]
+
+
+def _natural(text: str) -> list[tuple[int, str]]:
+    return [(int(word), '') if word.isdigit() else (-1, word) for word in re.split(r'(\d+)', text)]
+
+
+def _folders(root: Path) -> Iterator[tuple[Path, list[Path]]]:
+    """Folders that hold frames, with these."""
+    if not root.is_dir():
+        raise UserError(f'{root}: no such folder of sequences.')
+    labels = {*_MASK_FOLDERS, _POINT_MASKS, *_POINT_FOLDERS}
+    for folder, names, files in os.walk(root):
+        names[:] = sorted(name for name in names if name.lower() not in labels and name[0] != '.')
+        is_mix = Path(folder).name.lower() == _MIX.lower()
+        suffixes = ('.mat',) if is_mix else IMAGE_SUFFIXES
+        frames = [Path(folder, name) for name in files if Path(name).suffix.lower() in suffixes and name[0] != '.']
+        if frames:
+            yield Path(folder), frames
+
+
+def _sequence(root: Path, folder: Path, name: str, part: str, files: list[Path]) -> FrameSequence:
+    numbers: dict[int, Path] = {}
+    for file in files:
+        number = re.search(r'\d+$', file.stem)
+        if number is None:
+            raise UserError(f'{file}: expected frames with numbers, such as 0001.png, which tell their order.')
+        if int(number[0]) in numbers:
+            raise UserError(f'{file} and {numbers[int(number[0])].name} have one number: keep one of them.')
+        numbers[int(number[0])] = file
+    ordered = sorted(numbers)
+    for before, after in pairwise(ordered):
+        if after != before + 1:
+            raise UserError(
+                f'{folder}: frame {before + 1} is missing between {numbers[before].name} and {numbers[after].name}; a '
+                'window would join frames that do not follow each other.'
+            )
+    frames = tuple(numbers[number] for number in ordered)
+    stems = {file.stem for file in frames}
+    above = folder.parent if folder.name.lower() in _IMAGE_FOLDERS else folder
+    texts = [above / 'points.txt', *(root / where / f'{name}.txt' for where in _POINT_FOLDERS)]
+    beside = {file.stem: file for file in folder.glob('*.txt') if file.stem in stems}
+    return FrameSequence(
+        name,
+        part,
+        frames,
+        _beside(root, folder, _MASK_FOLDERS, stems),
+        _beside(root, folder, (_POINT_MASKS,), stems),
+        next((text for text in texts if text.is_file()), None),
+        beside,
+    )
+
+
+def _beside(root: Path, folder: Path, names: tuple[str, ...], stems: set[str]) -> dict[str, Path]:
+    """Label files of frames: in the folder of that name where the path to the frames says images, or within."""
+    parts = folder.relative_to(root).parts
+    places = [number for number, part in enumerate(parts) if part.lower() in _IMAGE_FOLDERS]
+    for name in names:
+        options = [root.joinpath(*parts[:at], name, *parts[at + 1 :]) for at in reversed(places)]
+        for option in (*options, folder / name):
+            if option.is_dir():
+                files = {file.stem: file for file in option.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES}
+                if found := {stem: file for stem, file in files.items() if stem in stems}:
+                    return found
+    return {}
+
+
+def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | None = None) -> list[FrameSequence]:
+    """The sequences of one split. A sequence is in one split alone.
+
+    The split is that of the lists (``train.txt``, ``test.txt``, also in ``img_idx/``) or of the folders; without any,
+    sequences are divided 60/20/20 by the SHA-256 of their names. Where there is no part for validation, ``'val'`` is a
+    fifth of ``'trainval'``, and ``'train'`` the rest.
+
+    Args:
+        dataset: Folder under the data root, in any spelling.
+        split: ``'train'``, ``'val'``, ``'trainval'``, ``'test'``, ``'all'`` or the name of a part (``'test60'``).
+        data_root: Folder that holds the data sets; default ``DRPCA_DATA``, else ``./datasets``.
+
+    Raises:
+        UserError: No such folder, sequence or split; a sequence in training and test.
+    """
+    base = resolve_data_root(data_root)
+    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and folder.name[0] != '.')
+    root = next((folder for folder in folders if simplify(folder.name) == simplify(dataset)), None)
+    if root is None:
+        raise unknown_name(f'data set of sequences under {base}', dataset, [folder.name for folder in folders])
+    sequences = find_sequences(root)
+    given = _given_parts(root, sequences)
+    _check_apart(root, given)
+    found = _take(given, sequences, split.lower())
+    if not found:
+        known = dict.fromkeys((*SPLITS, *given))
+        raise UserError(
+            f'{root} has no split {split!r}. Known: '
+            f'{", ".join(name for name in known if _take(given, sequences, name))}.'
+        )
+    return found
+
+
+def _given_parts(root: Path, sequences: list[FrameSequence]) -> dict[str, list[FrameSequence]]:
+    """Parts by name, as lists or folders give them; spellings such as ``training`` count as the usual one."""
+    given: dict[str, list[FrameSequence]] = {}
+    by_name = {sequence.name: sequence for sequence in sequences}
+    for file in sorted([*root.glob('*.txt'), *root.glob('img_idx/*.txt')]):
+        match = re.match(r'(trainval|train|val|test)(_|$)', file.stem, re.IGNORECASE)
+        if match:
+            listed = {}
+            for line in filter(None, _lines(file)):
+                words = [word for word in re.split(r'[\\/]', line)[:-1] if word.lower() not in _IMAGE_FOLDERS]
+                if '/'.join(words) not in by_name:
+                    raise UserError(f'{file} lists {line[:60]!r}, but there is no such sequence under {root}.')
+                listed['/'.join(words)] = by_name['/'.join(words)]
+            given[match[1].lower()] = list(listed.values())
+    if given:
+        return given
+    usual = {spelling: name for name, spellings in PARTS.items() for spelling in spellings}
+    for sequence in sequences:
+        if sequence.part:
+            given.setdefault(usual.get(sequence.part, sequence.part), []).append(sequence)
+    return given
+
+
+def _check_apart(root: Path, given: dict[str, list[FrameSequence]]) -> None:
+    """Raises UserError for a sequence that is in two parts, by its files or by its first frame.
+
+    ``trainval`` may hold those of ``train`` and ``val``, and several tests may share some.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for part, sequences in given.items():
+        kind = 'test' if part.startswith('test') else part
+        for sequence in sequences:
+            for key in (str(sequence.frames[0]), _content(sequence.frames[0])):
+                other, name = seen.setdefault(key, (kind, sequence.name))
+                if other != kind and {other, kind} not in ({'trainval', 'train'}, {'trainval', 'val'}):
+                    raise UserError(
+                        f'{root}: sequence {sequence.name} of {part} is also in {other}, as {name}: frames of one '
+                        'sequence resemble each other; take it out of one of the two.'
+                    )
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(read_regular(path, 'image')).hexdigest()
+
+
+def _take(given: dict[str, list[FrameSequence]], sequences: list[FrameSequence], split: str) -> list[FrameSequence]:
+    if split == 'all':
+        return sequences
+    if split in given and (split != 'train' or 'val' in given):
+        return given[split]
+    if split not in SPLITS or (given and split == 'test'):
+        return []
+    known = [given[part] for part in ('trainval', 'train', 'val') if part in given]
+    if given and not known:
+        return []
+    pool = [sequence for part in known[: 1 if 'trainval' in given else None] for sequence in part] or sequences
+    order = sorted(pool, key=lambda sequence: hashlib.sha256(sequence.name.encode()).digest())
+    num_test = 0 if given else min(max(1, round(_SHARE * len(order))), len(order) - 1)
+    num_val = min(max(1, round(_SHARE * len(order))), len(order) - num_test - 1)
+    pieces = {'test': order[:num_test], 'trainval': order[num_test:]}
+    if split == 'trainval' and given:
+        return pool
+    pieces |= {'val': pieces['trainval'][:num_val], 'train': pieces['trainval'][num_val:]}
+    kept = {id(sequence) for sequence in pieces[split]}
+    return [sequence for sequence in pool if id(sequence) in kept]
