@@ -86,8 +86,9 @@ def build_parser() -> argparse.ArgumentParser:
     add('--compile', action='store_true', help='torch.compile the network: slow to start')
     add('--cuda-graph', action='store_true', help='replay a CUDA graph per size of frame (NVIDIA GPU)')
     add(
-        '--backend', choices=['auto', *BACKENDS], default='auto',
-        help='what runs an exported --checkpoint (.onnx, .xml, .pt2); auto: the fastest of those installed',
+        '--backend', choices=['auto', *BACKENDS],
+        help='what runs an exported --checkpoint (.onnx, .xml, .pt2) or, on a CPU, a network; auto: the fastest form '
+        'here, which is found out once and kept (default: PyTorch for a network, auto for an exported file)',
     )  # fmt: skip
     add('--trust', action='store_true', help='open a .pt2 file, which can run any code: for files of your own')
     add(
@@ -224,6 +225,8 @@ def main(argv: list[str] | None = None) -> int:
         options=args.cfg_options, range=args.range, bad_pixels=args.bad_pixels or None,
     )  # fmt: skip
     print(told(detector, args.input, args.split or 'test'), flush=True)
+    if detector.runtime is not None:
+        print(f'{detector.method} {detector.runtime}', flush=True)
     source: int | str | list[str] | None = args.input
     if args.input is not None and len(args.input) == 1 and not has_magic(args.input[0]):
         (text,) = args.input

@@ -111,7 +111,7 @@ class Backend(ABC):
         self.opened_with = path.absolute(), *settings
 
     def __reduce__(self) -> tuple[Callable[..., Backend], tuple[Any, ...]]:
-        return _open, (type(self), *self.opened_with)
+        return open_file, (type(self), *self.opened_with)
 
     @abstractmethod
     def run(self, images: np.ndarray) -> np.ndarray:
@@ -148,6 +148,8 @@ class OnnxBackend(Backend):
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
         options.intra_op_num_threads = threads or torch.get_num_threads()
+        spins = os.environ.get('OMP_WAIT_POLICY', '').lower() == 'active'  # as PyTorch's threads; see drpca/__init__.py
+        options.add_session_config_entry('session.intra_op.allow_spinning', str(int(spins)))
         wanted = [name for name in self.providers if name in onnxruntime.get_available_providers()]
         self.session = onnxruntime.InferenceSession(str(path), options, providers=wanted)
         self.input = self.session.get_inputs()[0].name
@@ -267,11 +269,16 @@ def open_backend(
     if not usable:
         needed = sorted({package for key in able for package in BACKENDS[key][2]})
         raise UserError(f'{path} needs one of {", ".join(needed)}: pip install {needed[0]}.')
-    backends = [_open(BACKENDS[key][0], path, threads) for key in usable]
+    backends = [open_file(BACKENDS[key][0], path, threads) for key in usable]
     return backends[0] if len(backends) == 1 else min(backends, key=_seconds)
 
 
-def _open(kind: Callable[..., Backend], path: Path, *settings: Any) -> Backend:
+def open_file(kind: Callable[..., Backend], path: Path, *settings: Any) -> Backend:
+    """One of ``BACKENDS`` with a file and the rest of its arguments.
+
+    Raises:
+        UserError: The file is missing, damaged, or not one of ours.
+    """
     try:
         return kind(path, *settings)
     except UserError:

@@ -141,29 +141,34 @@ def export_model(
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / path.name
         write_model(model, draft, format, rules, trim, calibration, made_from)
-        agreement = compare(model, draft, images, labels, format)
-        fault = _fault(agreement, None if calibration is not None else tolerance, max_iou_loss)
-        if fault:
-            raise UserError(f'{path} was not written: {fault}.')
+        found = compare(model, draft, images, labels, format)
+        reason = fault(found, None if calibration is not None else tolerance, max_iou_loss)
+        if reason:
+            in_int8 = 'in INT8 ' * (calibration is not None)
+            advice = '; more calibration images may help, or keep float32' if in_int8 else ''
+            raise UserError(f'{path} was not written: {in_int8}{reason}{advice}.')
         for file in Path(folder).iterdir():
             if file.stem == path.stem:
                 put_in_place(file, path.parent / file.name)
-    return agreement
+    return found
 
 
-def _fault(agreement: Agreement, tolerance: float | None, max_iou_loss: float) -> str:
-    """Why a file is not good enough, '' if it is."""
+def fault(found: Agreement, tolerance: float | None, max_iou_loss: float) -> str:
+    """Why another form of a network is not good enough, '' if it is.
+
+    Args:
+        found: How it compares with PyTorch.
+        tolerance: Largest difference of the logits, relative to the largest logit or 1; None: the IoU decides.
+        max_iou_loss: Largest :attr:`Agreement.iou_loss`.
+    """
     if tolerance is None:
-        if agreement.max_error < float('inf') and agreement.iou_loss <= max_iou_loss:
+        if found.max_error < float('inf') and found.iou_loss <= max_iou_loss:
             return ''
-        return (
-            f'in INT8 it loses {100 * agreement.iou_loss:.2f} points of IoU (allowed: {100 * max_iou_loss:g}); more '
-            'calibration images may help, or keep float32'
-        )
-    allowed = tolerance * max(1, agreement.max_logit)
-    if agreement.max_error <= allowed:
+        return f'it loses {100 * found.iou_loss:.2f} points of IoU (allowed: {100 * max_iou_loss:g})'
+    allowed = tolerance * max(1, found.max_logit)
+    if found.max_error <= allowed:
         return ''
-    return f'its logits differ from PyTorch by up to {agreement.max_error:.2g} (allowed: {allowed:.2g})'
+    return f'its logits differ from PyTorch by up to {found.max_error:.2g} (allowed: {allowed:.2g})'
 
 
 def write_model(
@@ -348,7 +353,6 @@ def _write_program(
 _WRITERS: dict[str, Callable[..., None]] = {'onnx': _write_onnx, 'openvino': _write_openvino, 'torch': _write_program}
 
 
-@torch.inference_mode()
 def compare(
     model: DetectionModel,
     path: Path,
@@ -366,27 +370,50 @@ def compare(
         backend: See :func:`drpca.deploy.backends.open_backend`.
     """
     session = open_backend(path, backend, trust=True)  # it was written just now
+    return agreement(plain_logits(model), session.logits, images, labels)
+
+
+def plain_logits(model: DetectionModel) -> Callable[[np.ndarray], np.ndarray]:
+    """(B, 1, H, W) float32 → logits of that shape, as the model computes them on the CPU in float32."""
     model = copy.deepcopy(model).eval().cpu()
-    model.precision = torch.float32  # as the file, whatever it was trained in
+    model.precision = torch.float32  # as a file, whatever it was trained in
+
+    @torch.inference_mode()
+    def logits(batch: np.ndarray) -> np.ndarray:
+        return model.detect(torch.from_numpy(batch)).numpy()
+
+    return logits
+
+
+@torch.inference_mode()
+def agreement(
+    expected: Callable[[np.ndarray], np.ndarray],
+    got: Callable[[np.ndarray], np.ndarray],
+    images: Iterable[np.ndarray],
+    labels: Sequence[np.ndarray] | None = None,
+) -> Agreement:
+    """How the logits of two forms of a network compare; each takes and gives (1, 1, H, W) float32.
+
+    Args and result as :func:`compare`.
+    """
     count, errors, largest = 0, 0.0, 0.0
     both = either = 0
     with_label = np.zeros((2, 2), np.int64)  # (PyTorch, file) × (intersection, union)
     for index, image in enumerate(images):
         batch = np.ascontiguousarray(image, np.float32)[None, None]
-        expected = model.detect(torch.from_numpy(batch)).numpy()
-        got = session.logits(batch)
-        difference = np.abs(got - expected)
+        logits, others = expected(batch), got(batch)
+        difference = np.abs(others - logits)
         errors = max(errors, float(difference.max())) if np.isfinite(difference).all() else float('inf')
-        largest = max(largest, float(np.abs(expected).max()))
-        masks = expected[0, 0] > 0, got[0, 0] > 0
+        largest = max(largest, float(np.abs(logits).max()))
+        masks = logits[0, 0] > 0, others[0, 0] > 0
         both += int((masks[0] & masks[1]).sum())
         either += int((masks[0] | masks[1]).sum())
         if labels is not None:
             for row, mask in zip(with_label, masks):
                 row += (mask & labels[index]).sum(), (mask | labels[index]).sum()
         count += 1
-    agreement = Agreement(count, errors, largest, both / either if either else 1.0)
+    found = Agreement(count, errors, largest, both / either if either else 1.0)
     if labels is None:
-        return agreement
+        return found
     before, after = with_label[:, 0] / np.maximum(with_label[:, 1], 1)
-    return dataclasses.replace(agreement, iou_pytorch=float(before), iou_file=float(after))
+    return dataclasses.replace(found, iou_pytorch=float(before), iou_file=float(after))

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from mmengine.config import Config
@@ -48,6 +48,9 @@ from drpca.options import AUTO, NATIVE, RECIPE, TILE, called
 from drpca.registry import MODELS
 from drpca.run_folder import newest_weights
 
+if TYPE_CHECKING:
+    from drpca.deploy.fastest import Choice
+
 _ELSEWHERE = 'NUDT-SIRST'
 
 
@@ -88,8 +91,11 @@ class Detector:
         compile: Run it through ``torch.compile``.
         cuda_graph: Replay a CUDA graph per size of frame; needs an NVIDIA GPU.
         threads: Threads of the CPU; None leaves PyTorch's setting.
-        backend: For exported files: ``'onnx'``, ``'openvino'``, ``'tensorrt'``, ``'torch'``, or ``'auto'``, the
-            fastest of those installed.
+        backend: Runtime. Of an exported file: ``'onnx'``, ``'openvino'``, ``'tensorrt'``, ``'torch'``, or ``'auto'``,
+            the fastest of those installed, which is what None means. Of a network on a CPU: None and ``'torch'``:
+            PyTorch, in one form everywhere; ``'onnx'``, ``'openvino'``; or ``'auto'``: the fastest form here, exported,
+            compared with PyTorch and timed once (:mod:`drpca.deploy.fastest`), whose scores differ by rounding, with
+            ``precision='bf16'`` by that of bfloat16.
         trust: Open a ``.pt2`` file, which can run any code; for files of one's own.
         dataset: Data set in place of the config's.
         data_root: Folder of the data sets; None: the config's, else ``$DRPCA_DATA``, else ``datasets``.
@@ -107,6 +113,7 @@ class Detector:
         tile: In pixels; None: never.
         threshold: Scores above it are detections.
         precision: Of the convolutions.
+        runtime: What ``backend`` chose for a network, and why; None where it had nothing to choose.
 
     Raises:
         UserError: Unknown model or config, no weights or some that do not fit, an unreadable file, a bad option,
@@ -129,7 +136,7 @@ class Detector:
         compile: bool = False,
         cuda_graph: bool = False,
         threads: int | None = None,
-        backend: str = 'auto',
+        backend: str | None = None,
         trust: bool = False,
         dataset: str | None = None,
         data_root: str | Path | None = None,
@@ -154,6 +161,7 @@ class Detector:
         speed: dict[str, Any] = {
             'precision': precision, 'optimise': optimise, 'compile': compile, 'cuda_graph': cuda_graph,
         }  # fmt: skip
+        self.runtime: Choice | None = None
         in_pytorch = {**speed, 'precision': precision != 'fp32', 'optimise': not optimise}
         self.mapper: FrameMapper
         if isinstance(model, nn.Module):
@@ -162,14 +170,14 @@ class Detector:
             network = model if isinstance(model, DetectionModel) else DetectionModel(model)
             self.name = type(network.network).__name__
             self.config, self.checkpoint = described_network(self.name), None
-            self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
+            self._open_network(network, size, device, batch_size, backend, **tiles, **speed)
             self.set_range(range, bad_pixels)
             return
         config, self.checkpoint = resolve(model, weights, dataset=dataset, data_root=data_root, options=options)
         self.name = str(self.checkpoint) if model is None else os.fspath(model)
         if self.checkpoint is not None and self.checkpoint.suffix in SUFFIXES:
             _refuse(f'{self.checkpoint} is compiled, precision included', **in_pytorch, device=device is not None)
-            exported = open_backend(self.checkpoint, backend, threads, trust)
+            exported = open_backend(self.checkpoint, backend or AUTO, threads, trust)
             rules = exported.rules
             self.config = config or described_network(rules.network, rules.inference_size)
             if self.method != rules.network:
@@ -184,14 +192,35 @@ class Detector:
         self.config = config
         if self.checkpoint is None:
             is_cut = tile not in (None, AUTO)
-            _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend != 'auto')
+            _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend is not None)
             self.mapper = BaselineMapper(build_baseline(config, size if size != RECIPE else None))
             self.set_range(range, bad_pixels)
             return
-        _refuse(f'{self.name} runs in PyTorch', backend=backend != 'auto')
         network = build_model(config, self.checkpoint)
-        self.mapper = network_mapper(network, self._side(size), device, batch_size, **tiles, **speed)
+        self._open_network(network, size, device, batch_size, backend, **tiles, **speed)
         self.set_range(range, bad_pixels)
+
+    def _open_network(
+        self,
+        network: DetectionModel,
+        size: int | str | None,
+        device: str | None,
+        batch_size: int | None,
+        backend: str | None,
+        **options: Any,
+    ) -> None:
+        side = self._side(size)
+        if backend in (None, 'torch'):
+            self.mapper = network_mapper(network, side, device, batch_size, **options)
+            return
+        forms = {'optimise': not options.pop('optimise')}
+        forms |= {name: options.pop(name) for name in ('compile', 'cuda_graph')}
+        _refuse(f'backend={backend} chooses the form of the network', **forms)
+        from drpca.inference.runtimes import fastest_mapper
+
+        self.mapper, self.precision, self.runtime = fastest_mapper(
+            network, side, device, batch_size, backend=backend, **options
+        )
 
     @classmethod
     def from_pretrained(cls, name: str, **options: Any) -> Detector:
@@ -213,6 +242,7 @@ class Detector:
         """A detector around score maps that are made elsewhere."""
         detector = cls.__new__(cls)
         detector.mapper, detector.threshold, detector.precision = mapper, threshold, 'fp32'
+        detector.runtime = None
         detector.name, detector.checkpoint, detector.tile = type(mapper).__name__, None, mapper.tile
         detector.config, detector.dataset, detector.data_root = described_network(detector.name), None, None
         return detector
@@ -250,7 +280,9 @@ class Detector:
 
     def described(self) -> dict[str, Any]:
         """What it is, for files; as in a results folder's ``run.json``."""
+        runtime = {} if self.runtime is None else {'runtime': self.runtime.variant}
         return {
+            **runtime,
             'config': self.method,
             'model': json.loads(json.dumps(dict(self._described_model))),
             'checkpoint': None if self.checkpoint is None else str(self.checkpoint),

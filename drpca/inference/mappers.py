@@ -335,11 +335,16 @@ class ExportedMapper(FrameMapper):
         return f'The exported {self.backend.rules.network}'
 
     def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
-        logits = self.backend.logits(np.stack(images)[:, None].astype(np.float32))
-        return _sigmoid(torch.from_numpy(logits.astype(np.float32)))
+        return run_exported(self.backend, images)
 
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         return list(self.map_batch(images).scores)
+
+
+def run_exported(backend: Backend, images: list[np.ndarray]) -> ScoredBatch:
+    """Score maps of (H, W) images of equal size by an exported file."""
+    logits = backend.logits(np.stack(images)[:, None].astype(np.float32))
+    return _sigmoid(torch.from_numpy(logits.astype(np.float32)))
 
 
 def _sigmoid(logits: torch.Tensor) -> ScoredBatch:

@@ -63,6 +63,7 @@ DETECTOR_MAPS, FRAME_MAPS = 'detector', 'frame'
 """Whose size the score maps have."""
 IDENTITY = (
     'config', 'model', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile', 'precision', 'temporal',
+    'runtime',
 )  # fmt: skip
 """Two runs with the same values here write the same maps."""
 LATER = ('data_root', 'maps', 'range', 'bad_pixels')

@@ -33,11 +33,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from drpca.config import config_for, default_models, load_config
 from drpca.deploy.backends import BACKENDS
-from drpca.errors import UserError, unknown_name
-from drpca.models.detector import DetectionModel, unused_parameter_names
-from drpca.options import BASELINE
-from drpca.registry import MODELS, network_names
-from drpca.studies.variants import (
+from drpca.deploy.variants import (
     VARIANTS,
     check_variant,
     default_variants,
@@ -45,6 +41,10 @@ from drpca.studies.variants import (
     open_variant,
     variant_function,
 )
+from drpca.errors import UserError, unknown_name
+from drpca.models.detector import DetectionModel, unused_parameter_names
+from drpca.options import BASELINE
+from drpca.registry import MODELS, network_names
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,10 @@ from drpca import options
 from drpca.cli.main import COMMANDS, main
 from drpca.deploy.backends import BACKENDS
 from drpca.deploy.optimise import PRECISIONS
+from drpca.deploy.variants import VARIANTS
 from drpca.inference.video_writer import CODECS
 from drpca.options import SCRIPTS, script_of
 from drpca.studies.decomposition import VIEWS
-from drpca.studies.variants import VARIANTS
 from tests.support import ROOT, python
 
 BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo'}

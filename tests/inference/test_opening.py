@@ -124,11 +124,6 @@ def test_options_that_a_classical_method_would_ignore(options: dict, message: st
         drpca.Detector('tophat', **options)
 
 
-def test_a_backend_is_for_exported_files(acm: Path) -> None:
-    with pytest.raises(UserError, match='runs in PyTorch: leave out backend'):
-        drpca.Detector('acm_sirstv1', acm, backend='onnx')
-
-
 def test_exported_files(tmp_path: Path) -> None:
     model = DetectionModel({'type': 'RPCANet', 'num_stages': 1, 'channels': 4}).eval()
     path = tmp_path / 'n.pt2'

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from drpca.deploy.backends import BACKENDS, Backend, is_installed
+from drpca.deploy.backends import BACKENDS, Backend, is_installed, open_file
 from drpca.deploy.export_model import input_rules, write_model
 from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError, unknown_name
@@ -21,6 +21,7 @@ from drpca.options import BASELINE, EXPORT_FORMATS
 VARIANTS: dict[str, dict[str, Any]] = {
     BASELINE: {},
     'channels_last': {'channels_last': True},
+    'plain': {'optimise': False},
     'optimised': {'optimise': True},
     'optimised-bf16': {'optimise': True, 'precision': 'bf16'},
     'optimised-fp16': {'optimise': True, 'precision': 'fp16'},
@@ -61,7 +62,7 @@ def check_variant(name: str, device: torch.device) -> None:
         raise UserError(f'Variant {name} needs an NVIDIA GPU: give --device cuda.')
 
 
-def _file(folder: Path, variant: str) -> Path:
+def variant_file(folder: Path, variant: str) -> Path:
     """Where a variant's exported network lies."""
     options = VARIANTS[variant]
     suffix = EXPORT_FORMATS['torch' if options['backend'] == 'torch' else 'onnx']
@@ -70,7 +71,7 @@ def _file(folder: Path, variant: str) -> Path:
 
 def export_variant(model: DetectionModel, variant: str, size: int, folder: Path) -> None:
     """Write the file that a variant runs, unless an earlier one has."""
-    path = _file(folder, variant)
+    path = variant_file(folder, variant)
     if path.exists():
         return
     calibration = [image.numpy() for image in torch.rand(CALIBRATION, size, size)]
@@ -80,10 +81,14 @@ def export_variant(model: DetectionModel, variant: str, size: int, folder: Path)
 
 
 def open_variant(variant: str, folder: Path) -> Backend:
-    """The runtime of an exported variant."""
+    """The runtime of an exported variant.
+
+    Raises:
+        UserError: Its file is missing or damaged.
+    """
     options = VARIANTS[variant]
-    extra = {'precision': options['precision']} if 'precision' in options else {}
-    return BACKENDS[options['backend']][0](_file(folder, variant), torch.get_num_threads(), **extra)
+    extra = [options['precision']] if 'precision' in options else []
+    return open_file(BACKENDS[options['backend']][0], variant_file(folder, variant), torch.get_num_threads(), *extra)
 
 
 def variant_function(
