@@ -33,8 +33,8 @@ PAGES = sorted(
     if path.name not in ('CHANGELOG.md', 'THIRD_PARTY.md') and not {*path.parts} & {'seed_0'}
 )
 _WORDS = ('python', 'drpca', 'make', 'pip', 'torchrun', 'srun', 'docker')
-OWN = {'my_frames', 'my_boxes', 'synthetic'}
-"""Data sets that the documents' reader has made."""
+OWN = {'my_frames', 'my_boxes', 'synthetic', 'own_config.py'}
+"""Data sets and configs that the documents' reader has made."""
 BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo'}
 
 
@@ -88,7 +88,7 @@ def check_names(name: str, args: argparse.Namespace) -> None:
               if isinstance(value, (str, list, type(None)))}  # fmt: skip
     configs = values.get('config', []) + values.get('configs', [])
     models = {simplify(model) for model in list_models()}
-    for config in [text for text in configs if '*' not in text]:
+    for config in [text for text in configs if '*' not in text and text not in OWN]:
         find_config(config)
     for method in values.get('methods', []):
         if simplify(method) not in models:
@@ -136,6 +136,15 @@ def test_every_command_can_be_given(page: str, capsys: pytest.CaptureFixture) ->
             pytest.fail(f'{page}: {line}: {capsys.readouterr().err}')
         except Exception as error:
             pytest.fail(f'{page}: {line}: {error}')
+
+
+@pytest.mark.parametrize('page', ['docs/unfolding.md', 'docs/protocols.md'])
+def test_the_code_of_explanations_runs(page: str) -> None:
+    blocks = re.findall(r'```python\n(.*?)```', (ROOT / page).read_text(encoding='utf-8'), re.DOTALL)
+    namespace: dict[str, object] = {}
+    for code in blocks:
+        exec(compile(code, page, 'exec'), namespace)
+    assert namespace.keys() & {'stages', 'strict'}
 
 
 def test_pages_name_commands_that_are_checked() -> None:

@@ -1,103 +1,44 @@
-"""A network is one file and one config: one from outside the source tree is trained, run, exported and scored."""
+"""``docs/extending.md``: its network, loss, metric, data set and backend are trained, run, exported and scored."""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+import drpca
 from drpca.cli import export, infer, score
 from drpca.cli import train as train_command
-from drpca.config import config_folder
+from drpca.config import config_folder, load_config
 from drpca.datasets.synthetic import generate_dataset
+from drpca.deploy.backends import BACKENDS
 from drpca.registry import DATASETS, METRICS, MODELS
+from tests.support import ROOT
 
-FILES = {
-    'own_network.py': """
-from torch import nn
-from drpca.registry import MODELS
-
-
-@MODELS.register_module()
-class OwnNet(nn.Module):
-    def __init__(self, width=4):
-        super().__init__()
-        self.body = nn.Sequential(nn.Conv2d(1, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 1, 1))
-
-    def forward(self, image):
-        return self.body(image)
-""",
-    'own_loss.py': """
-from torch import nn
-from torch.nn import functional as F
-from drpca.registry import MODELS
-
-
-@MODELS.register_module()
-class OwnLoss(nn.Module):
-    def forward(self, outputs, image, gt_mask):
-        return F.binary_cross_entropy_with_logits(outputs['target'], gt_mask)
-
+PAGE = (ROOT / 'docs' / 'extending.md').read_text(encoding='utf-8')
+FILES = dict(re.findall(r'```python\n# (own_\w+\.py)\n(.*?)```', PAGE, re.DOTALL))
+"""The files of the page, with two more faults for the tests to find."""
+FILES['own_loss.py'] += """
 
 @MODELS.register_module()
 class OwnCriterion(nn.Module):
     def forward(self, logits, gt_mask):
         return F.binary_cross_entropy_with_logits(logits, gt_mask)
-""",
-    'own_metric.py': """
-from mmengine.evaluator import BaseMetric
-from drpca.registry import METRICS
-
-
-@METRICS.register_module()
-class OwnMetric(BaseMetric):
-    def process(self, data_batch, data_samples):
-        self.results += [float(((s['scores'] > 0.5) == s['gt_mask']).float().mean()) for s in data_samples]
-
-    def compute_metrics(self, results):
-        return {'correct': sum(results) / len(results)}
-""",
-    'own_data.py': """
-import torch
-from torch.utils.data import Dataset
-from drpca.registry import DATASETS
-
+"""
+FILES['own_data.py'] += """
 
 @DATASETS.register_module()
-class Squares(Dataset):
-    def __init__(self, count, side=32, bare=False):
-        self.count, self.side, self.bare = count, side, bare
-
-    def __len__(self):
-        return self.count
-
+class Bare(Squares):
     def __getitem__(self, index):
-        image = 0.2 * torch.rand(1, self.side, self.side)
-        mask = torch.zeros(1, self.side, self.side, dtype=torch.bool)
-        mask[:, 8 + index : 11 + index, 10:13] = True
-        return (image, mask) if self.bare else dict(image=image + 0.7 * mask, gt_mask=mask)
-""",
-    'own_config.py': """
-_base_ = ['BASE/schedules/poly_400e.py', 'BASE/default_runtime.py']
-custom_imports = dict(imports=['own_network', 'own_loss', 'own_metric', 'own_data'])
-model = dict(type='DetectionModel', network=dict(type='OwnNet'), losses=dict(own=dict(type='OwnLoss')))
-train_cfg = dict(max_epochs=1, val_interval=1)
-default_hooks = dict(checkpoint=dict(monitor='correct'))
-train_dataloader = dict(
-    batch_size=2, num_workers=0, sampler=dict(type='SeededSampler'), dataset=dict(type='Squares', count=6)
-)
-val_dataloader = dict(
-    batch_size=2, num_workers=0, sampler=dict(type='SeededSampler', shuffle=False),
-    dataset=dict(type='Squares', count=3),
-)
-test_dataloader = val_dataloader
-val_evaluator = test_evaluator = dict(type='OwnMetric')
-""",
-}
+        return tuple(super().__getitem__(index).values())
+"""
 
 
 @pytest.fixture
@@ -105,14 +46,15 @@ def own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path
     folder = tmp_path / 'own'
     folder.mkdir()
     for name, text in FILES.items():
-        (folder / name).write_text(text.replace('BASE', str(config_folder() / '_base_')))
+        (folder / name).write_text(text.replace('PATH/configs', str(config_folder())))
     monkeypatch.setattr(sys, 'path', list(sys.path))  # the config's folder joins it
     monkeypatch.chdir(tmp_path)
     yield folder / 'own_config.py'
     for name in FILES:
         sys.modules.pop(Path(name).stem, None)
+    BACKENDS.pop('reference', None)
     for registry in (MODELS, METRICS, DATASETS):
-        for name in ('OwnNet', 'OwnLoss', 'OwnCriterion', 'OwnMetric', 'Squares'):
+        for name in ('OwnNet', 'OwnLoss', 'OwnCriterion', 'OwnMetric', 'Squares', 'Bare'):
             registry._module_dict.pop(name, None)
 
 
@@ -143,13 +85,23 @@ def test_from_files_to_figures(own_config: Path, tmp_path: Path, capsys: pytest.
     assert score.main(['--results', 'maps/synthetic', *data, '--json', 'scores.json']) == 0
     assert json.loads((tmp_path / 'scores.json').read_text())['basicirstd']['images'] == 2
 
+    import_module('own_backend')
+    one, other = (drpca.Detector('own.onnx', backend=name)(frames)[0] for name in ('reference', 'onnx'))
+    np.testing.assert_allclose(one.logits, other.logits, atol=1e-5)
+
+
+def test_a_published_recipe_with_another_network(own_config: Path) -> None:
+    model = load_config(own_config.with_name('own_network_on_sirst.py')).model
+    assert [*model.losses] == ['soft_iou']
+    assert type(MODELS.build(model).network).__name__ == 'OwnNet'
+
 
 @pytest.mark.parametrize(
     ('change', 'message'),
     [
         (("type='OwnLoss'", "type='OwnCriterion'"), 'losses.own: OwnCriterion is not called as loss(outputs, '),
         (("type='OwnLoss'", "type='OwnLoss', weight=0.1"), "OwnLoss has no argument 'weight'"),
-        (('count=6', 'count=6, bare=True'), 'gave tuple: expected a dict with image, float32 (1, H, W)'),
+        (("'Squares', count=6", "'Bare', count=6"), 'gave tuple: expected a dict with image, float32 (1, H, W)'),
         (('count=6', ''), 'Squares needs'),
         (('count=6', "count=6, data_root='data'"), "Squares has no argument 'data_root'"),
         (("monitor='correct'", "monitor='IoU'"), "'IoU'"),

@@ -58,6 +58,8 @@ def test_everything_has_its_page(site: Path) -> None:
         page = (site / 'configs/classical' / name.lower() / 'index.html').read_text(encoding='utf-8')
         assert f'id="{module}.{name}"' in page
     assert '<code>rpcanet_irstd_1k_best</code>' in shown
+    formulas = (site / 'docs/unfolding/index.html').read_text(encoding='utf-8')
+    assert formulas.count('<math') > 5, 'of no script'
     for text in (':func:', ':class:', ':mod:'):  # became links
         assert text not in shown + reference
 
