@@ -3,8 +3,10 @@
 =============== =====================================================================
 ``command``     the command line
 ``server``      the web server and its limits
-``page``        the page, one object per visitor
-``widgets``     parts that it is made of
+``page``        the page, one object per visitor and tab: controls, runs, address
+``…_view``      what it shows, a card each
+``widgets``     parts that it is made of; ``linked_image.js``, ``file_drop.js``: those of the browser
+``work``        the queue in which detectors run
 ``choices``     detectors to choose from, loaded when they are first used
 ``samples``     images to start with
 ``uploads``     reading what visitors send
@@ -13,5 +15,5 @@
 ``download``    the results as a zip file
 =============== =====================================================================
 
-Only ``server``, ``page`` and ``widgets`` need the package nicegui.
+Only ``server``, ``page``, ``widgets`` and the views need the package nicegui.
 """

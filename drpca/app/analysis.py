@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +60,15 @@ class AnalysedFrame:
         """The stages with the image."""
         return FrameDecomposition(self.image, self.stages)
 
+    def at(self, row: int, column: int) -> str:
+        """What is at a pixel of the frame, in words: its value, the grey value in [0, 1], the score, the logit."""
+        value, logits = self.detection.frame.image[row, column], self.detection.logits
+        logit = '' if logits is None else f', logit {logits[row, column]:.2f}'
+        return (
+            f'row {row}, column {column}: value {value:g}, grey {self.image[row, column]:.3f}, '
+            f'score {self.scores[row, column]:.3f}{logit}'
+        )
+
     def detect(self, threshold: float) -> Detection:
         """The detections at a threshold; the detector is not run again.
 
@@ -68,7 +78,13 @@ class AnalysedFrame:
         return replace(self.detection, mask=self.scores > threshold)
 
 
-def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarray | None = None) -> AnalysedFrame:
+def analyse(
+    detector: Detector,
+    name: str,
+    frame: np.ndarray,
+    gt_mask: np.ndarray | None = None,
+    report: Callable[[str], None] = lambda step: None,
+) -> AnalysedFrame:
     """Run a detector on a frame.
 
     Args:
@@ -76,12 +92,14 @@ def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarra
         name: Of the frame.
         frame: (H, W) grey values.
         gt_mask: (H, W) bool label.
+        report: Told what comes next, in words.
 
     Raises:
         UserError: The frame is too small for the detector, or too large for a classical method.
     """
     if isinstance(detector.mapper, BaselineMapper) and detector.size is None:
         _refuse_large(detector.method, frame)
+    report('score map')
     started = time.perf_counter()
     source = detector.mapper.source((name, frame))
     source.counts = True  # floats come from files
@@ -92,6 +110,7 @@ def analyse(detector: Detector, name: str, frame: np.ndarray, gt_mask: np.ndarra
     if max(detection.seen.shape) > TILE:
         note = f'Stages are shown of images of up to {TILE} × {TILE} pixels; this one was scored in tiles.'
     else:
+        report('stages')
         try:
             stages = make_decomposer(detector.mapper).decompose(detection.frame).at_frame(detection.image).stages
         except UserError as error:

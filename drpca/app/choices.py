@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -105,24 +106,21 @@ def _classical() -> list[Choice]:
 
 
 class DetectorStore:
-    """Loads detectors and keeps the last few.
+    """Loads detectors and keeps the last few. Several threads may ask at once.
 
     Args:
         choices: By label.
-
-    Attributes:
-        lock: Held by whoever runs a detector: they run one at a time.
     """
 
     def __init__(self, choices: Mapping[str, Choice]) -> None:
         self.choices = dict(choices)
-        self.lock = Lock()
+        self._lock = Lock()
         self._loaded: OrderedDict[tuple[str, str], Detector] = OrderedDict()
 
     def get(self, label: str, size: str = RECIPE, range: str | None = None, bad_pixels: bool | None = None) -> Detector:
         """The detector of that label at a size of ``SIZES``; classical methods have the size of their preset.
 
-        ``range`` and ``bad_pixels`` are those of :class:`drpca.Detector`.
+        ``range`` and ``bad_pixels`` are those of :class:`drpca.Detector`, and the caller's alone; networks are shared.
 
         Raises:
             UserError: Unknown label, size or range, or weights that cannot be read or do not fit. Folders are left
@@ -133,13 +131,16 @@ class DetectorStore:
         if size not in SIZES:
             raise unknown_name('size', str(size), list(SIZES))
         key = (label, size)
-        if key not in self._loaded:
-            self._loaded[key] = self._load(self.choices[label], size)
-        self._loaded.move_to_end(key)
-        while len(self._loaded) > _KEPT:
-            self._loaded.popitem(last=False)
-        self._loaded[key].set_range(range, bad_pixels)
-        return self._loaded[key]
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = self._load(self.choices[label], size)
+            self._loaded.move_to_end(key)
+            while len(self._loaded) > _KEPT:
+                self._loaded.popitem(last=False)
+            detector = copy(self._loaded[key])
+        detector.mapper = copy(detector.mapper)
+        detector.set_range(range, bad_pixels)
+        return detector
 
     @staticmethod
     def _load(choice: Choice, size: str) -> Detector:

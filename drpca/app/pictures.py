@@ -10,10 +10,10 @@ import numpy as np
 from drpca.datasets.io import resize_image, to_unit
 from drpca.evaluation.functional import connected_components
 from drpca.inference.detections import Detection
-from drpca.visualization.panels import to_grey, variable_picture
+from drpca.visualization.panels import to_grey
 
 MAX_SIDE = 1024
-"""Larger pictures are shrunk for the screen."""
+"""Larger pictures are shrunk for the screen; drawings on them keep to pixels of the frame."""
 MAX_BOXES = 300
 """So many targets are drawn and listed, the strongest; files hold all of them."""
 
@@ -36,11 +36,6 @@ def data_url(picture: np.ndarray, max_side: int = MAX_SIDE) -> str:
         height, width = (max(1, round(scale * side)) for side in picture.shape[:2])
         picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     return 'data:image/png;base64,' + base64.b64encode(png(picture)).decode()
-
-
-def variable_url(values: np.ndarray, around_zero: bool = False) -> str:
-    """A variable of any range; see :func:`drpca.visualization.panels.variable_picture`."""
-    return data_url(variable_picture(values, around_zero))
 
 
 def thumbnail_url(frame: np.ndarray) -> str:
@@ -66,21 +61,20 @@ def _boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
 def boxes_svg(detection: Detection, gt_mask: np.ndarray | None = None) -> str:
     """Numbered boxes around the detections, dashed ones around the targets of the label.
 
-    Coordinates are those of the shown picture, which :func:`data_url` may have shrunk.
+    Coordinates are pixels of the frame; a pixel reaches from its number to the next.
     """
     height, width = detection.scores.shape
-    scale = min(1.0, MAX_SIDE / max(height, width))
-    font = max(height, width) * scale / 20
+    font = max(height, width) / 20
     parts = []
     if gt_mask is not None:
         for box in _boxes(gt_mask):
-            parts.append(_box(box, scale, LABELLED, 3 * _MARGIN, ' stroke-dasharray="4 3"'))
+            parts.append(_box(box, LABELLED, 3 * _MARGIN, ' stroke-dasharray="4 3"'))
     for index in strongest(detection):
         box = detection.targets[index].box
-        parts.append(_box(box, scale, DETECTED, _MARGIN))
-        x = scale * (box[3] + _MARGIN) + font / 4
-        x = x if x < scale * width - font else scale * (box[1] - _MARGIN) - font * 1.2
-        y = min(max(scale * (box[0] + box[2]) / 2 + font / 3, font), scale * height - font / 4)
+        parts.append(_box(box, DETECTED, _MARGIN))
+        x = box[3] + _MARGIN + font / 4
+        x = x if x < width - font else box[1] - _MARGIN - font * 1.2
+        y = min(max((box[0] + box[2]) / 2 + font / 3, font), height - font / 4)
         parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" font-size="{font:.1f}" font-family="sans-serif" font-weight="bold" '
             f'fill="{DETECTED}" stroke="black" stroke-width="{font / 6:.2f}" paint-order="stroke">{index + 1}</text>'
@@ -88,10 +82,10 @@ def boxes_svg(detection: Detection, gt_mask: np.ndarray | None = None) -> str:
     return ''.join(parts)
 
 
-def _box(box: tuple[int, int, int, int], scale: float, colour: str, margin: int, extra: str = '') -> str:
+def _box(box: tuple[int, int, int, int], colour: str, margin: int, extra: str = '') -> str:
     top, left, bottom, right = box
     return (
-        f'<rect x="{scale * (left - margin):.1f}" y="{scale * (top - margin):.1f}" '
-        f'width="{scale * (right - left + 2 * margin):.1f}" height="{scale * (bottom - top + 2 * margin):.1f}" '
-        f'fill="none" stroke="{colour}" stroke-width="1.5" vector-effect="non-scaling-stroke"{extra}/>'
+        f'<rect x="{left - margin:.1f}" y="{top - margin:.1f}" width="{right - left + 2 * margin:.1f}" '
+        f'height="{bottom - top + 2 * margin:.1f}" fill="none" stroke="{colour}" stroke-width="1.5" '
+        f'vector-effect="non-scaling-stroke"{extra}/>'
     )

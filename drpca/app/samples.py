@@ -19,21 +19,30 @@ _SEED = 7
 _PER_DATASET = 3
 
 
-@dataclass(frozen=True)
+UPLOADED = 'upload'
+"""``source`` of what visitors send."""
+
+
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """An image with its label.
+    """An image, with its label where there is one.
 
     Attributes:
         name: For the page and for files.
-        source: Data set, or ``'synthetic'``.
-        frame: (H, W) uint8 or uint16.
+        source: Data set, ``'synthetic'`` or ``UPLOADED``.
+        frame: (H, W) grey values.
         gt_mask: (H, W) bool.
     """
 
     name: str
     source: str
     frame: np.ndarray
-    gt_mask: np.ndarray
+    gt_mask: np.ndarray | None = None
+
+    @property
+    def label(self) -> str:
+        """What addresses call it."""
+        return f'{self.source}/{self.name}'
 
 
 def synthetic_samples() -> list[Sample]:

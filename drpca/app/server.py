@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from drpca.app.choices import DetectorStore
 from drpca.app.page import Page
 from drpca.app.samples import Sample
+from drpca.app.work import WorkQueue
 
 _FORM_OVERHEAD = 64 * 1024
 # Nobody shows the page inside another one, or guesses what kind of file an answer is.
@@ -157,7 +158,13 @@ def serve(
     protect(loopback, max_upload)
     shown = f'[{host}]' if ':' in host else host
     app.on_startup(lambda: print(f'The page is at http://{shown}:{port} (Ctrl-C stops it)', flush=True))
+    queue = WorkQueue()
+    app.on_shutdown(lambda: queue.close())  # the library would hand itself over
+
+    def build() -> None:
+        Page(store, samples, max_upload, queue, ui.context.client.request.query_params).build()
+
     ui.run(
-        lambda: Page(store, samples, max_upload).build(), host=host, port=port, title='drpca', favicon=_ICON,
+        build, host=host, port=port, title='drpca', favicon=_ICON,
         dark=None, language='en-GB', show=show, reload=False, show_welcome_message=False,
     )  # fmt: skip

@@ -99,8 +99,6 @@ def test_pictures():
     red[..., 0] = 255
     assert decode(pictures.data_url(red))[0, 0].tolist() == [0, 0, 255]
     assert decode(pictures.data_url(np.zeros((2048, 1024), np.uint8))).shape == (1024, 512)
-    stretched = decode(pictures.variable_url(np.array([[-5.0, 0.0, 5.0]])))
-    assert stretched[..., 0].tolist() == [[0, 128, 255]]
     assert decode(pictures.thumbnail_url(frame(dtype=np.uint16))).shape == (96, 96)
 
 
@@ -122,10 +120,9 @@ def test_boxes_lie_around_the_targets():
     assert pictures.count_targets(mask | label) == 2
 
 
-def test_boxes_of_shrunk_pictures_are_shrunk():
-    mask = np.zeros((2048, 2048), bool)
-    mask[100:110, 200:220] = True
-    assert '<rect x="99.0" y="49.0" width="12.0" height="7.0"' in pictures.boxes_svg(detection_of(mask))
+def test_what_is_at_a_pixel(store, found):
+    assert found.at(10, 20) == 'row 10, column 20: value 250, grey 0.980, score 1.000'
+    assert ', logit ' in analyse(store.get('rpcanet_tiny, seed 0'), 'one', frame()).at(0, 0)
 
 
 def test_only_the_strongest_are_drawn(monkeypatch):

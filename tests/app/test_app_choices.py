@@ -61,12 +61,15 @@ def test_store_loads_once_and_keeps_the_last_few(tmp_path, monkeypatch):
     assert network.method == 'RPCANet'
     assert size_text(network) == '32 × 32 pixels'
     assert size_text(store.get('rpcanet_tiny, seed 0', NATIVE)) == "each frame's own size"
-    assert store.get('rpcanet_tiny, seed 0', RECIPE) is network
+    again = store.get('rpcanet_tiny, seed 0', RECIPE, 'minmax')
+    assert again.mapper.model is network.mapper.model
+    assert str(network.mapper.values) == 'auto', 'the range of another visitor is another one'
     classical = store.get('TopHat, classical filter, leaderboard preset')
     assert size_text(classical) == '256 × 256 pixels'
-    assert store.get('rpcanet_tiny, seed 0') is network, 'used last but one'
+    assert store.get('rpcanet_tiny, seed 0').mapper.model is network.mapper.model, 'used last but one'
     store.get('TopHat, classical filter, paper preset')
-    assert store.get('TopHat, classical filter, leaderboard preset') is not classical, 'dropped'
+    again = store.get('TopHat, classical filter, leaderboard preset')
+    assert again.mapper.baseline is not classical.mapper.baseline, 'dropped'
 
 
 def test_what_cannot_be_loaded_is_told_without_folders(tmp_path):

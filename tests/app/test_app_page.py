@@ -8,10 +8,12 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from urllib.parse import parse_qs, urlencode
 
 import cv2
 import numpy as np
@@ -20,6 +22,7 @@ from app_support import frame, save_run
 
 pytest.importorskip('nicegui', reason="the page needs the extra 'app'")
 
+from nicegui import ui
 from nicegui.elements.upload_files import SmallFileUpload
 from nicegui.testing import user_simulation
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -29,6 +32,7 @@ from drpca.app import page as page_module
 from drpca.app.choices import NATIVE, DetectorStore, list_choices
 from drpca.app.page import Page
 from drpca.app.samples import Sample
+from drpca.app.work import WorkQueue
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 2**20
@@ -43,14 +47,21 @@ def png(image):
 class Visit:
     """A visitor's page in the simulation."""
 
-    def __init__(self, user, page):
-        self.user, self.page = user, page
+    def __init__(self, user, pages):
+        self.user, self.pages, self.page = user, pages, pages[-1]
+
+    async def another(self, address):
+        """Another tab of the same visitor."""
+        await self.user.open(address)
+        visitor = Visit(self.user, self.pages)
+        await visitor.done()
+        return visitor
 
     async def done(self):
         """Waits for the detector and the drawing."""
         for _ in range(600):
             await asyncio.sleep(0.05)
-            if not self.page.spinner.visible and not self.page._drawing.locked():
+            if not self.page.spinner.visible and not self.page.detections.drawing.locked():
                 await asyncio.sleep(0.05)
                 return
         raise AssertionError('no result in 30 s')
@@ -82,7 +93,7 @@ class Visit:
 
 
 @asynccontextmanager
-async def visit(folder):
+async def visit(folder, address='/'):
     save_run(folder)
     store = DetectorStore(list_choices(folder))
     label = np.zeros((40, 48), bool)
@@ -90,15 +101,20 @@ async def visit(folder):
     samples = [Sample('first', 'synthetic', frame(), label), Sample('second', 'synthetic', frame(64, 64), label)]
     pages = []
 
+    queue = WorkQueue()
+
     def root():
-        pages.append(Page(store, samples, LIMIT))
+        pages.append(Page(store, samples, LIMIT, queue, ui.context.client.request.query_params))
         pages[-1].build()
 
-    async with user_simulation(root) as user:
-        await user.open('/')
-        visitor = Visit(user, pages[-1])
-        await visitor.done()
-        yield visitor
+    try:
+        async with user_simulation(root) as user:
+            await user.open(address)
+            visitor = Visit(user, pages)
+            await visitor.done()
+            yield visitor
+    finally:
+        queue.close()
 
 
 def visiting(test):
@@ -119,36 +135,36 @@ def visiting(test):
 async def test_a_result_is_there_at_once(visitor, folder):
     page = visitor.page
     assert page.status.text.startswith(f'{NETWORK} on first: 40 × 48 pixels')
-    assert page.stages.visible
-    assert page.stage_text.text.startswith('stage 2 of 2')
-    assert page.variables['background'].visible
-    assert not page.variables['noise'].visible, 'RPCANet has no noise'
-    assert page.score_map.picture.source.startswith('data:image/png;base64,')
-    assert page.count.text.endswith('label: 1')
+    assert page.stages.content.visible
+    assert page.stages.text.text.startswith('stage 2 of 2')
+    assert page.stages.variables['background'].visible
+    assert not page.stages.variables['noise'].visible, 'RPCANet has no noise'
+    assert page.detections.score_map.picture.source.startswith('data:image/png;base64,')
+    assert page.detections.count.text.endswith('label: 1')
     assert not page.failure.visible
 
 
 @visiting
 async def test_stages_are_leafed_through(visitor, folder):
-    last = visitor.page.variables['target'].picture.source
-    await visitor.set(visitor.page.stage, 1)
-    assert visitor.page.stage_text.text.startswith('stage 1 of 2')
-    assert visitor.page.variables['target'].picture.source != last
-    assert not visitor.page.all_picture.source
-    await visitor.set(visitor.page.all_stages, True)
-    assert visitor.page.all_picture.source.startswith('data:image/png')
+    last = visitor.page.stages.variables['target'].picture.source
+    await visitor.set(visitor.page.stages.stage, 1)
+    assert visitor.page.stages.text.text.startswith('stage 1 of 2')
+    assert visitor.page.stages.variables['target'].picture.source != last
+    assert not visitor.page.stages.all_picture.source
+    await visitor.set(visitor.page.stages.all_stages, True)
+    assert visitor.page.stages.all_picture.source.startswith('data:image/png')
 
 
 @visiting
 async def test_detector_size_and_sample_are_chosen(visitor, folder):
     page = visitor.page
     assert page.analysis.scores.shape == (40, 48), 'as the frame came'
-    assert page.legend.text.startswith(
+    assert page.detections.legend.text.startswith(
         'Positions and areas are in pixels of the frame, 40 × 48, found in a score map of 32'
     )
     await visitor.set(page.size, NATIVE)
     assert page.analysis.detection.map_scores.shape == (40, 48)
-    assert 'found in' not in page.legend.text
+    assert 'found in' not in page.detections.legend.text
     await visitor.set(page.range, 'percentile 1 99')
     assert 'values 8' in page.status.text
     assert page.analysis.image.max() == 1
@@ -159,29 +175,115 @@ async def test_detector_size_and_sample_are_chosen(visitor, folder):
     assert page.analysis.scores.shape == (64, 64)
     await visitor.set(page.detector, FILTER)
     assert page.status.text.startswith(f'{FILTER} on second')
-    assert not page.stages.visible
-    assert 'is a filter' in page.no_stages.text
+    assert not page.stages.content.visible
+    assert 'is a filter' in page.stages.note.text
 
 
 @visiting
 async def test_threshold_does_not_run_the_detector(visitor, folder):
     page = visitor.page
     await visitor.set(page.detector, FILTER)
-    scores, boxes, mask = page.analysis.scores, page.overlay.picture.content, page.mask.picture.source
-    await visitor.set(page.threshold, 0.05)
+    scores, boxes = page.analysis.scores, page.detections.overlay.picture.content
+    mask = page.detections.mask.picture.source
+    await visitor.set(page.detections.threshold, 0.05)
     assert page.analysis.scores is scores
-    assert page.overlay.picture.content != boxes
-    assert page.mask.picture.source != mask
-    count = int(page.count.text.split()[0])
-    assert len(page.table.rows) == count == len(page.analysis.detect(0.05).targets) > 1
-    await visitor.set(page.threshold, 0.99)
-    (row,) = page.table.rows
+    assert page.detections.overlay.picture.content != boxes
+    assert page.detections.mask.picture.source != mask
+    count = int(page.detections.count.text.split()[0])
+    assert len(page.detections.table.rows) == count == len(page.analysis.detect(0.05).targets) > 1
+    await visitor.set(page.detections.threshold, 0.99)
+    (row,) = page.detections.table.rows
     assert (row['no.'], row['peak']) == (1, '1.000')
+
+
+class Held:
+    """Stands for a detector that takes its time."""
+
+    def __init__(self, monkeypatch):
+        self.entered, self.opened = threading.Event(), threading.Event()
+        self.analyse = page_module.analyse
+        monkeypatch.setattr(page_module, 'analyse', self)
+
+    def __call__(self, *args):
+        self.entered.set()
+        assert self.opened.wait(30)
+        return self.analyse(*args)
+
+
+def test_old_results_are_dimmed_and_a_run_can_be_cancelled(tmp_path, monkeypatch):
+    async def inner():
+        async with visit(tmp_path) as visitor:
+            page = visitor.page
+            assert 'stale' not in page.results.classes
+            assert page.detections.title.text == f'{NETWORK} on first'
+            held = Held(monkeypatch)
+            with visitor.user:
+                page.detector.set_value(FILTER)
+            await visitor.until(lambda: held.entered.is_set() and 's' in page.progress.text)
+            assert page.status.text.startswith(f'{FILTER} on first: loading the detector …')
+            assert 'stale' in page.results.classes
+            assert page.results.props['aria-busy'] == 'true'
+            assert page.detections.title.text == f'still {NETWORK} on first', 'old results keep their title'
+            assert page.cancel.visible
+            visitor.user.find('cancel').click()
+            await visitor.until(lambda: page.status.text.startswith('Cancelled. Still shown:'))
+            assert 'stale' in page.results.classes
+            assert not page.cancel.visible
+            held.opened.set()
+            visitor.user.find('run').click()
+            await asyncio.sleep(0.1)
+            await visitor.done()
+            assert page.detections.title.text == f'{FILTER} on first'
+            assert 'stale' not in page.results.classes
+            assert not page.again.visible
+
+    asyncio.run(inner())
+
+
+def test_two_tabs_and_what_an_address_says(tmp_path, monkeypatch):
+    address = f'/?{urlencode({"detector": FILTER, "sample": "synthetic/second", "threshold": "0.3", "size": NATIVE})}'
+
+    async def inner():
+        async with visit(tmp_path, address) as visitor:
+            page = visitor.page
+            assert page.detections.title.text == f'{FILTER} on second'
+            assert (page.detections.value, page.size.value) == (0.3, NATIVE)
+            assert page.detections.count.text.endswith('label: 1')
+            held = Held(monkeypatch)
+            visitor.user.find('sample-0').click()
+            await visitor.until(held.entered.is_set)
+            monkeypatch.setattr(page_module, 'analyse', held.analyse)
+            other = await visitor.another('/?detector=nothing&threshold=2')
+            assert other.page.detections.title.text == f'{NETWORK} on first', 'while the other tab waits'
+            assert other.page.detections.value == 0.5
+            assert 'Expected a threshold from 0 to 0.99' in other.page.failure_text.text
+            held.opened.set()
+            await visitor.done()
+            assert page.detections.title.text == f'{FILTER} on first'
+            assert page.detections.value == 0.3
+
+    asyncio.run(inner())
+
+
+def test_the_address_is_kept_up(tmp_path, monkeypatch):
+    kept = []
+
+    async def inner():
+        async with visit(tmp_path) as visitor:
+            monkeypatch.setattr(ui.navigate.history, 'replace', lambda url: kept.append(parse_qs(url[1:])))
+            await visitor.set(visitor.page.detections.threshold, 0.25)
+            assert kept[-1] == {'detector': [NETWORK], 'sample': ['synthetic/first'], 'threshold': ['0.25']}
+            await visitor.set(visitor.page.range, 'percentile 1 99')
+            assert kept[-1]['range'] == ['percentile 1 99']
+            await visitor.send('mine.png', png(frame()))
+            assert 'sample' not in kept[-1], 'an upload has no address'
+
+    asyncio.run(inner())
 
 
 @visiting
 async def test_download(visitor, folder):
-    await visitor.set(visitor.page.threshold, 0.25)
+    await visitor.set(visitor.page.detections.threshold, 0.25)
     visitor.user.find('download').click()
     response = await visitor.user.download.next(timeout=10)
     archive = zipfile.ZipFile(io.BytesIO(response.content))
@@ -194,7 +296,7 @@ async def test_uploads(visitor, folder):
     page = visitor.page
     await visitor.send('my frame.png', png(frame(50, 60, np.uint16)))
     assert page.status.text.startswith(f'{NETWORK} on my_frame: 50 × 60 pixels')
-    assert page.count.text.split(';') == [page.count.text], 'an upload has no label'
+    assert page.detections.count.text.split(';') == [page.detections.count.text], 'an upload has no label'
     before = page.analysis
     for name, content, message in (
         ('text.png', b'no image', 'text.png is not an image'),
@@ -216,7 +318,8 @@ async def test_what_goes_wrong_is_told_without_paths(visitor, folder):
     (folder / 'rpcanet_tiny/seed_0/best.pth').write_bytes(b'damaged')
     await visitor.set(page.size, NATIVE)
     assert page.failure_text.text.startswith('Cannot read checkpoint best.pth')
-    assert page.status.text.startswith(f'{NETWORK} on first'), 'what is shown is still named'
+    assert page.status.text.startswith(f'Still shown: {NETWORK} on first')
+    assert 'stale' in page.results.classes
     original = page_module.analyse
     page_module.analyse = lambda *args: Path('/nowhere/secret').read_bytes()
     try:

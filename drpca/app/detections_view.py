@@ -1,0 +1,141 @@
+"""What was found in the frame: pictures, threshold, table, download."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from nicegui import ui
+
+from drpca.app import pictures
+from drpca.app.analysis import AnalysedFrame
+from drpca.app.download import results_zip
+from drpca.app.widgets import Attempt, Tile, heading, icon_button, slider, target_row, targets_table
+from drpca.inference.detections import Detection
+from drpca.visualization.panels import to_grey
+
+READOUT = 'Point at a picture for its values; zoom with + and −, the wheel (Ctrl, or after a click) or a double click.'
+
+
+class DetectionsView:
+    """The card of detections.
+
+    Args:
+        threshold: To begin with.
+        attempt: Runs a function in a thread.
+        changed: Called when the threshold was moved.
+
+    Attributes:
+        analysis: What is shown; None before the first result. Its score map serves every threshold.
+    """
+
+    def __init__(self, threshold: float, attempt: Attempt, changed: Callable[[], Any]) -> None:
+        self.analysis: AnalysedFrame | None = None
+        self._attempt = attempt
+        self._changed = changed
+        self._turn = 0
+        self.drawing = asyncio.Lock()
+        with ui.card().classes('w-full'):
+            with ui.row().classes('w-full items-center gap-x-4 gap-y-1'):
+                heading('Detections')
+                self.title = ui.label().classes('text-sm').mark('title')
+                self.count = ui.label().classes('text-sm opacity-80').props('role="status"').mark('count')
+                ui.space()
+                self.save = ui.button('Download results', icon='download', on_click=self._download)
+                self.save.props('dense no-caps padding="4px 12px"').mark('download')
+                self.save.disable()
+            with ui.row().classes('w-full items-center no-wrap gap-4'):
+                ui.label('threshold').classes('text-sm')
+                self.threshold = slider(
+                    'threshold', min=0, max=0.99, step=0.01, value=threshold, on_change=self._moved
+                ).mark('threshold')
+                shown = ui.label().classes('w-10')
+                shown.bind_text_from(self.threshold, 'value', lambda value: f'{value:.2f}')
+            with ui.element('div').classes('tiles w-full'):
+                self.overlay = Tile('frame', 'red: detections; green, dashed: label', self._look)
+                self.score_map = Tile('score map', 'black 0, white 1', self._look)
+                self.mask = Tile('mask', 'scores above the threshold', self._look)
+            with ui.row().classes('w-full items-center gap-2 min-h-8'):
+                zoom = self.overlay.picture.run_method
+                for icon, name, call in (
+                    ('zoom_in', 'zoom in', partial(zoom, 'zoom', 2)),
+                    ('zoom_out', 'zoom out', partial(zoom, 'zoom', 0.5)),
+                    ('fit_screen', 'whole frame', partial(zoom, 'show', 1, 0, 0)),
+                ):
+                    icon_button(icon, name, call)
+                self.readout = ui.label(READOUT).classes('text-xs opacity-80 grow').mark('readout')
+            self.table = targets_table()
+            self.table.mark('targets')
+            self.legend = ui.label().classes('text-xs opacity-80')
+
+    @property
+    def value(self) -> float:
+        """The threshold."""
+        return float(self.threshold.value)
+
+    def entitle(self, text: str) -> None:
+        """Says what is shown."""
+        self.title.set_text(text)
+
+    async def show(self, analysis: AnalysedFrame) -> None:
+        """Draws a new analysis."""
+        self.analysis = analysis
+        height, width = analysis.scores.shape
+        rows, columns = analysis.detection.map_scores.shape
+        came = '' if (rows, columns) == (height, width) else f', found in a score map of {rows} × {columns}'
+        self.legend.set_text(
+            f'Positions and areas are in pixels of the frame, {height} × {width}{came}. Peak: highest score. '
+            'SNR: |mean of the target − mean around it| / standard deviation around it.'
+        )
+        self.table.props('no-data-label="no score is above the threshold"')
+        self.readout.set_text(READOUT)
+        self.overlay.show(to_grey(analysis.image))
+        self.score_map.show(to_grey(analysis.scores))
+        self.save.enable()
+        await self.draw()
+
+    async def draw(self) -> None:
+        """Draws the detections at the threshold, from the score map that is there."""
+        turn = self._turn = self._turn + 1
+        async with self.drawing:
+            analysis = self.analysis
+            if turn != self._turn or analysis is None:
+                return  # a newer threshold waits
+            drawn = await self._attempt(_drawn, analysis, self.value)
+        if drawn is None or analysis is not self.analysis:
+            return
+        detection, boxes = drawn
+        count = len(detection.targets)
+        shown = pictures.strongest(detection)
+        listed = f', the strongest {len(shown)} are shown' if len(shown) < count else ''
+        labelled = '' if analysis.gt_mask is None else f'; label: {pictures.count_targets(analysis.gt_mask)}'
+        self.count.set_text(f'{count} target{"" if count == 1 else "s"}{listed}{labelled}')
+        self.overlay.picture.draw(boxes)
+        self.mask.show(detection.mask.astype(np.uint8) * 255)
+        self.table.rows = [target_row(index + 1, detection.targets[index]) for index in shown]
+
+    async def _moved(self) -> None:
+        self._changed()
+        await self.draw()
+
+    def _look(self, u: float, v: float) -> None:
+        """Tells what is under the cursor."""
+        analysis = self.analysis
+        if analysis is None or not (0 <= u < 1 and 0 <= v < 1):
+            return
+        self.readout.set_text(analysis.at(int(v * analysis.scores.shape[0]), int(u * analysis.scores.shape[1])))
+
+    async def _download(self) -> None:
+        if self.analysis is not None:
+            name = self.analysis.name
+            content = await self._attempt(results_zip, self.analysis, self.value)
+            if content is not None:
+                ui.download(content, f'{name}.zip', 'application/zip')
+
+
+def _drawn(analysis: AnalysedFrame, threshold: float) -> tuple[Detection, str]:
+    detection = analysis.detect(threshold)
+    return detection, pictures.boxes_svg(detection, analysis.gt_mask)
