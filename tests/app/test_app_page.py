@@ -219,8 +219,9 @@ def test_old_results_are_dimmed_and_a_run_can_be_cancelled(tmp_path, monkeypatch
             held = Held(monkeypatch)
             with visitor.user:
                 page.detector.set_value(FILTER)
-            await visitor.until(lambda: held.entered.is_set() and 's' in page.progress.text)
-            assert page.status.text.startswith(f'{FILTER} on first: loading the detector …')
+            await visitor.until(lambda: page.status.text.startswith(f'{FILTER} on first: loading the detector …'))
+            await visitor.until(held.entered.is_set)
+            assert page.progress.text.endswith(' s')
             assert 'stale' in page.results.classes
             assert page.results.props['aria-busy'] == 'true'
             assert page.detections.title.text == f'still {NETWORK} on first', 'old results keep their title'
