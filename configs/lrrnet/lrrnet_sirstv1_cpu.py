@@ -3,7 +3,7 @@
 _base_ = './lrrnet_sirstv1.py'
 
 # SoftIoU has no gradient where all scores have sunk to 0; cross-entropy has, and brings them back.
-model = dict(losses=dict(bce=dict(type='BCELoss', weight=1.0)))
+model = dict(losses=dict(bce=dict(type='BCELoss', weight=20.0)))
 
 train_dataloader = dict(
     batch_size=4,
