@@ -11,7 +11,7 @@
 ``samples``     images to start with
 ``uploads``     reading what visitors send
 ``analysis``    one detector on one frame: score map, stages, detections
-``pictures``    what the page shows, as PNG and SVG
+``pictures``    what the page shows, as PNG and SVG; ``charts``: as Plotly's figures
 ``download``    the results as a zip file
 =============== =====================================================================
 

@@ -8,15 +8,16 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from nicegui import ui
+from nicegui import events, ui
 
 from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame
 from drpca.app.download import results_zip
 from drpca.app.widgets import Attempt, Tile, heading, icon_button, slider, target_row, targets_table
 from drpca.inference.detections import Detection
-from drpca.visualization.panels import to_grey
+from drpca.visualization.panels import range_text, variable_picture
 
+SCORES, LOGITS = 'scores', 'logits'
 READOUT = 'Point at a picture for its values; zoom with + and −, the wheel (Ctrl, or after a click) or a double click.'
 
 
@@ -27,15 +28,21 @@ class DetectionsView:
         threshold: To begin with.
         attempt: Runs a function in a thread.
         changed: Called when the threshold was moved.
+        look_at: Told row and column of a place that was pressed.
 
     Attributes:
         analysis: What is shown; None before the first result. Its score map serves every threshold.
+        detection: The same at the threshold.
     """
 
-    def __init__(self, threshold: float, attempt: Attempt, changed: Callable[[], Any]) -> None:
+    def __init__(
+        self, threshold: float, attempt: Attempt, changed: Callable[[], Any], look_at: Callable[[int, int], Any]
+    ) -> None:
         self.analysis: AnalysedFrame | None = None
+        self.detection: Detection | None = None
         self._attempt = attempt
         self._changed = changed
+        self._look_at = look_at
         self._turn = 0
         self.drawing = asyncio.Lock()
         with ui.card().classes('w-full'):
@@ -54,10 +61,22 @@ class DetectionsView:
                 ).mark('threshold')
                 shown = ui.label().classes('w-10')
                 shown.bind_text_from(self.threshold, 'value', lambda value: f'{value:.2f}')
+            with ui.row().classes('w-full items-center gap-3'):
+                self.display = ui.select(
+                    pictures.DISPLAYS, value='seen', label='grey values shown', on_change=self._draw_pictures
+                ).mark('display')
+                self.colours = ui.select(
+                    list(pictures.COLOURS), value='grey', label='colours', on_change=self._draw_pictures
+                ).mark('colours')
+                self.map_of = ui.select(
+                    [SCORES], value=SCORES, label='score map of', on_change=self._draw_pictures
+                ).mark('map-of')
+                for select in (self.display, self.colours, self.map_of):
+                    select.classes('min-w-32').props('outlined dense options-dense')
             with ui.element('div').classes('tiles w-full'):
-                self.overlay = Tile('frame', 'red: detections; green, dashed: label', self._look)
-                self.score_map = Tile('score map', 'black 0, white 1', self._look)
-                self.mask = Tile('mask', 'scores above the threshold', self._look)
+                self.overlay = Tile('frame', 'red: detections; green, dashed: label', self._look, self._pick)
+                self.score_map = Tile('score map', '', self._look, self._pick)
+                self.mask = Tile('mask', 'scores above the threshold', self._look, self._pick)
             with ui.row().classes('w-full items-center gap-2 min-h-8'):
                 zoom = self.overlay.picture.run_method
                 for icon, name, call in (
@@ -68,7 +87,7 @@ class DetectionsView:
                     icon_button(icon, name, call)
                 self.readout = ui.label(READOUT).classes('text-xs opacity-80 grow').mark('readout')
             self.table = targets_table()
-            self.table.mark('targets')
+            self.table.mark('targets').on('row-click', self._pick_row)
             self.legend = ui.label().classes('text-xs opacity-80')
 
     @property
@@ -92,10 +111,26 @@ class DetectionsView:
         )
         self.table.props('no-data-label="no score is above the threshold"')
         self.readout.set_text(READOUT)
-        self.overlay.show(to_grey(analysis.image))
-        self.score_map.show(to_grey(analysis.scores))
+        self.map_of.set_options([SCORES] + [LOGITS] * (analysis.detection.logits is not None))
+        if self.map_of.value is None:
+            self.map_of.set_value(SCORES)
+        self._draw_pictures()
         self.save.enable()
         await self.draw()
+
+    def _draw_pictures(self) -> None:
+        """Draws the frame and the score map as they are to be shown."""
+        if self.analysis is None:
+            return
+        colours = self.colours.value
+        self.overlay.show(pictures.frame_picture(self.analysis.image, self.display.value, colours))
+        logits = self.analysis.detection.logits
+        if self.map_of.value == LOGITS and logits is not None:
+            self.score_map.show(variable_picture(logits, True), range_text(logits, True))
+            self.score_map.meaning.set_text('logits: 0 black, above orange, below blue')
+        else:
+            self.score_map.show(pictures.frame_picture(self.analysis.scores, colours=colours))
+            self.score_map.meaning.set_text('black 0, white 1' if colours == 'grey' else 'scores from 0 to 1')
 
     async def draw(self) -> None:
         """Draws the detections at the threshold, from the score map that is there."""
@@ -108,6 +143,7 @@ class DetectionsView:
         if drawn is None or analysis is not self.analysis:
             return
         detection, boxes = drawn
+        self.detection = detection
         count = len(detection.targets)
         shown = pictures.strongest(detection)
         listed = f', the strongest {len(shown)} are shown' if len(shown) < count else ''
@@ -123,10 +159,31 @@ class DetectionsView:
 
     def _look(self, u: float, v: float) -> None:
         """Tells what is under the cursor."""
-        analysis = self.analysis
-        if analysis is None or not (0 <= u < 1 and 0 <= v < 1):
+        place = self._pixel(u, v)
+        if self.analysis is not None and place is not None:
+            self.readout.set_text(self.analysis.at(*place))
+
+    def _pick(self, u: float, v: float) -> None:
+        place = self._pixel(u, v)
+        if place is not None:
+            self._look_at(*place)
+
+    def _pixel(self, u: float, v: float) -> tuple[int, int] | None:
+        """Row and column of a place in shares of the frame; None outside of it."""
+        if self.analysis is None or not (0 <= u < 1 and 0 <= v < 1):
+            return None
+        height, width = self.analysis.scores.shape
+        return int(v * height), int(u * width)
+
+    def _pick_row(self, event: events.GenericEventArguments) -> None:
+        """Goes to a target of the table."""
+        if self.analysis is None:
             return
-        self.readout.set_text(analysis.at(int(v * analysis.scores.shape[0]), int(u * analysis.scores.shape[1])))
+        row, column = (float(event.args[1][key]) for key in ('row', 'column'))
+        height, width = self.analysis.scores.shape
+        place = {'u': (column + 0.5) / width, 'v': (row + 0.5) / height}
+        self.overlay.picture.run_method('centre', place)
+        self._look_at(round(row), round(column))
 
     async def _download(self) -> None:
         if self.analysis is not None:

@@ -9,7 +9,7 @@ export default {
       @wheel="onWheel" @pointerdown="onDown" @pointermove="onMove" @pointerup="onUp" @pointerleave="onLeave"
       @dblclick.prevent="zoom(2, place($event))" @keydown="onKey">
       <img v-if="src" :src="src" :alt="label" :style="{ transform: moved }" draggable="false">
-      <svg aria-hidden="true" :viewBox="seen" preserveAspectRatio="none" v-html="content"></svg>
+      <svg aria-hidden="true" :viewBox="seen" preserveAspectRatio="none" :style="{ '--zoom': scale }" v-html="content"></svg>
       <div v-if="at" class="linked-cursor" :style="{ left: 100 * (at.u - x) * scale + '%', top: 100 * (at.v - y) * scale + '%' }">
       </div>
     </div>`,
@@ -56,6 +56,11 @@ export default {
       const fixed = this.inFrame(at);
       const scale = Math.min(Math.max(this.scale * factor, 1), LARGEST);
       this.show(scale, fixed.u - at.u / scale, fixed.v - at.v / scale);
+    },
+    centre(at) {
+      const scale = Math.max(this.scale, 4);
+      this.show(scale, at.u - 0.5 / scale, at.v - 0.5 / scale);
+      this.tell({ at });
     },
     point(at) {
       this.tell({ at });

@@ -15,6 +15,7 @@ from nicegui import events, run, ui
 from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame, analyse
 from drpca.app.choices import NATIVE, RANGE_RULES, RECIPE, SIZES, DetectorStore, size_text
+from drpca.app.closer_view import CloserView
 from drpca.app.detections_view import DetectionsView
 from drpca.app.samples import UPLOADED, Sample
 from drpca.app.stages_view import StagesView
@@ -123,7 +124,10 @@ class Page:
             with ui.column().classes('w-full gap-4 min-w-0'):
                 self._build_status()
                 with ui.column().classes('w-full gap-4 min-w-0') as self.results:
-                    self.detections = DetectionsView(self._begin_threshold(), self._attempt, self._save_address)
+                    self.detections = DetectionsView(
+                        self._begin_threshold(), self._attempt, self._moved, lambda *place: self.closer.look_at(*place)
+                    )
+                    self.closer = CloserView()
                     self.stages = StagesView(self._attempt)
         self._clock = ui.timer(0.25, self._tell, active=False)
         ui.keyboard(self._press)
@@ -220,6 +224,15 @@ class Page:
         kept = {key: value for key, value in state.items() if value is not None and value != usual.get(key)}
         ui.navigate.history.replace('?' + urlencode(kept))
 
+    def _moved(self) -> None:
+        """The threshold was moved."""
+        self._save_address()
+        self._show_closer()
+
+    def _show_closer(self) -> None:
+        if self.analysis is not None and self.detections.detection is not None:
+            self.closer.show(self.analysis, self.detections.detection.targets, self.detections.value)
+
     async def _pick(self, sample: Sample) -> None:
         self._sample = sample
         await self._run()
@@ -276,6 +289,7 @@ class Page:
             self.shown = request
             self.works_at.set_text(f'This one works at {works_at}.')
             await self.detections.show(analysis)
+            self._show_closer()
             await self.stages.show(analysis)
         if self.job is None:
             self._settle('Cancelled.' if job.cancelled else '')

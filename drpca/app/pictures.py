@@ -29,6 +29,33 @@ def png(picture: np.ndarray) -> bytes:
     return cv2.imencode('.png', picture)[1].tobytes()
 
 
+DISPLAYS = {'seen': 'as the detector sees them', 'percentile': '1 % to 99 %', 'clahe': 'local contrast (CLAHE)'}
+"""How grey values are shown."""
+COLOURS = {'grey': None, 'inferno': cv2.COLORMAP_INFERNO, 'viridis': cv2.COLORMAP_VIRIDIS, 'turbo': cv2.COLORMAP_TURBO}
+
+
+def frame_picture(image: np.ndarray, display: str = 'seen', colours: str = 'grey') -> np.ndarray:
+    """A frame for the screen.
+
+    Args:
+        image: (H, W) float32 in [0, 1].
+        display: One of ``DISPLAYS``. ``'clahe'``: contrast-limited adaptive histogram equalisation (Zuiderveld,
+            Graphics Gems IV, 1994) in 8 × 8 parts.
+        colours: One of ``COLOURS``.
+
+    Returns:
+        (H, W) or (H, W, 3) uint8, RGB.
+    """
+    if display == 'percentile':
+        low, high = np.percentile(image, (1, 99))
+        image = (image - low) / max(high - low, 1e-6)
+    grey = to_grey(image)
+    if display == 'clahe':
+        grey = cv2.createCLAHE(clipLimit=3.0, tileGridSize=(8, 8)).apply(grey)
+    table = COLOURS[colours]
+    return grey if table is None else cv2.cvtColor(cv2.applyColorMap(grey, table), cv2.COLOR_BGR2RGB)
+
+
 def data_url(picture: np.ndarray, max_side: int = MAX_SIDE) -> str:
     """A picture as a URL that holds it; larger ones than ``max_side`` are shrunk."""
     scale = max_side / max(picture.shape[:2])
@@ -76,8 +103,8 @@ def boxes_svg(detection: Detection, gt_mask: np.ndarray | None = None) -> str:
         x = x if x < width - font else box[1] - _MARGIN - font * 1.2
         y = min(max((box[0] + box[2]) / 2 + font / 3, font), height - font / 4)
         parts.append(
-            f'<text x="{x:.1f}" y="{y:.1f}" font-size="{font:.1f}" font-family="sans-serif" font-weight="bold" '
-            f'fill="{DETECTED}" stroke="black" stroke-width="{font / 6:.2f}" paint-order="stroke">{index + 1}</text>'
+            f'<text x="{x:.1f}" y="{y:.1f}" style="font: bold calc({font:.1f}px / var(--zoom, 1)) sans-serif" '
+            f'fill="{DETECTED}" stroke="black" stroke-width="0.17em" paint-order="stroke">{index + 1}</text>'
         )
     return ''.join(parts)
 

@@ -166,5 +166,5 @@ def serve(
 
     ui.run(
         build, host=host, port=port, title='drpca', favicon=_ICON,
-        dark=None, language='en-GB', show=show, reload=False, show_welcome_message=False,
+        dark=None, language='en-GB', show=show, reload=False, show_welcome_message=False, reconnect_timeout=15,
     )  # fmt: skip

@@ -13,7 +13,7 @@ from app_support import frame, save_run
 from scipy.io import loadmat
 
 from drpca.app import analysis as analysis_module
-from drpca.app import pictures
+from drpca.app import charts, pictures
 from drpca.app.analysis import analyse
 from drpca.app.choices import NATIVE, DetectorStore, list_choices
 from drpca.app.download import results_zip
@@ -100,6 +100,31 @@ def test_pictures():
     assert decode(pictures.data_url(red))[0, 0].tolist() == [0, 0, 255]
     assert decode(pictures.data_url(np.zeros((2048, 1024), np.uint8))).shape == (1024, 512)
     assert decode(pictures.thumbnail_url(frame(dtype=np.uint16))).shape == (96, 96)
+
+
+def test_displays():
+    image = np.full((32, 32), 0.5, np.float32)
+    image[0, :16], image[5, 5] = 0.4, 1
+    assert pictures.frame_picture(image)[5, 5] == 255
+    stretched = pictures.frame_picture(image, 'percentile')
+    assert (stretched[9, 9], stretched[0, 0]) == (255, 0)
+    assert pictures.frame_picture(image, 'clahe').shape == (32, 32)
+    assert pictures.frame_picture(image, colours='inferno')[5, 5].tolist() == [252, 255, 164], 'RGB'
+
+
+def test_charts_show_the_values():
+    image, scores = np.zeros((40, 50), np.float32), np.zeros((40, 50), np.float32)
+    image[3, 4], scores[3, 4] = 0.5, 0.75
+    counts = charts.histogram(image, scores, 0.6)
+    assert [sum(count or 0 for count in line['y']) for line in counts['data']] == [2000, 2000]
+    assert counts['layout']['shapes'][0]['x0'] == 0.6
+    lines = {line['name']: line for line in charts.profile(image, scores, 3, 4, 0.6)['data']}
+    along = lines['score along the row']
+    assert along['y'][along['x'].index(0)] == 0.75
+    assert (along['x'][0], along['x'][-1]) == (-4, 16), 'cut at the edge of the frame'
+    (data,) = charts.surface(image, 3, 4, 'grey value')['data']
+    assert data['z'][data['y'].index(3)][data['x'].index(4)] == 0.5
+    assert (len(data['z']), len(data['z'][0])) == (20, 21)
 
 
 def detection_of(mask):

@@ -180,6 +180,29 @@ async def test_detector_size_and_sample_are_chosen(visitor, folder):
 
 
 @visiting
+async def test_displays_and_charts(visitor, folder):
+    page = visitor.page
+    shown, scores = page.detections.overlay.picture.source, page.detections.score_map.picture.source
+    await visitor.set(page.detections.display, 'clahe')
+    assert page.detections.overlay.picture.source != shown
+    await visitor.set(page.detections.map_of, 'logits')
+    assert page.detections.score_map.picture.source != scores
+    assert '..' in page.detections.score_map.range.text
+    assert not page.closer.surface.figure['data'], 'nothing is drawn unseen'
+    await visitor.set(page.closer.opened, True)
+    page.detections._look(20.5 / 48, 10.5 / 40)
+    assert page.detections.readout.text.startswith('row 10, column 20: value 250, grey 0.980')
+    page.detections._pick(20.5 / 48, 10.5 / 40)
+    assert page.closer.where.text.startswith('around row 10, column 20')
+    (data,) = page.closer.surface.figure['data']
+    assert data['z'][data['y'].index(10)][data['x'].index(20)] == pytest.approx(250 / 255, abs=1e-4)
+    assert 'logit' in page.closer.kind.options
+    await visitor.set(page.detector, FILTER)
+    assert 'logit' not in page.closer.kind.options
+    assert page.detections.map_of.value == 'scores'
+
+
+@visiting
 async def test_threshold_does_not_run_the_detector(visitor, folder):
     page = visitor.page
     await visitor.set(page.detector, FILTER)
