@@ -34,7 +34,7 @@ KNOWN_KEYS = {
     'efficient_conv_bn_eval', 'inference_size', 'custom_imports', 'selection', 'checkpoint_stages', 'cuda_graphs',
 }  # fmt: skip
 
-HELPERS = {'dataset', 'normalisation', 'augmentation', 'size', 'train_loader', 'eval_loader'}
+HELPERS = {'dataset', 'normalisation', 'augmentation', 'size', 'train_loader', 'eval_loader', 'window'}
 """What the files below ``configs/_base_`` give for those that inherit from them."""
 
 _HELPER = 'only helps to write the config and is not read; change the keys that use it, such as train_dataloader.….'
@@ -57,9 +57,21 @@ def data_sets() -> dict[str, Path]:
     return {path.stem: path for path in sorted((config_folder() / '_base_' / 'datasets').glob('*.py'))}
 
 
+@cache
+def sequence_sets() -> dict[str, Path]:
+    """The same of data sets of sequences, for networks over several frames."""
+    return {path.stem: path for path in sorted((config_folder() / '_base_' / 'sequences').glob('*.py'))}
+
+
+def _alike(dataset: str) -> dict[str, Path]:
+    """The data sets of one kind, of single frames or of sequences: a network takes one kind."""
+    return sequence_sets() if dataset in sequence_sets() else data_sets()
+
+
 def split_name(path: Path) -> tuple[str, str] | None:
     """``…/acm/acm_irstd_1k_lesps.py`` → ``('irstd_1k', '_lesps')``; None if the name is of another form."""
-    form = rf'{re.escape(path.parent.name)}_({"|".join(data_sets())})(_.+)?'
+    names = sorted((*data_sets(), *sequence_sets()), key=len, reverse=True)
+    form = rf'{re.escape(path.parent.name)}_({"|".join(names)})(_.+)?'
     match = re.fullmatch(form, path.stem)
     return (match[1], match[2] or '') if match else None
 
@@ -77,7 +89,7 @@ def home_config(path: Path) -> tuple[Path, str] | None:
     if parts is None:
         return None
     dataset, recipe = parts
-    homes = [path.with_name(f'{path.parent.name}_{name}{recipe}.py') for name in (HOME, *data_sets())]
+    homes = [path.with_name(f'{path.parent.name}_{name}{recipe}.py') for name in (HOME, *_alike(dataset))]
     return next(((home, dataset) for home in homes if home.is_file()), None)
 
 
@@ -86,14 +98,20 @@ def list_configs() -> dict[str, Path]:
     found = {path.stem: path for path in config_folder().glob('[!_]*/*.py')}
     for path in list(found.values()):
         if parts := split_name(path):
-            names = [f'{path.parent.name}_{dataset}{parts[1]}' for dataset in data_sets()]
+            names = [f'{path.parent.name}_{dataset}{parts[1]}' for dataset in _alike(parts[0])]
             found = {name: path.with_name(f'{name}.py') for name in names} | found
     return dict(sorted(found.items()))
 
 
 def list_models() -> list[str]:
-    """Folder names of the trainable models."""
-    return sorted({path.parent.name for path in list_configs().values()} - {'classical', 'ablations'})
+    """Folder names of the trainable models of single frames."""
+    return sorted({path.parent.name for path in list_configs().values()} - {'classical', 'ablations'} - window_models())
+
+
+def window_models() -> set[str]:
+    """Folder names of the trainable models of several frames."""
+    named = {path.parent.name: split_name(path) for path in list_configs().values()}
+    return {folder for folder, parts in named.items() if parts and parts[0] in sequence_sets()}
 
 
 def evaluation_data(config: Config) -> Mapping[str, Any]:
@@ -148,7 +166,7 @@ def config_for(model: str, dataset: str) -> Path:
 def _read_data_set(dataset: str) -> dict[str, Any]:
     """The base file of a data set, by any of its names; empty for a folder that is none of them."""
     wanted = simplify(canonical_name(dataset))
-    path = next((path for name, path in data_sets().items() if simplify(name) == wanted), None)
+    path = next((path for name, path in {**data_sets(), **sequence_sets()}.items() if simplify(name) == wanted), None)
     return {} if path is None else Config.fromfile(path).to_dict()
 
 

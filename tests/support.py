@@ -37,9 +37,10 @@ def shared_path(*parts: str) -> Path:
 
 
 def small(name: str) -> dict[str, Any]:
-    """Config of a registered network, of two stages of 16 channels where it has stages, and without dropout."""
+    """Config of a registered network, of two stages of 16 channels where it has stages, without dropout and
+    with every gradient."""
     known = inspect.signature(MODELS.get(name)).parameters
-    options = {'num_stages': 2, 'channels': 16} if 'num_stages' in known else {'dropout': 0.0}
+    options = {'num_stages': 2, 'channels': 16} if 'num_stages' in known else {'dropout': 0.0, 'attached': True}
     return {'type': name, **{key: value for key, value in options.items() if key in known}}
 
 

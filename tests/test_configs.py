@@ -24,6 +24,7 @@ TRAINABLE = {name: path for name, path in CONFIGS.items() if name not in {*ABLAT
 UNFOLDED = sorted(model for model in list_models() if f'{model}_sirstv1_best' in CONFIGS)
 COMPARATORS = sorted(model for model in list_models() if f'{model}_sirstv1_basicirstd' in CONFIGS)
 DATASETS = ('sirstv1', 'sirstv2', 'nudt_sirst', 'irstd_1k', 'sirst_aug', 'synthetic')
+SEQUENCES = ('synthetic_sequence', 'nudt_mirsdt', 'irdst_simulation')
 
 
 @pytest.mark.parametrize('name', sorted(name for name, path in CONFIGS.items() if path.is_file()))
@@ -34,7 +35,7 @@ def test_config_builds(name: str) -> None:
         assert hasattr(BASELINES.build(config.model), 'scores')
         return
     if name in TRAINABLE:
-        grammar = rf'{path.parent.name}_({"|".join(DATASETS)})(_[a-z]+\d?)?'
+        grammar = rf'{path.parent.name}_({"|".join((*DATASETS, *SEQUENCES))})(_[a-z]+\d?)?'
         assert re.fullmatch(grammar, name), 'names are <model>_<data set>[_variant]'
     with torch.device('meta'):
         model = MODELS.build(config.model)

@@ -6,7 +6,7 @@ from mmengine.config import Config
 
 from drpca.cli.common import OptionsAction, command_parser
 from drpca.cli.guard import guarded
-from drpca.config import KNOWN_KEYS, data_sets, find_config, list_configs, load_config, split_name
+from drpca.config import KNOWN_KEYS, data_sets, find_config, list_configs, load_config, sequence_sets, split_name
 
 _DESCRIPTION = """\
 Print a config with all that it inherits, as a config file of its own; without CONFIG, all names."""
@@ -24,10 +24,12 @@ def list_names() -> str:
     folders: dict[str, dict[str, None]] = {}
     for name, path in list_configs().items():
         parts = split_name(path)
-        shown = f'{path.parent.name}_<data set>{parts[1]}' if parts else name
+        kind = '<sequences>' if parts and parts[0] in sequence_sets() else '<data set>'
+        shown = f'{path.parent.name}_{kind}{parts[1]}' if parts else name
         folders.setdefault(path.parent.name, {})[shown] = None
     lines = [f'{folder:18s}{" ".join(shown)}' for folder, shown in sorted(folders.items())]
-    return '\n'.join([*lines, '', f'<data set>: {" ".join(data_sets())}'])
+    kinds = [f'<data set>: {" ".join(data_sets())}', f'<sequences>: {" ".join(sequence_sets())}']
+    return '\n'.join([*lines, '', *kinds])
 
 
 @guarded

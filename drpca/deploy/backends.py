@@ -21,7 +21,7 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -53,6 +53,8 @@ class InputRules:
         inference_size: Size of the recipe the weights were trained with, None: any.
         fixed_size: The file takes images of this height and width alone, None: of any.
         radius: Pixels around one on which its logit depends, None: all of the image, or unknown.
+        frames: The file takes windows of so many frames as channels, oldest first.
+        reported: Frames of a window that its maps are of.
     """
 
     network: str
@@ -63,6 +65,8 @@ class InputRules:
     inference_size: int | None = None
     fixed_size: int | None = None
     radius: int | None = None
+    frames: int = 1
+    reported: Sequence[int] = (0,)
 
     def as_text(self) -> str:
         return json.dumps(asdict(self))
@@ -118,20 +122,23 @@ class Backend(ABC):
         """Padded (B, 1, H, W) float32 → logits of that shape, which later calls leave alone."""
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32.
+        """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32; or (B, n, H, W) → (B, m, H, W) of windows.
 
         Raises:
             UserError: The file does not take such images, or gives something else.
         """
+        if images.shape[1] == 1 < self.rules.frames:  # stands for equal frames, as in PyTorch
+            images = np.repeat(images, self.rules.frames, axis=1)
         padded = self.rules.pad(images)
         try:
             logits = self.run(padded)
         except Exception as error:  # each runtime raises its own types
             reason = (str(error).splitlines() or [''])[0][:200]
             raise UserError(f'The exported model does not run: {reason}; export it again.') from error
-        if logits.shape != padded.shape:
+        expected = (len(padded), len(self.rules.reported), *padded.shape[2:])
+        if logits.shape != expected:
             raise UserError(
-                f'The exported model gives {logits.shape} for images {padded.shape}: expected the same; export again.'
+                f'The exported model gives {logits.shape} for images {padded.shape}: expected {expected}; export again.'
             )
         return logits[..., : images.shape[-2], : images.shape[-1]]
 
@@ -290,7 +297,7 @@ def open_file(kind: Callable[..., Backend], path: Path, *settings: Any) -> Backe
 
 def _seconds(backend: Backend) -> float:
     side = backend.rules.fixed_size or 256
-    image = np.zeros((1, 1, side, side), np.float32)
+    image = np.zeros((1, backend.rules.frames, side, side), np.float32)
     backend.logits(image)
     times = []
     for _ in range(3):

@@ -92,6 +92,8 @@ def input_rules(model: DetectionModel, inference_size: int | None = None, fixed_
         inference_size=inference_size,
         fixed_size=fixed_size,
         radius=receptive_radius(model),
+        frames=network.frames,
+        reported=tuple(network.reported),
     )
 
 
@@ -117,7 +119,7 @@ def export_model(
         model: With weights.
         path: File to write; OpenVINO also writes a ``.bin`` beside it.
         format: One of ``EXPORT_FORMATS``.
-        images: (H, W) float32 in [0, 1], of different sizes to exercise what is dynamic.
+        images: (H, W) float32 in [0, 1], or windows (n, H, W), of different sizes to exercise what is dynamic.
         labels: Their masks, (H, W) bool, for the IoU.
         inference_size: Stored for whoever runs the file.
         fixed_size: Height and width of the only images that the file will take; None leaves them open.
@@ -225,9 +227,15 @@ def _silent() -> Iterator[None]:
 def _example(rules: InputRules) -> torch.Tensor:
     """An image to trace with, of unequal sides where the sizes stay open."""
     if rules.fixed_size:
-        return torch.rand(2, 1, rules.fixed_size, rules.fixed_size)
+        return torch.rand(2, rules.frames, rules.fixed_size, rules.fixed_size)
     side = -(-max(64, rules.min_size) // rules.multiple) * rules.multiple
-    return torch.rand(2, 1, side, side + 8 * rules.multiple)
+    return torch.rand(2, rules.frames, side, side + 8 * rules.multiple)
+
+
+def _batch_of(image: np.ndarray, frames: int = 1) -> np.ndarray:
+    """(H, W), of which so many frames are made, or a window (n, H, W) → (1, n, H, W) float32."""
+    window = np.asarray(image, np.float32).reshape(-1, *image.shape[-2:])
+    return np.broadcast_to(window, (max(frames, len(window)), *window.shape[1:]))[None].copy()
 
 
 def _write_onnx(
@@ -255,7 +263,7 @@ def _write_onnx(
             **by_tracing,  # torch 2.4 knows nothing else
         )
     if calibration is not None:
-        quantise_onnx(path, (rules.pad(np.asarray(image, np.float32)[None, None]) for image in calibration))
+        quantise_onnx(path, (rules.pad(_batch_of(image, rules.frames)) for image in calibration))
     model = onnx.load(path)
     if needs_padding(rules) and not rules.fixed_size:
         _check_sides(model.graph, rules)
@@ -365,7 +373,7 @@ def compare(
     Args:
         model: With weights, as trained.
         path: Exported file.
-        images: (H, W) float32 in [0, 1].
+        images: (H, W) float32 in [0, 1], or windows (n, H, W).
         labels: Their masks, or None.
         backend: See :func:`drpca.deploy.backends.open_backend`.
     """
@@ -400,12 +408,12 @@ def agreement(
     both = either = 0
     with_label = np.zeros((2, 2), np.int64)  # (PyTorch, file) × (intersection, union)
     for index, image in enumerate(images):
-        batch = np.ascontiguousarray(image, np.float32)[None, None]
+        batch = _batch_of(image)
         logits, others = expected(batch), got(batch)
         difference = np.abs(others - logits)
         errors = max(errors, float(difference.max())) if np.isfinite(difference).all() else float('inf')
         largest = max(largest, float(np.abs(logits).max()))
-        masks = logits[0, 0] > 0, others[0, 0] > 0
+        masks = logits[0, -1] > 0, others[0, -1] > 0
         both += int((masks[0] & masks[1]).sum())
         either += int((masks[0] | masks[1]).sum())
         if labels is not None:

@@ -26,9 +26,10 @@ def notes(rules: InputRules, made_from: Mapping[str, str]) -> dict[str, str]:
             f' Trained on, and to be judged by, frames resized to {rules.inference_size} x {rules.inference_size}, '
             'bilinearly without antialiasing (OpenCV INTER_LINEAR); 8-bit frames stay 8-bit until then.'
         )
+    channels = f'{rules.frames} successive grey frames, the oldest first' if rules.frames > 1 else 'one grey channel'
     return {
         'network': rules.network,
-        'input': f'{INPUT}: float32, (batch, 1, height, width), one grey channel.',
+        'input': f'{INPUT}: float32, (batch, {rules.frames}, height, width), {channels}.',
         'size': size,
         'values': (
             '0 to 1. 8-bit frames: x / 255. Others: (x - low) / (high - low), with the lowest and highest value of the '
@@ -36,7 +37,11 @@ def notes(rules: InputRules, made_from: Mapping[str, str]) -> dict[str, str]:
         ),
         'grey': 'Colours become grey by ITU-R 601 luma, 0.299 R + 0.587 G + 0.114 B (OpenCV IMREAD_GRAYSCALE).',
         'padding': padding(rules),
-        'output': f'{OUTPUT}: float32, (batch, 1, height, width). Score = 1 / (1 + exp(-logit)).',
+        'output': (
+            f'{OUTPUT}: float32, (batch, {len(rules.reported)}, height, width)'
+            + (f', of frames {", ".join(str(place + 1) for place in rules.reported)}' if rules.frames > 1 else '')
+            + '. Score = 1 / (1 + exp(-logit)).'
+        ),
         'threshold': 'Score above 0.5, which is a logit above 0.',
         **made_from,
         'versions': ', '.join(f'{name} {version}' for name, version in versions().items()),

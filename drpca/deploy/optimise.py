@@ -27,7 +27,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from drpca.deploy.cuda_graph import GraphedFunction
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
-from drpca.models.layers import Float32Conv2d, SqueezeExcitation
+from drpca.models.layers import Float32Conv2d, SqueezeExcitation, arrange
 
 PRECISIONS = {'fp32': torch.float32, 'bf16': torch.bfloat16, 'fp16': torch.float16}
 
@@ -74,7 +74,7 @@ def optimise_model(
                 module.__class__ = AccurateGroupNorm
         replace_blocks(model.network, 'for_inference')
         model.memory_format = torch.channels_last
-    model.to(device, memory_format=model.memory_format)
+    arrange(model.to(device), model.memory_format)
     if compile:
         method = 'detect' if hasattr(model.network, 'detect') else 'forward'
         setattr(model.network, method, CompiledFunction(getattr(model.network, method)))

@@ -16,6 +16,7 @@ from drpca.deploy.export_model import input_rules, write_model
 from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
+from drpca.models.layers import arrange
 from drpca.options import BASELINE, EXPORT_FORMATS
 
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -102,7 +103,7 @@ def variant_function(
     if options.pop('channels_last', False):
         plain = optimise_model(model, device, optimise=False)
         plain.memory_format = torch.channels_last
-        plain.network.to(memory_format=torch.channels_last)
+        arrange(plain.network, torch.channels_last)
         return plain.detect
     if options:
         return optimise_model(model, device, **options).detect

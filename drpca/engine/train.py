@@ -122,7 +122,9 @@ class DetectionRunner(Runner):
 
 def limited(source: dict[str, Any], images: float) -> Any:
     """A data set, built, with ``limit`` as of :class:`drpca.datasets.InfraredDataset`, whatever its type."""
-    if source['type'] == 'InfraredDataset' and source.get('limit') is None:  # which then reads no others
+    if (
+        source['type'] in ('InfraredDataset', 'SequenceDataset') and source.get('limit') is None
+    ):  # which reads no others
         return DATASETS.build({**source, 'limit': images})
     dataset = DATASETS.build(source)
     return Subset(dataset, part_of(range(len(dataset)), images))

@@ -71,7 +71,7 @@ def rehearse(config: Config) -> dict[str, Any]:
             model = MODELS.build({**short.model, 'compiled': False})
             loader = short[next(filter(short.get, reversed(LOADERS)))]
             dataset = limited(loader.dataset, 2)
-            images = [dataset[index]['image'][0].numpy() for index in range(len(dataset))]
+            images = [dataset[index]['image'].numpy() for index in range(len(dataset))]
         load_weights(model.network, weights)
         try:
             export_model(model, weights.with_name('model.pt2'), 'torch', images=images)

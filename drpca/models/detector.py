@@ -19,14 +19,21 @@ from drpca.errors import UserError, unknown_name
 from drpca.registry import MODELS
 
 from .initialisation import initialise_weights
-from .layers import Float32Conv2d
+from .layers import Float32Conv2d, arrange
 from .unfolding import ABSENT, StageState
 
 Outputs = Mapping[str, Tensor | Sequence[Tensor]]
 """Output names of a network → tensors (B, 1, h, w), or a list of them."""
 
 # What a network need not say of itself; see DetectionModel.
-DEFAULTS = {'in_channels': 1, 'size_multiple': 1, 'min_size': 1, 'reflect_multiple': 1}
+DEFAULTS: dict[str, Any] = {
+    'in_channels': 1,
+    'size_multiple': 1,
+    'min_size': 1,
+    'reflect_multiple': 1,
+    'frames': 1,
+    'reported': (0,),
+}
 
 
 def named_outputs(network: Any, returned: Tensor | Sequence[Tensor]) -> dict[str, Tensor]:
@@ -96,13 +103,17 @@ class DetectionModel(BaseModel):
     that have a faster form, or one that every export format can express, return it from ``for_inference()`` and
     ``for_export()``.
 
+    A network over several frames takes a window of n of them as channels, (B, n, H, W), oldest first: ``frames`` and
+    ``in_channels`` are n, and ``reported`` says which of them its maps are of, (n − 1,) for the last one. There are m
+    maps, (B, m, H, W), and so is whatever else it returns. A single image stands for n equal ones.
+
     Modes of ``forward``:
         ``'tensor'``: dict of the network's outputs, each (B, 1, H, W), or a fraction of H and W where the
         network returns side outputs at lower resolution.
         ``'loss'``: dict of weighted loss terms ``loss_<name>``, and of the weights that change,
         ``weight_<name>``, which are logged and not added.
         ``'predict'``: one dict per image: ``name`` (if there are any), ``scores`` (H, W) in [0, 1], ``gt_mask``
-        (H, W) bool.
+        (H, W) bool. Of a window with several reported frames one for each, of the same name.
 
     Losses may also ask for ``'stages'``, the target logits after each stage, and ``'background'``, B after the
     last stage, of a network that decomposes. Training then goes through :meth:`decompose`; the network's
@@ -184,7 +195,7 @@ class DetectionModel(BaseModel):
             tensor = torch.tensor(value, dtype=torch.float32).reshape(-1, 1, 1)
             self.register_buffer(name, tensor, persistent=False)
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        arrange(self.network, self.memory_format)
         self._detect: Callable[[Tensor], Tensor] | None = None
         self._stage_states: Callable[[Tensor], list[StageState]] | None = None
         if compiled:
@@ -208,6 +219,11 @@ class DetectionModel(BaseModel):
             image = image / image.amax(dim=(1, 2, 3), keepdim=True).clamp(min=1 / 255)
         if self.normalises:
             image = (image - self.mean) / self.std
+        if image.shape[1] not in (1, self.in_channels):
+            raise UserError(
+                f'{type(self.network).__name__} takes windows of {self.in_channels} frames, got {image.shape[1]}: '
+                'give the data set `frames`, or the network, the same number.'
+            )
         if image.shape[1] != self.in_channels:
             image = image.expand(-1, self.in_channels, -1, -1)
         multiple = math.lcm(self.network.size_multiple, self.pad_multiple)
@@ -252,10 +268,11 @@ class DetectionModel(BaseModel):
             return list(named.values())
 
         outputs = dict(zip(names, self.apply_to(values, image), strict=True))
-        if outputs['target'].shape[:-2] != (len(image), 1):
+        maps = len(self.network.reported)
+        if outputs['target'].shape[:-2] != (len(image), maps):
             raise UserError(
                 f'{type(self.network).__name__} returned target logits of shape {tuple(outputs["target"].shape)} for '
-                f'{len(image)} images: expected (B, 1, H, W), one map for each.'
+                f'{len(image)} images: expected (B, {maps}, H, W), one map for each.'
             )
         if 'reconstruction' in outputs:
             outputs['reconstruction'] = self._in_image_units(outputs['reconstruction'])
@@ -298,7 +315,7 @@ class DetectionModel(BaseModel):
         }
 
     def detect(self, image: Tensor) -> Tensor:
-        """(B, 1, H, W) in [0, 1] → target logits (B, 1, H, W), float32, without unneeded outputs."""
+        """(B, 1, H, W) in [0, 1] → target logits (B, 1, H, W), float32, without unneeded outputs; or of windows."""
         if not hasattr(self.network, 'detect'):
             return self.outputs(image)['target'].float()
         (logits,) = self.apply_to(lambda prepared: ((self._detect or self.network.detect)(prepared),), image)
@@ -318,6 +335,8 @@ class DetectionModel(BaseModel):
             return self.outputs(image)
         if mode == 'loss':
             outputs = self._supervised(image)
+            if image.shape[1] > 1:  # a window, of whose frames the network reports on some
+                image = image[:, list(self.network.reported)]
             values = {f'loss_{key}': term(outputs, image, gt_mask) for key, term in self.losses.items()}
             # MMEngine adds up everything with 'loss' in its name, so that must not be in these.
             weights = {
@@ -327,8 +346,9 @@ class DetectionModel(BaseModel):
             }
             return values | {key: weight for key, weight in weights.items() if weight is not None}
         if mode == 'predict':
-            scores = torch.sigmoid(self.detect(image))[:, 0]
-            masks = torch.zeros_like(scores) if gt_mask is None else gt_mask[:, 0]
+            scores = torch.sigmoid(self.detect(image)).flatten(0, 1)
+            masks = torch.zeros_like(scores) if gt_mask is None else gt_mask.flatten(0, 1)
+            name = [own for own in name for _ in self.network.reported]
             records = [{'scores': map_, 'gt_mask': mask > 0} for map_, mask in zip(scores, masks)]
             return [{**record, 'name': own} for record, own in zip(records, name)] if name else records
         raise ValueError(f"mode must be 'tensor', 'loss' or 'predict', got {mode!r}")

@@ -53,6 +53,13 @@ def conv_stack(
     return layers
 
 
+def arrange(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Put the weights of 2-D convolutions into a memory order; that of 3-D ones stays, which have none of these."""
+    for values in (*network.parameters(), *network.buffers()):
+        if values.dim() == 4:
+            values.data = values.data.contiguous(memory_format=memory_format)
+
+
 def initialise(network: nn.Module) -> None:
     """Published initialisation: Xavier-normal convolution weights, BatchNorm weight 1 and bias 0."""
     for module in network.modules():

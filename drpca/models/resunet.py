@@ -27,12 +27,17 @@ class ResUNet(Comparator):
         in_channels: Channels of the image.
         num_blocks: Residual blocks of encoder levels 1, 2 and 3 (all others have one).
         channels: Widths of the four levels.
+        out_channels: Maps that it returns; more than one as a backbone of others.
     """
 
     size_multiple = 8
 
     def __init__(
-        self, in_channels: int = 1, num_blocks: Sequence[int] = (2, 2, 2), channels: Sequence[int] = (16, 32, 64, 128)
+        self,
+        in_channels: int = 1,
+        num_blocks: Sequence[int] = (2, 2, 2),
+        channels: Sequence[int] = (16, 32, 64, 128),
+        out_channels: int = 1,
     ) -> None:
         super().__init__()
         self.in_channels = in_channels
@@ -44,10 +49,10 @@ class ResUNet(Comparator):
         self.conv2_1 = stack(ResidualBlock, f2 + f3, f2)
         self.conv1_2 = stack(ResidualBlock, f1 + f2, f1)
         self.conv0_3 = stack(ResidualBlock, f0 + f1, f0)
-        self.final = same_conv(f0, 1, 1)
+        self.final = same_conv(f0, out_channels, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
-        """(B, in_channels, H, W) → target logits (B, 1, H, W)."""
+        """(B, in_channels, H, W) → target logits (B, out_channels, H, W)."""
         check_image(self, image)
         x0 = self.conv0_0(image)
         x1 = self.conv1_0(F.max_pool2d(x0, 2))

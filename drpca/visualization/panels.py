@@ -108,7 +108,7 @@ def decomposition_panel(model: Any, image: Tensor, gt_mask: Tensor | None = None
     Args:
         model: A :class:`drpca.models.detector.DetectionModel`; networks without a decomposition show D,
             score and mask.
-        image: (1, H, W) in [0, 1].
+        image: (1, H, W) in [0, 1]; or a window (n, H, W), of which the last reported frame is shown.
         gt_mask: (1, H, W) or None.
 
     Returns:
@@ -118,14 +118,15 @@ def decomposition_panel(model: Any, image: Tensor, gt_mask: Tensor | None = None
     if hasattr(model.network, 'decompose'):
         last = model.decompose(image[None])[-1]
         variables = {'B': last.background, 'T': last.target, 'N': last.noise}
-    scores = torch.sigmoid(model.detect(image[None]))[0, 0].cpu().numpy()
-    pictures = [caption(to_grey(image[0].cpu().numpy()), 'D image')]
+    scores = torch.sigmoid(model.detect(image[None]))[0, -1].cpu().numpy()
+    shown = model.network.reported[-1] if len(image) > 1 else 0
+    pictures = [caption(to_grey(image[shown].cpu().numpy()), 'D image')]
     for title, variable in variables.items():
         if variable is not None:
-            values = variable[0, 0].float().cpu().numpy()
+            values = variable[0, -1].float().cpu().numpy()
             picture = variable_picture(values, title in AROUND_ZERO)
             pictures.append(caption(picture, f'{title}  {range_text(values, title in AROUND_ZERO)}'))
     pictures.append(caption(to_grey(scores), 'score'))
     if gt_mask is not None:
-        pictures.append(caption(to_grey(gt_mask[0].cpu().numpy()), 'mask (label)'))
+        pictures.append(caption(to_grey(gt_mask[-1].cpu().numpy()), 'mask (label)'))
     return side_by_side(pictures)

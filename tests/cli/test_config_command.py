@@ -22,9 +22,10 @@ def test_what_is_printed_is_the_config(tmp_path: Path, capsys: pytest.CaptureFix
 def test_every_name_is_listed(capsys: pytest.CaptureFixture) -> None:
     assert main([]) == 0
     out = capsys.readouterr().out
-    *folders, _, last = out.replace('<data set>', '*').splitlines()
+    *folders, _, stills, sequences = out.replace('<data set>', '*').replace('<sequences>', '+').splitlines()
     forms = [form for line in folders for form in line.split()[1:]]
-    listed = {form.replace('*', name) for form in forms for name in last.removeprefix('*: ').split()}
+    listed = {form.replace('*', name) for form in forms if '+' not in form for name in stills.split()[1:]}
+    listed |= {form.replace('+', name) for form in forms if '+' in form for name in sequences.split()[1:]}
     assert listed == set(list_configs())
 
 

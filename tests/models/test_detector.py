@@ -37,7 +37,7 @@ class Echo(nn.Module):
 
 SMALLEST = {
     'ACM': 16, 'AGPCNet': 80, 'ALCNet': 16, 'DNANet': 16, 'DRPCANet': 8, 'ISNet': 16, 'ISTDUNet': 8, 'L2SKNet': 8,
-    'L2SKNet1D': 8, 'L2SKNet1DFPN': 1, 'L2SKNetFPN': 1, 'LRRNet': 8, 'MSHNet': 16, 'MTUNet': 16, 'RDIAN': 1,
+    'DTUM': 8, 'L2SKNet1D': 8, 'L2SKNet1DFPN': 1, 'L2SKNetFPN': 1, 'LRRNet': 8, 'MSHNet': 16, 'MTUNet': 16, 'RDIAN': 1,
     'RPCANet': 8, 'RPCANetPlus': 8, 'RPCANetPlusPlus': 8, 'ResUNet': 8, 'UIUNet': 1,
 }  # fmt: skip
 """Sides of the smallest square that the published networks take."""
@@ -59,7 +59,7 @@ def test_any_size_from_the_published_minimum(name: str) -> None:
         assert tuple(outputs) == model.network.outputs
         for key, value in outputs.items():
             factor = 2 ** (int(key[3:]) - 1) if name == 'MSHNet' and key.startswith('aux') else 1
-            assert value.shape == (1, 1, -(-height // factor), -(-width // factor)), key
+            assert value.shape == (1, len(network.reported), -(-height // factor), -(-width // factor)), key
             assert value.isfinite().all(), key
     torch.testing.assert_close(model.detect(image), outputs['target'], rtol=1e-4, atol=1e-4)
 
