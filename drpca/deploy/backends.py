@@ -122,7 +122,7 @@ class Backend(ABC):
         """Padded (B, 1, H, W) float32 → logits of that shape, which later calls leave alone."""
 
     def logits(self, images: np.ndarray) -> np.ndarray:
-        """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32; or (B, n, H, W) → (B, m, H, W) of windows.
+        """(B, 1, H, W) float32 in [0, 1] → target logits (B, 1, H, W) float32; of windows (B, n, H, W) → (B, m, H, W).
 
         Raises:
             UserError: The file does not take such images, or gives something else.

@@ -121,10 +121,11 @@ class DetectionRunner(Runner):
 
 
 def limited(source: dict[str, Any], images: float) -> Any:
-    """A data set, built, with ``limit`` as of :class:`drpca.datasets.InfraredDataset`, whatever its type."""
-    if (
-        source['type'] in ('InfraredDataset', 'SequenceDataset') and source.get('limit') is None
-    ):  # which reads no others
+    """A data set, built, with ``limit`` as of :class:`drpca.datasets.InfraredDataset`, whatever its type.
+
+    One that has a ``limit`` itself reads no more than that.
+    """
+    if source['type'] in ('InfraredDataset', 'SequenceDataset') and source.get('limit') is None:
         return DATASETS.build({**source, 'limit': images})
     dataset = DATASETS.build(source)
     return Subset(dataset, part_of(range(len(dataset)), images))
