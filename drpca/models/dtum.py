@@ -74,10 +74,10 @@ class TemporalUNet(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """(B, C, n, H, W), H and W multiples of 8 → target logits of the last frame, (B, 1, 1, H, W)."""
         x = F.relu(self.bn0(features))
-        levels = [F.relu(self.bn1_1(self.conv1_1(x)))]
-        for level in '234':
-            values = getattr(self, f'conv{level}_1')(coded_pool(levels[-1]))
-            levels.append(F.relu(getattr(self, f'bn{level}_1')(values.abs())))
+        levels: list[Tensor] = []
+        for level in '1234':
+            values = getattr(self, f'conv{level}_1')(coded_pool(levels[-1]) if levels else x)
+            levels.append(F.relu(getattr(self, f'bn{level}_1')(values.abs() if levels else values)))
         o = levels.pop()
         for level in '321':
             up = _doubled(o)
