@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
-from drpca.baselines import Baseline
+from drpca.baselines import Baseline, WindowBaseline
 from drpca.cards import all_published, named_weights, published_files, weight_cards
 from drpca.config import find_config, list_configs, load_config
 from drpca.errors import UserError, unknown_name
@@ -98,6 +98,8 @@ def _classical() -> list[Choice]:
     for name, path in list_configs().items():
         if path.parent.name == 'classical':
             model = load_config(path).model
+            if issubclass(BASELINES.get(model.type), WindowBaseline):
+                continue  # the page takes single images
             is_filter = BASELINES.get(model.type).decompose is Baseline.decompose
             kind = 'classical filter' if is_filter else 'classical RPCA'
             label = f'{model.type}, {kind}, {model.get("preset", "leaderboard")} preset'

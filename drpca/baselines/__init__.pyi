@@ -1,15 +1,21 @@
 from .base import Baseline, Decomposition, IterationRecord
 from .fkrw import FKRW
+from .frame_windows import WindowBaseline
 from .hbmlcm import HBMLCM
 from .ipi import IPI
+from .log_tfnn import LogTFNN
 from .max_median import MaxMedian
 from .mpcm import MPCM
 from .nipps import NIPPS
 from .nolc import NOLC
+from .npstt import NPSTT
 from .nram import NRAM
 from .nwmth import NWMTH
 from .parallel import map_images
 from .pstnn import PSTNN
+from .stt import STT
+from .tensor_ring import TensorRing
+from .tensor_train import TensorTrain
 from .tllcm import TLLCM
 from .top_hat import TopHat
 
@@ -20,14 +26,20 @@ __all__ = [
     'MPCM',
     'NIPPS',
     'NOLC',
+    'NPSTT',
     'NRAM',
     'NWMTH',
     'PSTNN',
+    'STT',
     'TLLCM',
     'Baseline',
     'Decomposition',
     'IterationRecord',
+    'LogTFNN',
     'MaxMedian',
+    'TensorRing',
+    'TensorTrain',
     'TopHat',
+    'WindowBaseline',
     'map_images',
 ]

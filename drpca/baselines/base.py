@@ -195,12 +195,15 @@ class Baseline:
 
     def _frame(self, image: np.ndarray) -> np.ndarray:
         frame = as_grey(image)
-        if min(frame.shape) < self.min_size:
+        self._check_size(frame.shape)
+        return frame
+
+    def _check_size(self, shape: tuple[int, ...]) -> None:
+        if min(shape) < self.min_size:
             raise UserError(
                 f'{type(self).__name__} needs an image of at least {self.min_size}x{self.min_size} pixels, '
-                f'got {frame.shape[0]}x{frame.shape[1]}; enlarge it or choose a smaller patch_size.'
+                f'got {shape[0]}x{shape[1]}; enlarge it or choose a smaller patch_size.'
             )
-        return frame
 
     def prepare(self, image: np.ndarray) -> np.ndarray:
         """The image at ``input_size``, resized as the published loaders do, or unchanged if that is None.
@@ -233,7 +236,7 @@ class Baseline:
         """
         raise UserError(
             f'{type(self).__name__} is a filter and has no decomposition into background and target; '
-            'use IPI, PSTNN, NRAM, NOLC or NIPPS.'
+            'use IPI, PSTNN, LogTFNN, NRAM, NOLC or NIPPS.'
         )
 
 

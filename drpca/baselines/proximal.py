@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 
-def soft_threshold(values: np.ndarray, threshold: float) -> np.ndarray:
-    """g(x) = |x|: sign(a)·max(|a| − τ, 0); shape of ``values``."""
+def soft_threshold(values: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """g(x) = |x|: sign(a)·max(|a| − τ, 0); shape of ``values``, ``threshold`` broadcasts."""
     return values - np.clip(values, -threshold, threshold)
 
 

@@ -88,9 +88,11 @@ def _project(
     rank = np.count_nonzero(shrunk)
     shrunk = shrunk[:rank]
     scaled = right[:, :rank] * np.sqrt(shrunk / sigma[:rank])
-    if 2 * rows * rank > columns * (rows + rank):
-        return matrix @ (scaled @ scaled.T), shrunk
-    return (matrix @ scaled) @ scaled.T, shrunk
+    if 2 * rows * rank <= columns * (rows + rank):
+        return (matrix @ scaled) @ scaled.T, shrunk
+    factor = scaled @ scaled.T
+    # Of a wide matrix this is the transpose; the result then lies in memory as the matrix does.
+    return (factor @ matrix.T).T if matrix.flags.f_contiguous else matrix @ factor, shrunk
 
 
 def _map_on_device(matrix: np.ndarray, shrink: Shrink, svd: SVD, device: str) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,7 @@ Shape legend: every variable is (H, W) at the size the detector works at.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import get_ident
@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from drpca.baselines.frame_windows import decomposition, scaled
 from drpca.datasets.io import Levelled, resize_map, unit
 from drpca.errors import UserError
-from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper
+from drpca.inference.mappers import BaselineMapper, NetworkMapper, ScoreMapper, WindowMapper
 from drpca.models.unfolding import ABSENT
 from drpca.registry import MODELS, network_names
 
@@ -98,6 +99,11 @@ class Decomposer:
         """(H, W) grey values → (H', W') float32 in [0, 1]."""
         return next(iter(self.mapper.score_maps([('frame', frame)])))[1]
 
+    def stream(self, frames: Iterable[tuple[str, Levelled]]) -> Iterator[tuple[FrameDecomposition, np.ndarray]]:
+        """Decomposition and scores of one frame after the other."""
+        for _, frame in frames:
+            yield self.decompose(frame), self.scores(frame)
+
 
 class NetworkDecomposer(Decomposer):
     """Decompositions of a network that has ``decompose(image)``.
@@ -146,6 +152,20 @@ class BaselineDecomposer(Decomposer):
         return FrameDecomposition(unit(image), [stage])
 
 
+class WindowDecomposer(Decomposer):
+    """Decompositions of a method for windows of frames, one record each: B, T and N of the frame."""
+
+    def decompose(self, frame: np.ndarray | Levelled) -> FrameDecomposition:
+        return next(self.stream([('frame', self.mapper.values.level(frame))]))[0]
+
+    def stream(self, frames: Iterable[tuple[str, Levelled]]) -> Iterator[tuple[FrameDecomposition, np.ndarray]]:
+        for _, _, image, solved in self.mapper.solved_frames(frames):
+            parts = decomposition(solved)
+            noise = None if parts.noise is None else parts.noise[0]
+            stage = StageRecord(parts.reconstruction[0], parts.background[0], parts.target[0], noise)
+            yield FrameDecomposition(image, [stage]), scaled(solved.target[0])
+
+
 def make_decomposer(mapper: ScoreMapper) -> Decomposer:
     """The decomposer of a detector's ``mapper``.
 
@@ -155,6 +175,8 @@ def make_decomposer(mapper: ScoreMapper) -> Decomposer:
     """
     if isinstance(mapper, NetworkMapper):
         return NetworkDecomposer(mapper)
+    if isinstance(mapper, WindowMapper):
+        return WindowDecomposer(mapper)
     if isinstance(mapper, BaselineMapper):
         return BaselineDecomposer(mapper)
     raise UserError('An exported network shows nothing of its inside: give its weight file instead.')

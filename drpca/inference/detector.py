@@ -34,9 +34,10 @@ from drpca.inference.frames import CheckedFrames, FrameSource
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.mappers import (
     OVERLAP,
-    BaselineMapper,
     ExportedMapper,
     FrameMapper,
+    WindowMapper,
+    baseline_mapper,
     build_baseline,
     build_model,
     is_baseline,
@@ -193,7 +194,7 @@ class Detector:
         if self.checkpoint is None:
             is_cut = tile not in (None, AUTO)
             _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend is not None)
-            self.mapper = BaselineMapper(build_baseline(config, size if size != RECIPE else None))
+            self.mapper = baseline_mapper(build_baseline(config, size if size != RECIPE else None))
             self.set_range(range, bad_pixels)
             return
         network = build_model(config, self.checkpoint)
@@ -296,8 +297,13 @@ class Detector:
         """The images of a data set: of the one named here, else of the detector's, else of its config's.
 
         Raises:
-            UserError: None of them names a data set, or it is not there.
+            UserError: None of them names a data set, or it is not there; a method for consecutive frames.
         """
+        if isinstance(self.mapper, WindowMapper):
+            raise UserError(
+                f'{self.name} looks at {self.mapper.baseline.window} consecutive frames, which the images of a data '
+                'set are not: give a folder of frames or a video.'
+            )
         source = evaluation_data(self.config)
         name = dataset or self.dataset or source.get('dataset')
         if not name:

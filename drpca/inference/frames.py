@@ -130,6 +130,14 @@ def stem_of(path: str | os.PathLike[str]) -> str:
     return Path(path).resolve().stem
 
 
+def sequence_of(name: str) -> tuple[str, str]:
+    """What tells the sequences of frames apart: every folder (``FOLDER/NAME``) is one, and so is every video
+    (``STEM_000000``, …)."""
+    folder, _, last = name.rpartition('/')
+    stem, _, number = last.rpartition('_')
+    return folder, stem if len(number) >= 6 and number.isdecimal() else ''
+
+
 class FrameSource:
     """An iterable of ``(name, (H, W) array)``, one frame in memory at a time.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import repeat
+from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -14,13 +15,15 @@ import torch
 from mmengine.config import Config
 
 from drpca.baselines import Baseline
+from drpca.baselines.base import as_grey
+from drpca.baselines.frame_windows import SolvedFrames, WindowBaseline, scaled
 from drpca.checkpoint import load_weights
 from drpca.config import building
 from drpca.datasets.io import GreyRule, Levelled, ValueRange, resize_image, unit
 from drpca.deploy.backends import Backend
 from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError, warn
-from drpca.inference.frames import MIN_SIDE, Frame, FrameSource
+from drpca.inference.frames import MIN_SIDE, Frame, FrameSource, sequence_of
 from drpca.inference.tiling import in_tiles, map_in_tiles
 from drpca.models.detector import DetectionModel, receptive_radius
 from drpca.options import AUTO, TILE
@@ -296,6 +299,43 @@ class BaselineMapper(FrameMapper):
             frame = self.values.level(values, name)
             resized = self.baseline.prepare(frame.image)
             yield _checked(MappedFrame(name, frame, unit(resized), self.baseline.scores(resized)))
+
+
+class WindowMapper(BaselineMapper):
+    """Score maps of a method for windows of consecutive frames. Each folder and each video is a sequence of its own."""
+
+    baseline: WindowBaseline
+
+    def map_frames(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[MappedFrame]:
+        for name, frame, image, solved in self.solved_frames(frames):
+            yield _checked(MappedFrame(name, frame, image, scaled(solved.target[0])))
+
+    def solved_frames(
+        self, frames: Iterable[tuple[str, np.ndarray | Levelled]]
+    ) -> Iterator[tuple[str, Levelled, np.ndarray, SolvedFrames]]:
+        """Name, frame, (H, W) float32 in [0, 1] as the method sees it, and what it says of it; holds one window."""
+        waiting: deque[tuple[str, Levelled, np.ndarray]] = deque()
+
+        def grey_values(sequence: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[np.ndarray]:
+            for name, values in sequence:
+                frame = self.values.level(values, name)
+                resized = self.baseline.prepare(frame.image)
+                waiting.append((name, frame, unit(resized)))
+                yield as_grey(resized)
+
+        for _, sequence in groupby(frames, key=lambda frame: sequence_of(frame[0])):
+            for solved in self.baseline.stream(grey_values(sequence)):
+                for number in range(len(solved.target)):
+                    yield (*waiting.popleft(), solved[number : number + 1])
+
+    @property
+    def described(self) -> str:
+        return type(self.baseline).__name__
+
+
+def baseline_mapper(baseline: Baseline) -> BaselineMapper:
+    """Score maps of a classical method, of single frames or of windows of them."""
+    return (WindowMapper if isinstance(baseline, WindowBaseline) else BaselineMapper)(baseline)
 
 
 def is_baseline(config: Config) -> bool:

@@ -34,6 +34,7 @@ from scipy.optimize import linear_sum_assignment
 
 from drpca.errors import UserError
 from drpca.inference.detections import EIGHT_NEIGHBOURS, Detection, find_targets
+from drpca.inference.frames import sequence_of
 
 MAX_CANDIDATES = 500
 """Candidates per frame; of more, the strongest are taken."""
@@ -137,13 +138,11 @@ class TemporalFilter:
     def __call__(self, detections: Iterable[Detection]) -> Iterator[Detection]:
         """The detections, each as :meth:`step` returns it.
 
-        Every folder (``FOLDER/NAME``) is a sequence of its own, and so is every video (``STEM_000000``, …).
+        Every sequence (:func:`drpca.inference.frames.sequence_of`) begins anew.
         """
         sequence = None
         for detection in detections:
-            folder, _, name = detection.name.rpartition('/')
-            stem, _, number = name.rpartition('_')
-            if (found := (folder, stem if len(number) >= 6 and number.isdecimal() else '')) != sequence:
+            if (found := sequence_of(detection.name)) != sequence:
                 self.reset()
                 sequence = found
             yield self.step(detection)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import torch
 from mmengine.config import Config
 
+from drpca.baselines import WindowBaseline
 from drpca.cards import CLASSICAL, PUBLISHED, all_published, metafile_path, named_weights, read_card
 from drpca.config import (
     config_folder,
@@ -29,7 +30,7 @@ from drpca.inference.mappers import is_baseline
 from drpca.leaderboard.rows import Cost, Kind, Row
 from drpca.names import canonical_name, simplify
 from drpca.options import called
-from drpca.registry import MODELS
+from drpca.registry import BASELINES, MODELS
 from drpca.studies.speed import count_gflop, count_parameters
 
 
@@ -149,6 +150,12 @@ def classical_methods(paper: bool = False) -> dict[str, Path]:
     return {simplify(name): path for name, path in found.items() if paper or not name.endswith('_paper')}
 
 
+def _single_frame_methods() -> list[str]:
+    """Those of the classical methods that a data set of images can be asked of."""
+    methods = {name: BASELINES.get(load_config(path).model.type) for name, path in classical_methods().items()}
+    return [name for name, method in methods.items() if not issubclass(method, WindowBaseline)]
+
+
 def contenders(options: LeaderboardOptions) -> list[Contender]:
     """The rows: methods × data sets.
 
@@ -158,9 +165,9 @@ def contenders(options: LeaderboardOptions) -> list[Contender]:
     """
     names = list(options.methods)
     if not names and not options.weights and not options.classical:
-        names = [*default_models('compare'), *classical_methods()]
+        names = [*default_models('compare'), *_single_frame_methods()]
     elif options.classical:
-        names += classical_methods()
+        names += _single_frame_methods()
     datasets = list(map(canonical_name, options.datasets))
     found = [_contender(name, dataset, options) for dataset in datasets for name in names]
     if options.weights:

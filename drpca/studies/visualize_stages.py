@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -10,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from drpca.datasets.io import resize_map, resize_mask, unit
+from drpca.datasets.io import Levelled, resize_map, resize_mask, unit
 from drpca.datasets.splits import spread
-from drpca.inference.decomposer import FrameDecomposition, make_decomposer
+from drpca.inference.decomposer import FrameDecomposition, WindowDecomposer, make_decomposer
 from drpca.inference.detector import Detector
 from drpca.inference.frames import list_images, stem_of
 from drpca.results.stage_pictures import StageFolder, stages_picture
@@ -83,18 +84,28 @@ def visualize_stages(
     else:
         path = Path(source) if isinstance(source, str | Path) else None
         title = 'frames' if path is None else stem_of(path)
-        if path is not None:
-            source = spread(list_images(path), limit) if path.is_dir() else path
+        if path is not None and path.is_dir() and not isinstance(decomposer, WindowDecomposer):
+            source = spread(list_images(path), limit)
         of_ones_own = detector.mapper.source(source)
-        frames = ((name, frame, None) for name, frame in islice(of_ones_own, limit))
+        count = None if isinstance(decomposer, WindowDecomposer) else limit  # others need the frames around those drawn
+        frames = ((name, frame, None) for name, frame in islice(of_ones_own, count))
         described |= {'dataset': None, 'split': None}
     folder: StageFolder | None = None
-    for name, frame, gt_mask in frames:
-        levelled = detector.mapper.values.level(frame, name)
-        decomposition = decomposer.decompose(levelled).at_frame(unit(levelled.image))
+    waiting: deque[tuple[str, Levelled, np.ndarray | None]] = deque()
+
+    def levelled_frames() -> Iterator[tuple[str, Levelled]]:
+        for name, frame, gt_mask in frames:
+            levelled = detector.mapper.values.level(frame, name)
+            waiting.append((name, levelled, gt_mask))
+            yield name, levelled
+
+    for parts, scores in islice(decomposer.stream(levelled_frames()), None if source is None else limit):
+        name, levelled, gt_mask = waiting.popleft()
+        frame = levelled.image
+        decomposition = parts.at_frame(unit(frame))
         if gt_mask is not None:
             gt_mask = resize_mask(gt_mask, frame.shape)
-        picture = stages_picture(decomposition, resize_map(decomposer.scores(levelled), frame.shape), gt_mask)
+        picture = stages_picture(decomposition, resize_map(scores, frame.shape), gt_mask)
         written = None
         if out is not None:
             folder = folder or StageFolder(str(out).replace('{dataset}', title), described, overwrite)

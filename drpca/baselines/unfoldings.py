@@ -1,0 +1,152 @@
+"""Robust PCA of a four-way tensor by the nuclear norms of several of its unfoldings, one solver for all such methods.
+
+    min Σ_k α_k ‖B_(k)‖_* + λ₁‖Ω∘T‖₁ + λ₂‖N‖²_F   s.t. D = B + T + N
+
+Tensor train, tensor ring and fully connected tensor networks bound their ranks by those of unfoldings; they differ in
+which ones. ADMM with a copy U_k of B for each of the K unfoldings, scaled multipliers c_k (of U_k = B) and e (of
+D = B + T + N), and one penalty β, which grows by ρ per iteration and divides the multipliers alike:
+
+    U_k ← SVT_{α_k/β}(B − c_k),   B ← (ΣU_k + Σc_k + D − T − N + e)/(K + 1),   T ← soft(D − B − N + e, Ω·λ₁/β),
+    c_k ← c_k + U_k − B,   e ← e + D − B − T − N,   N ← β(D − B − T + s·e)/(β + 2λ₂)
+
+(Wu, Yu, Liu, Luo, Peng, IEEE TGRS 61, 2023; s = 1). Stops at ‖D − B − T − N‖/‖D‖ < tol or when the number of entries
+T > 0 stays the same above 0.
+
+The time goes into the eigendecompositions and into memory: what is elementwise runs over slices that stay in the cache,
+a matrix whose norm is below its threshold is not decomposed, and a low rank asks for as many eigenvectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+
+from drpca.baselines.base import IterationRecord
+from drpca.baselines.proximal import shrink_tail, soft_threshold
+from drpca.baselines.rpca import Parts, Records
+from drpca.baselines.svd import map_singular_values
+
+LARGEST_PENALTY = 1e10
+_CACHED = 2**15
+"""Entries of a slice that is worked on at once."""
+
+
+@dataclass
+class Unfolding:
+    """A matrix of a tensor's entries.
+
+    Args:
+        order: The axes, those of the rows first.
+        rows: How many of them are rows.
+        weight: α.
+    """
+
+    order: tuple[int, ...]
+    rows: int
+    weight: float = 1.0
+    rank: int = field(default=0, init=False)
+
+    def sides(self, shape: Sequence[int]) -> tuple[int, int]:
+        """Rows and columns for a tensor of this shape."""
+        sides = [shape[axis] for axis in self.order]
+        return int(np.prod(sides[: self.rows])), int(np.prod(sides[self.rows :]))
+
+    def shrink(self, tensor: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
+        """The tensor whose unfolding has singular values smaller by ``threshold``, and their sum."""
+        if float(np.linalg.norm(tensor)) <= threshold:
+            self.rank = 0
+            return np.zeros_like(tensor), 0.0
+        turned = tensor.transpose(self.order)
+        mapped, sigma = map_singular_values(
+            turned.reshape(self.sides(tensor.shape)), partial(shrink_tail, threshold=threshold, keep=0),
+            expected_rank=self.rank + self.rank // 5,
+        )  # fmt: skip
+        self.rank = len(sigma)
+        return mapped.reshape(turned.shape).transpose(np.argsort(self.order)), float(sigma.sum())
+
+
+def solve_unfoldings(
+    data: np.ndarray,
+    unfoldings: Sequence[Unfolding],
+    sparse_weight: float,
+    noise_weight: float | None = None,
+    *,
+    noise_sign: int = 1,
+    tolerance: float = 1e-7,
+    max_iterations: int = 300,
+    growth: float = 1.2,
+    reweight: Callable[[np.ndarray], np.ndarray] | None = None,
+    records: Records = None,
+) -> Parts:
+    """Solves the problem above, from β = 1e-4 and B = D.
+
+    Args:
+        data: D, (n1, n2, n3, n4) float64, not all 0.
+        unfoldings: With their weights.
+        sparse_weight: λ₁.
+        noise_weight: λ₂; None: without N.
+        noise_sign: s, of which −1 is a slip of the tensor ring's published code.
+        tolerance: tol.
+        max_iterations: Iterations at most.
+        growth: ρ.
+        reweight: T → Ω for the next iteration; None: Ω = 1 throughout.
+        records: List that takes one record per iteration, or None.
+    """
+    data = np.ascontiguousarray(data)
+    norm = float(np.linalg.norm(data))
+    beta, positive = 1e-4, 0
+    background, target, noise, dual = data.copy(), *(np.zeros_like(data) for _ in range(3))
+    duals = [np.zeros_like(data) for _ in unfoldings]
+    shifted = [data.copy() for _ in unfoldings]  # B − c_k
+    omega: np.ndarray | None = None
+    step = max(1, _CACHED // int(np.prod(data.shape[1:])))
+    slices = [slice(start, start + step) for start in range(0, len(data), step)]
+    for _ in range(max_iterations):
+        lows, sums = zip(*(one.shrink(matrix, one.weight / beta) for one, matrix in zip(unfoldings, shifted)))
+        next_beta = min(beta * growth, LARGEST_PENALTY)
+        squares, previous, positive = 0.0, positive, 0
+        for at in slices:
+            rest = data[at] - noise[at]
+            rest += dual[at]
+            b = rest - target[at]
+            for low, c in zip(lows, duals):
+                b += low[at]
+                b += c[at]
+            b /= len(unfoldings) + 1
+            rest -= b
+            t = soft_threshold(rest, sparse_weight / beta * (1.0 if omega is None else omega[at]))
+            rest -= t  # e + D − B − T − N
+            left = data[at] - b
+            left -= t
+            if noise_weight is not None:
+                n = rest * noise_sign
+                n += left
+                n *= beta / (beta + 2 * noise_weight)
+                left -= n
+                noise[at] = n
+            squares += float(np.vdot(left, left))
+            positive += int(np.count_nonzero(t > 0))
+            np.multiply(rest, beta / next_beta, out=dual[at])
+            for low, c, matrix in zip(lows, duals, shifted):
+                part = c[at]
+                part += low[at]
+                part -= b
+                part *= beta / next_beta
+                np.subtract(b, part, out=matrix[at])
+            background[at], target[at] = b, t
+        beta = next_beta
+        residual = float(np.sqrt(squares)) / norm
+        if records is not None:
+            objective = sum(one.weight * total for one, total in zip(unfoldings, sums))
+            objective += sparse_weight * float(np.abs(target if omega is None else omega * target).sum())
+            objective += 0 if noise_weight is None else noise_weight * float(np.vdot(noise, noise))
+            rank = max(one.rank for one in unfoldings)
+            records.append(IterationRecord(residual, objective, rank, int(np.count_nonzero(target))))
+        if residual < tolerance or (positive == previous and positive > 0):
+            break
+        if reweight is not None:
+            omega = reweight(target)
+    return Parts(background, target, None if noise_weight is None else noise)

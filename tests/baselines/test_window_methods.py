@@ -1,0 +1,266 @@
+"""Methods for windows of frames: reference figures, placement of windows, quirks, bad input, detector and stages."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+import drpca
+from drpca.baselines import WindowBaseline
+from drpca.baselines.frame_windows import scaled
+from drpca.baselines.structure import corner_edge_prior
+from drpca.baselines.unfoldings import solve_unfoldings
+from drpca.datasets.io import read_image
+from drpca.errors import UserError
+from drpca.registry import BASELINES
+from tests.support import DATA, shared_path
+
+FIXTURES = json.loads((DATA / 'multiframe_reference.json').read_text(encoding='utf-8'))['fixtures']
+SMALL: dict[str, dict[str, Any]] = {
+    'TensorRing': {'window': 4, 'patch_size': 16, 'step': 16},
+    'TensorTrain': {'window': 4, 'patch_size': 8, 'step': 8},
+    'NPSTT': {'window': 5, 'patch_size': 24, 'step': 24},
+    'STT': {'window': 3, 'patch_size': 16, 'step': 12},
+}
+TOOLBOX = {'TR': 'TensorRing', 'TT': 'TensorTrain', 'NPSTT': 'NPSTT', 'LogTFNN': 'LogTFNN'}
+
+
+def build(name: str, preset: str = 'toolbox', **overrides: Any) -> Any:
+    return BASELINES.build({'type': name, 'preset': preset, **overrides})
+
+
+def small(name: str, preset: str = 'toolbox') -> Any:
+    return build(name, preset, **SMALL[name])
+
+
+def frames(count: int = 9, side: int = 40) -> np.ndarray:
+    """A target that moves 2 pixels a frame over a still, smooth background; (count, side, side + 2) uint8."""
+    rows, columns = np.mgrid[:side, : side + 2]
+    rng = np.random.default_rng(0)
+    found = []
+    for time in range(count):
+        frame = 90 + 30 * np.sin(rows / 9) + 20 * np.cos(columns / 7) + rng.normal(0, 1, rows.shape)
+        frame += 100 * np.exp(-((rows - 14) ** 2 + (columns - 9 - 2 * time) ** 2) / 2)
+        found.append(np.clip(np.round(frame), 0, 255).astype(np.uint8))
+    return np.stack(found)
+
+
+def place(scores: np.ndarray) -> tuple[int, ...]:
+    return tuple(map(int, np.unravel_index(scores.argmax(), scores.shape)))
+
+
+@pytest.mark.parametrize('key', ['TT', 'TR'])
+def test_reference_figures_of_the_four_way_tensors(key: str) -> None:
+    i, j, t, n = np.meshgrid(*map(np.arange, (8, 8, 5, 6)), indexing='ij')
+    data = 0.5 + 0.3 * np.sin(0.5 * i + 0.3 * j + 0.2 * t + 0.7 * n)
+    spikes = [(2 + t // 2, 3 + t // 2, t, 1) for t in range(5)] + [(6, 5 - t // 2, t, 4) for t in range(5)]
+    for number, spike in enumerate(spikes):
+        data[spike] += 0.4 if number < 5 else 0.3
+    method, expected = build(TOOLBOX[key]), FIXTURES[key]
+    unfoldings, sparse_weight = method.unfoldings(data.shape)
+    records: list[Any] = []
+    parts = solve_unfoldings(
+        data, unfoldings, sparse_weight, method.noise_weight, noise_sign=method.noise_sign, records=records
+    )
+    assert len(records) == expected['iterations']
+    assert records[-1].residual == pytest.approx(expected['err'], rel=1e-5)
+    assert np.count_nonzero(parts.target > 0) == expected['positive']
+    assert parts.target.sum() == pytest.approx(expected['sum_T'], rel=1e-5)
+    assert parts.background.sum() == pytest.approx(expected['sum_B'], rel=1e-5)
+    # J holds the spikes frame by frame: of the first target, then of the second.
+    np.testing.assert_allclose(sorted(parts.target[s] for s in spikes), sorted(expected['T_spikes']), atol=1e-6)
+    values = parts.background.ravel()[expected['B']['positions']]
+    np.testing.assert_allclose(values, expected['B']['values'], atol=1e-6)
+
+
+def test_reference_figures_of_npstt(monkeypatch: pytest.MonkeyPatch) -> None:
+    i, j, k = np.meshgrid(np.arange(24), np.arange(24), np.arange(9), indexing='ij')
+    data = 100 + 40 * np.sin(0.2 * i + 0.1 * k) * np.cos(0.15 * j) + 4 * np.sin(1.9 * i + 2.3 * j + 1.1 * k)
+    spikes = [(8 + k // 3, 10 + k % 3, k) for k in range(9)]
+    for spike in spikes:
+        data[spike] += 60
+    method, expected, records = build('NPSTT'), FIXTURES['NPSTT'], []
+    monkeypatch.setattr(type(method), 'sparse_weight', 0.005)
+    target = method.solve_tensor(data, records).target
+    assert len(records) == expected['iterations']
+    assert records[-1].residual == pytest.approx(expected['err'], rel=1e-5)
+    assert np.count_nonzero(target) == expected['positive']
+    assert target.sum() == pytest.approx(expected['sum_S'], rel=1e-5)
+    np.testing.assert_allclose([target[spike] for spike in spikes], expected['S_spikes'], rtol=1e-5)
+
+
+def test_reference_figures_of_log_tfnn() -> None:
+    y, x = np.mgrid[:60, :60]
+    image = 0.4 + 0.2 * np.sin(0.11 * y) * np.cos(0.07 * x) + 0.03 * np.sin(1.7 * y + 2.3 * x)
+    image += 0.4 * np.exp(-((y - 20) ** 2 + (x - 33) ** 2) / 2)
+    method, expected = build('LogTFNN', patch_size=20, step=20), FIXTURES['LogTFNN']
+    prior = corner_edge_prior(image * 256)
+    assert prior.sum() == pytest.approx(expected['prior_sum'], rel=1e-5)
+    grid, records = method.grid(image.shape), []
+    data = grid.patches(image * 256)
+    target = grid.image(method.solve_tensor(data, grid.patches(prior), records).target, 'last')
+    assert method.rank(data) == expected['rank_M']
+    assert len(records) == expected['iterations']
+    assert np.count_nonzero(target) == expected['positive']
+    assert list(place(target)) == expected['argmax']
+    assert target.max() == pytest.approx(expected['max'], rel=1e-5)
+    # The same by way of an image, whose values are brought to the method's scale and back.
+    raw = method.predict((image * 255).astype(np.float64) / 255)
+    assert raw.max() == pytest.approx(expected['max'] * 255 / 256, rel=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ('key', 'sequence'), [(key, number) for key in TOOLBOX for number in (1, 6, 11)], ids=lambda value: str(value)
+)
+def test_toolbox_maps_of_real_sequences(key: str, sequence: int) -> None:
+    """Scaled maps at the sampled pixels, which the file rounds to six digits."""
+    reference = json.loads(shared_path('golden', 'multiframe_reference.json').read_text(encoding='utf-8'))
+    folder = shared_path('datasets', 'sequences') / f'sequence{sequence}' / 'images'
+    images = np.stack([read_image(folder / f'{n:04d}.png', 'luma') for n in range(1, 34)]).astype(np.float64)
+    method = build(TOOLBOX[key])
+    if key == 'NPSTT':
+        starts = {1: (0, 0), 15: (11, 3), 30: (26, 3)}
+        maps = {frame: method.solve(images[a : a + 7], None).target[b] for frame, (a, b) in starts.items()}
+    elif key == 'LogTFNN':
+        maps = {frame: method.detect(images[frame - 1]) * (256 / 255) for frame in (1, 15, 30)}
+    else:
+        maps = dict(enumerate(np.concatenate([solved.target for solved in method.stream(images[:30])]), 1))
+    for number, expected in reference['methods'][key][f'sequence{sequence}']['frames'].items():
+        raw = maps[int(number)]
+        assert raw.max() == pytest.approx(expected['max_before_scaling'], rel=1e-5)
+        assert np.count_nonzero(raw > 0) == expected['positive']
+        values = (raw / (raw.max() + np.finfo(float).eps)).ravel()
+        np.testing.assert_allclose(values[reference['grid_positions']], expected['grid_values'], atol=1e-6)
+        np.testing.assert_allclose(values[expected['nonzero_positions']], expected['nonzero_values'], atol=1e-6)
+
+
+MOVING = [(name, preset) for name in sorted(SMALL) for preset in ('toolbox', 'paper')]
+MOVING.remove(('NPSTT', 'paper'))  # needs patches of a real size
+
+
+@pytest.mark.parametrize(('name', 'preset'), MOVING)
+def test_maps_and_parts_of_a_moving_target(name: str, preset: str) -> None:
+    method, images = small(name, preset), frames(6, 48 if name == 'NPSTT' else 32)
+    before = images.copy()
+    parts = method.decompose(images, trace=True)
+    assert isinstance(method, WindowBaseline)
+    assert parts.background.shape == parts.target.shape == images.shape
+    assert parts.target.dtype == np.float32
+    error = np.linalg.norm(parts.reconstruction - images / 255) / np.linalg.norm(images / 255)
+    assert error < 0.02, 'the solvers stop at 0.01, before overlaps are averaged'
+    assert (parts.noise is not None) == name.startswith('Tensor')
+    assert parts.trace[-1].residual < parts.trace[0].residual
+    assert all(np.isfinite([record.residual, record.objective]).all() for record in parts.trace)
+    for time in range(2, 4):
+        assert place(parts.target[time]) == (14, 9 + 2 * time)
+    if name == 'NPSTT':
+        assert not parts.target[-2:].any(), 'frames after the middle one stay 0 in the toolbox'
+        np.testing.assert_allclose(parts.background[-2:], images[-2:] / 255, atol=1e-6)
+    np.testing.assert_array_equal(images, before)
+
+
+def test_a_block_reaches_back_for_the_rest() -> None:
+    method, images = small('TensorTrain'), frames()
+    maps = method.predict(images)
+    for start in (0, 4):
+        np.testing.assert_allclose(maps[start : start + 4], method.predict(images[start : start + 4]))
+    np.testing.assert_allclose(maps[8], method.predict(images[5:])[-1])
+    assert method.delay == 3
+    assert small('STT').delay == 1
+
+
+def test_centred_windows_speak_for_their_middle() -> None:
+    method, images = small('STT', 'paper'), frames(5, 24)
+    maps = method.predict(images)
+    assert maps.shape == images.shape
+    assert maps.dtype == np.float32
+    assert maps.min() >= 0
+    np.testing.assert_allclose(maps[3], method.predict(images[2:5])[1])
+    assert place(maps[2]) == (14, 13)
+    assert place(small('STT').predict(images[1:4])[1]) == (14, 15), 'the toolbox shows the frame after'
+    np.testing.assert_allclose(maps[0], method.predict(images[:3])[0])
+    np.testing.assert_allclose(maps[-1], method.predict(images[-3:])[-1])
+    held: list[np.ndarray] = []
+
+    def feed():
+        for image in images.astype(float):
+            held.append(image)
+            yield image
+
+    for number, solved in enumerate(method.stream(feed())):
+        assert len(solved.target) == (2 if number == 0 else 1)
+        assert len(held) == min(3 + number, len(images))
+
+
+def test_npstt_paper_preset_fills_all_frames_and_counts_in_the_fourier_slices() -> None:
+    background, sigma = np.zeros((4, 4, 6)), np.array([[9.0, 4, 2, 0], [5, 0, 0, 0], [1, 0, 0, 0], [4, 4, 4, 4]])
+    background[:, :, 1] = 3 * np.eye(4)
+    background[:2, :2, 1] = 4 * np.eye(2)
+    for preset, filled, ranks in (('toolbox', 4, [0, 2, 0, 0]), ('paper', 7, [2, 1, 0, 4])):
+        method = build('NPSTT', preset)
+        assert method.filled == filled
+        assert method.ranks(background, sigma).tolist() == ranks
+
+
+def test_the_tensor_rings_sign_is_a_quirk_of_its_toolbox_preset() -> None:
+    images = frames(4)
+    toolbox, paper = small('TensorRing').decompose(images), small('TensorRing', 'paper').decompose(images)
+    assert np.abs(toolbox.target - paper.target).max() > 1e-4
+    np.testing.assert_array_equal(small('TensorTrain').predict(images), small('TensorTrain', 'paper').predict(images))
+
+
+def test_log_tfnn_paper_preset_finds_the_target() -> None:
+    image = frames(1)[0]
+    for preset in ('toolbox', 'paper'):
+        parts = build('LogTFNN', preset, patch_size=20, step=20).decompose(image, trace=True)
+        assert place(parts.target) == (14, 9)
+        assert len(parts.trace) <= 20
+    assert np.isfinite(parts.background).all()
+
+
+@pytest.mark.parametrize('name', sorted(SMALL))
+def test_bad_frames_are_refused(name: str) -> None:
+    method = small(name)
+    for images, message in (
+        (frames(1)[0], r'consecutive frames: expected an array of shape \(n, H, W\)'),
+        (frames(2), f'{name} needs {method.window} consecutive frames of one size, got 2'),
+        (frames(5)[:, :6], 'at least'),
+        (frames(5).astype(np.int32), 'int32'),
+    ):
+        with pytest.raises(UserError, match=message):
+            method.predict(images)
+    assert not method.predict(np.full((5, 32, 32), 7, np.uint8)).any()
+    with pytest.raises(UserError, match='step'):
+        build(name, step=99)
+
+
+def test_detector_takes_folders_and_videos_as_sequences(tmp_path, capsys) -> None:
+    images = frames(5, 32)
+    for folder, sequence in (('a', images), ('b', images[::-1])):
+        (tmp_path / folder).mkdir()
+        for number, image in enumerate(sequence):
+            cv2.imwrite(str(tmp_path / folder / f'{number:04d}.png'), image)
+    detector = drpca.Detector(
+        'tensortrain', options={f'model.{key}': value for key, value in SMALL['TensorTrain'].items()}
+    )
+    paths = [(f'{f}/{n}', tmp_path / f / f'{n:04d}.png') for f in 'ab' for n in range(5)]
+    found = detector(paths)
+    assert [one.name for one in found] == [name for name, _ in paths]
+    expected = small('TensorTrain').predict(images)
+    for one, raw in zip(found[:5], expected):
+        np.testing.assert_allclose(one.scores, scaled(raw), atol=1e-5)
+    np.testing.assert_allclose(found[5].scores, scaled(small('TensorTrain').predict(images[::-1])[0]), atol=1e-5)
+    drawn = list(drpca.visualize_stages(detector, tmp_path / 'a', limit=2))
+    assert [one.name for one in drawn] == ['0000', '0001']
+    (stage,) = drawn[1].decomposition.stages
+    parts = small('TensorTrain').decompose(images)
+    np.testing.assert_allclose(stage.background, parts.background[1], atol=1e-5)
+    np.testing.assert_allclose(stage.target, parts.target[1], atol=1e-5)
+    for refused in (lambda: detector(images[0]), lambda: detector.open_split('test', 'synthetic')):
+        with pytest.raises(UserError, match='consecutive frames'):
+            refused()
