@@ -45,8 +45,9 @@ def small(name: str) -> dict[str, Any]:
 
 
 def decomposing_networks() -> list[str]:
-    """The registered networks that split an image into background and target."""
-    return [name for name in network_names() if hasattr(MODELS.get(name), 'decompose')]
+    """The registered networks that split an image, not a window, into background and target."""
+    kinds = ((name, MODELS.get(name)) for name in network_names())
+    return [name for name, kind in kinds if hasattr(kind, 'decompose') and getattr(kind, 'frames', 1) == 1]
 
 
 def exit_code(main: Callable[[list[str]], int], arguments: list[str]) -> int:

@@ -110,6 +110,7 @@ class DTUM(Comparator):
     """
 
     size_multiple = 8
+    frames = 5
 
     def __init__(self, frames: int = 5, channels: int = 32, attached: bool = False, dropout: float = 0.5) -> None:
         super().__init__()

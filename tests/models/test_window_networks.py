@@ -117,3 +117,71 @@ def test_a_single_image_stands_for_equal_frames_and_other_numbers_are_refused() 
     assert torch.equal(model.detect(image), image.expand(-1, 2, -1, -1))
     with pytest.raises(UserError, match='Echo takes windows of 3 frames, got 2'):
         model.detect(torch.rand(1, 2, 12, 10))
+
+
+# TensorRPCANet
+
+
+def tensor_network(**options: Any) -> Any:
+    torch.manual_seed(0)
+    return MODELS.build({'type': 'TensorRPCANet', 'num_stages': 2, 'channels': 8, 'frames': 5, **options}).eval()
+
+
+@torch.no_grad()
+def test_the_background_is_of_low_rank_over_unfolded_space_and_time() -> None:
+    step = tensor_network(rank=2).decos[0].lowrank.low_rank
+    window = torch.rand(1, 5, 16, 12)
+    low = step(window)
+    assert low.shape == window.shape
+    patches = torch.nn.functional.unfold(low.transpose(0, 1), 4, stride=4)  # (n, 16, patches)
+    offset = step.fold.bias[None, :, None]
+    for place in range(patches.shape[-1]):
+        values = torch.linalg.svdvals((patches - offset)[..., place])
+        assert values[2] < 1e-5 * values[0], 'a product of two patterns and their shares'
+    still = window[:, :1].expand(-1, 5, -1, -1)
+    torch.testing.assert_close(step(still)[:, 0], step(still)[:, 4], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(('placement', 'reported'), [('causal', 4), ('centred', 2)])
+@torch.no_grad()
+def test_all_that_comes_out_is_of_the_reported_frame(placement: str, reported: int) -> None:
+    network = tensor_network(placement=placement, noise=True)
+    assert network.reported == (reported,)
+    window = torch.rand(2, 5, 16, 12)
+    states = list(network.unroll(window))
+    assert states[-1].target.shape == (2, 5, 16, 12)
+    reconstruction, target = network(window)
+    assert torch.equal(target, states[-1].target[:, reported : reported + 1])
+    assert torch.equal(network.detect(window), target)
+    shown = network.decompose(window)
+    assert len(shown) == 2
+    assert torch.equal(shown[-1].reconstruction, reconstruction)
+    assert torch.equal(shown[0].noise, states[0].noise[:, reported : reported + 1])
+    # One stage by its equations.
+    first, stage = states[0], network.decos[0]
+    torch.testing.assert_close(first.background, window + stage.lowrank.convs(
+        torch.cat([window, stage.lowrank.low_rank(window) - window], dim=1)
+    ))  # fmt: skip
+    x = window - first.background
+    torch.testing.assert_close(first.target, x - stage.sparse.epsilon * stage.sparse.convs(x))
+    x = window - first.background - first.target
+    torch.testing.assert_close(first.noise, x - stage.residual.epsilon * stage.residual.convs(x))
+    x = first.background + first.target + first.noise
+    torch.testing.assert_close(first.reconstruction, x + stage.merge.mapping(x))
+
+
+@torch.no_grad()
+def test_other_frames_count() -> None:
+    network = tensor_network()
+    window = torch.rand(1, 5, 16, 16)
+    changed = window.clone()
+    changed[:, 0] += 0.3
+    assert not torch.allclose(network.detect(window), network.detect(changed), atol=1e-4)
+
+
+def test_the_network_of_this_project_says_what_it_takes() -> None:
+    network = MODELS.build({'type': 'TensorRPCANet'})
+    assert sum(value.numel() for value in network.parameters()) == 49_239
+    for options in ({'frames': 1}, {'placement': 'block'}):
+        with pytest.raises(UserError, match='expected at least 2 frames and placement causal or centred'):
+            MODELS.build({'type': 'TensorRPCANet', **options})
