@@ -6,6 +6,7 @@ from .engine.runs import train
 from .inference.detector import Detector
 from .inference.export import export
 from .leaderboard.build import build_leaderboard
+from .leaderboard.paper import figure
 from .results.predict import predict
 from .results.scoring import score
 from .studies.cross_dataset import cross_dataset
@@ -27,6 +28,7 @@ __all__ = [
     'confirmation_gain',
     'cross_dataset',
     'export',
+    'figure',
     'generate_dataset',
     'load_weights',
     'predict',

@@ -41,6 +41,9 @@ VIEWS = ('deviation', 'positive', 'raw')
 """What the sparsity of T is measured of: |T − median T|; max(T, 0), which is what logits call target; |T|."""
 ROBUST_FIGURES = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
 """Figures in the tables of disturbed frames."""
+TABLE = 'table'
+FIGURE_KINDS = ('qualitative', 'roc', 'learning', 'tradeoff', 'robustness', TABLE)
+"""Figures of a paper, and its tables."""
 
 SCRIPTS = {'train': 'run_configs.py', 'infer': 'inference.py', 'score': 'cal_from_mask.py'}
 """The commands with a file of their own at the top; all others have ``tools/<name>.py``."""

@@ -26,6 +26,7 @@ COMMANDS = {
     'analyse-decomposition': ('drpca.cli.analyse_decomposition', 'low rank and sparsity'),
     'cross-dataset': ('drpca.cli.cross_dataset', 'one checkpoint on several data sets'),
     'leaderboard': ('drpca.cli.leaderboard', 'methods x seeds in one table'),
+    'figure': ('drpca.cli.figure', 'figures and tables of a paper'),
     'export': ('drpca.cli.export', 'ONNX, OpenVINO, torch.export'),
     'benchmark': ('drpca.cli.benchmark', 'speed of networks'),
     'benchmark-training': ('drpca.cli.benchmark_training', 'speed of training'),

@@ -1,4 +1,4 @@
-"""Learning curves and picture grids of a leaderboard."""
+"""Learning curves, trade-offs and picture grids of a leaderboard."""
 
 from __future__ import annotations
 
@@ -6,16 +6,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from drpca.datasets import Split, open_split
 from drpca.datasets.splits import spread
 from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol
 from drpca.leaderboard.rows import Row
-from drpca.reports.grid import GridRow, draw_grid, save_grid
+from drpca.reports.grid import GridRow, draw_grid
 from drpca.run_folder import RunFolder
-from drpca.visualization.charts import line_style, panel_grid, save_figure
+from drpca.visualization.charts import (
+    COLOURS,
+    label_points,
+    label_text,
+    line_style,
+    panel_grid,
+    save_drawing,
+    save_figure,
+    style,
+)
 
 
 @dataclass(frozen=True)
@@ -35,32 +47,133 @@ class LearningCurve:
     values: Sequence[float]
 
 
-def learning_figure(curves: Sequence[LearningCurve], key: str) -> Figure:
+@dataclass(frozen=True)
+class _Point:
+    """A method in a trade-off."""
+
+    label: str
+    kind: str
+    x: float
+    y: float
+    deviation: float
+
+
+_COST_AXES = {'parameters': ('parameters, million', 1e-6), 'latency_ms': ('latency on a CPU, ms', 1.0)}
+_KIND_STYLES = {'trained': (COLOURS[0], 'o'), 'weights': (COLOURS[1], 's'), 'classical': (COLOURS[2], '^')}
+_KIND_TEXTS = {'trained': 'trained here', 'weights': 'published weights', 'classical': 'classical'}
+
+
+def learning_figure(
+    curves: Sequence[LearningCurve], ylabel: str, factor: float = 100, width: float | None = None
+) -> Figure:
     """A panel per network: thin lines are trainings, thick ones their means where all seeds were validated.
 
     Args:
         curves: One at least.
-        key: Name of the figure, shown in %.
+        ylabel: Name and unit of the figure.
+        factor: From its values to that unit.
+        width: Of a figure for a paper, in inches.
     """
     panels = list(dict.fromkeys(curve.panel for curve in curves))
-    figure, axes = panel_grid(len(panels))
+    figure, axes = panel_grid(len(panels), width=width)
+    with style(width):
+        _draw_learning(axes, panels, curves, ylabel, factor, width)
+    return figure
+
+
+def _draw_learning(
+    axes: Sequence[Axes],
+    panels: Sequence[str],
+    curves: Sequence[LearningCurve],
+    ylabel: str,
+    factor: float,
+    width: float | None,
+) -> None:
     for axis, panel in zip(axes, panels):
         labels = list(dict.fromkeys(curve.label for curve in curves if curve.panel == panel))
         for number, label in enumerate(labels):
             mine = [dict(zip(c.epochs, c.values)) for c in curves if (c.panel, c.label) == (panel, label)]
-            look = line_style(number)
+            look = line_style(number, width)
             for points in mine if len(mine) > 1 else []:
-                axis.plot(list(points), [100 * v for v in points.values()], color=look['color'], lw=0.7, alpha=0.5)
+                axis.plot(list(points), [factor * v for v in points.values()], color=look['color'], lw=0.7, alpha=0.5)
             shared = sorted(set.intersection(*map(set, mine)))
-            means = [100 * sum(points[epoch] for points in mine) / len(mine) for epoch in shared]
+            means = [factor * sum(points[epoch] for points in mine) / len(mine) for epoch in shared]
             seeds = f', {len(mine)} seeds' if len(mine) > 1 else ''
-            axis.plot(shared, means, label=f'{label}{seeds}', **look)
-        axis.set_title(panel)
+            axis.plot(shared, means, label=label_text(f'{label}{seeds}'), **{**look, 'markevery': 0.05})
+        axis.set_title(label_text(panel))
         axis.set_xlabel('epoch')
-        axis.set_ylabel(f'validation {key} %')
+        axis.set_ylabel(label_text(ylabel))
         axis.set_ylim(bottom=0)
         axis.legend(fontsize=6, frameon=False)
+
+
+def tradeoff_figure(rows: Sequence[Row], protocol: str, key: str = 'IoU', width: float | None = None) -> Figure:
+    """A figure of every method against its parameters and its latency, a row of panels per data set.
+
+    Costs are on a logarithmic axis; bars are standard deviations over seeds. A panel without any point is left out:
+    classical methods have no parameters.
+
+    Args:
+        rows: Of one data set or several.
+        protocol: Preset.
+        key: Figure, of ``drpca.leaderboard.rows.KEYS``.
+        width: Of a figure for a paper, in inches.
+
+    Raises:
+        UserError: No row has the figure and a cost.
+    """
+    factor, unit = (1e6, '×1e-6') if key == 'Fa' else (100, '%')
+    panels: list[tuple[str, str, list[_Point]]] = []
+    for dataset in dict.fromkeys(row.dataset for row in rows):
+        mine = [row for row in rows if row.dataset == dataset and key in getattr(row.figures.get(protocol), 'mean', {})]
+        names = labels_of(mine)
+        for cost in _COST_AXES:
+            points = [
+                _Point(
+                    name, row.kind, _COST_AXES[cost][1] * getattr(row.cost, cost),
+                    factor * row.figures[protocol].mean[key], factor * row.figures[protocol].std.get(key, 0.0),
+                )
+                for name, row in zip(names, mine)
+                if getattr(row.cost, cost)
+            ]  # fmt: skip
+            if points:
+                panels.append((dataset, cost, points))
+    if not panels:
+        raise UserError(f'No row has {key} under the preset {protocol} beside its parameters or latency.')
+    figure, axes = panel_grid(len(panels), width=width, least=2.4)
+    with style(width):
+        for axis, (dataset, cost, points) in zip(axes, panels):
+            axis.set(xscale='log', xlabel=_COST_AXES[cost][0], ylabel=f'{key} {unit}', title=label_text(dataset))
+            for point in points:
+                colour, mark = _KIND_STYLES[point.kind]
+                axis.errorbar(point.x, point.y, yerr=point.deviation or None, fmt=mark, color=colour, markersize=4,
+                              elinewidth=0.8, capsize=2)  # fmt: skip
+            axis.margins(x=0.15, y=0.12)
+            values = [point.x for point in points]
+            some = (1.0, 2.0, 5.0) if max(values) < 100 * min(values) else (1.0,)
+            axis.xaxis.set_major_locator(LogLocator(subs=some))
+            axis.xaxis.set_major_formatter('{x:g}')
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        kinds = [kind for kind in _KIND_STYLES if any(point.kind == kind for *_, points in panels for point in points)]
+        handles = [
+            Line2D([], [], color=_KIND_STYLES[kind][0], marker=_KIND_STYLES[kind][1], linestyle='', markersize=4,
+                   label=_KIND_TEXTS[kind])
+            for kind in kinds
+        ]  # fmt: skip
+        figure.legend(handles=handles, loc='outside lower center', ncols=3, frameon=False)
+        figure.draw_without_rendering()  # settles where the axes lie
+        for axis, (*_, points) in zip(axes, panels):
+            label_points(axis, [(label_text(point.label), point.x, point.y, point.deviation) for point in points])
     return figure
+
+
+def labels_of(rows: Sequence[Row]) -> list[str]:
+    """The method of each row; with its config, or where its weights come from, where two would be called alike."""
+    names = [row.method for row in rows]
+    for parts in ('config', 'kind'):
+        double = {name for name in names if names.count(name) > 1}
+        names = [f'{n} ({getattr(row, parts)})' if n in double else n for n, row in zip(names, rows)]
+    return names
 
 
 def draw_maps(
@@ -90,7 +203,7 @@ def draw_maps(
     grid_rows = [GridRow.read(split, name, [maps for _, maps in shown]) for name in names]
     repeated = [row.method for row, _ in shown]
     titles = [row.method if repeated.count(row.method) == 1 else row.config for row, _ in shown]
-    save_grid(draw_grid(grid_rows, titles, protocol), file)
+    save_drawing(draw_grid(grid_rows, titles, protocol), file, dpi=200)
 
 
 def draw_curves(rows: Sequence[Row], stem: Path) -> list[Path]:
@@ -108,7 +221,7 @@ def draw_curves(rows: Sequence[Row], stem: Path) -> list[Path]:
                 curves.append(LearningCurve(row.method, row.config, list(points), list(points.values())))
     if not curves:
         raise UserError('--curves: no training with validation figures among the rows, or their logs are gone.')
-    return list(save_figure(learning_figure(curves, 'IoU'), stem))
+    return save_figure(learning_figure(curves, 'validation IoU %'), stem)
 
 
 def choose_images(split: Split, names: Sequence[str]) -> list[str]:

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+
+_LATEX = {
+    '\\': r'\textbackslash{}', '<=': r'$\le$', '>=': r'$\ge$', '<': r'$<$', '>': r'$>$', '|': r'$|$', '[': '{[}',
+    ']': '{]}', '*': '{*}', '~': r'\textasciitilde{}', '^': r'\textasciicircum{}', 'x1e-6': r'$\times 10^{-6}$',
+    '≤': r'$\le$', '≥': r'$\ge$', '±': r'$\pm$', '×': r'$\times$', '"': r'\textquotedbl{}', '`': r'\textasciigrave{}',
+    **{character: f'\\{character}' for character in '_%&#${}'},
+}  # fmt: skip
+_IN_LATEX = re.compile('|'.join(map(re.escape, sorted(_LATEX, key=len, reverse=True))))
+
+
+def latex_text(text: str) -> str:
+    """Text as LaTeX shows it, letter by letter, whatever it holds."""
+    text = ''.join(letter if letter.isprintable() else ' ' for letter in text)
+    return _IN_LATEX.sub(lambda match: _LATEX[match[0]], text)
 
 
 def text_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:

@@ -13,7 +13,7 @@ from drpca.evaluation.curves import CURVE_FIGURES, FA_BUDGETS, PARTIAL_FA, Opera
 from drpca.evaluation.functional import ROC_3D
 from drpca.evaluation.protocols import Protocol
 from drpca.evaluation.target_rows import TargetRow
-from drpca.reports.plain_tables import markdown_table, text_table
+from drpca.reports.plain_tables import latex_text, markdown_table, text_table
 from drpca.results.scoring import ChosenPoint, Score
 
 PERCENT = ('IoU', 'nIoU', 'F1', 'precision', 'recall', 'Pd')
@@ -148,14 +148,6 @@ def as_markdown(scores: Sequence[Score]) -> str:
     return '\n'.join(blocks)
 
 
-_LATEX = {'\\': r'\textbackslash{}', '<': r'$<$', '>': r'$>$', '~': r'\textasciitilde{}', '^': r'\^{}'}
-_LATEX.update({character: f'\\{character}' for character in '_%&#${}'})
-
-
-def _latex(text: str) -> str:
-    return ''.join(_LATEX.get(c, c) for c in text.replace('>=', '≥')).replace('≥', r'$\ge$')
-
-
 def as_latex(scores: Sequence[Score]) -> str:
     """One LaTeX table of all results folders; needs the package booktabs."""
     columns = 'l' * (len(DEFINITION) + 1) + 'r' * len(FIGURES)
@@ -163,9 +155,9 @@ def as_latex(scores: Sequence[Score]) -> str:
     for index, score in enumerate(scores):
         header, *rows = _cells(score)
         if index == 0:
-            lines += [' & '.join(map(_latex, ['results', *header])).replace('x1e-6', r'$\times 10^{-6}$') + r' \\']
+            lines += [' & '.join(map(latex_text, ['results', *header])) + r' \\']
         lines += [r'\midrule']
-        lines += [' & '.join(map(_latex, [title(score), *row])) + r' \\' for row in rows]
+        lines += [' & '.join(map(latex_text, [title(score), *row])) + r' \\' for row in rows]
     return '\n'.join([*lines, r'\bottomrule', r'\end{tabular}']) + '\n'
 
 

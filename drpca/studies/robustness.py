@@ -10,23 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from tqdm import tqdm
+from typing_extensions import TypedDict
 
 from drpca.datasets.io import Levelled
 from drpca.datasets.splits import Split, spread
-from drpca.errors import unknown_name
+from drpca.errors import UserError, unknown_name
 from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.files import claim, save_text
 from drpca.inference.detector import Detector
 from drpca.inference.mappers import ScoreMapper
-from drpca.options import ROBUST_FIGURES
+from drpca.json_file import read_json
+from drpca.options import ROBUST_FIGURES, called
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, plain, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.corruptions import KINDS, Corruption, eight_bit, parse_corruptions
 from drpca.version import versions
-from drpca.visualization.charts import SUFFIXES, decades_axis, line_style, panel_grid, save_figure
+from drpca.visualization.charts import SUFFIXES, decades_axis, label_text, line_style, panel_grid, save_figure, style
 
 HEADER = ('disturbance', 'detector', 'IoU %', 'nIoU %', 'F1 %', 'Pd %', 'Fa x1e-6', 'IoU lost')
 CLEAN = 'none'
@@ -136,7 +139,9 @@ def _row(title: str, detector: str, figures: dict[str, float], clean: dict[str, 
     return [title, detector, *cells, '' if title == CLEAN else shown('IoU', lost)]
 
 
-def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: str, heading: str = '') -> Figure:
+def robustness_figure(
+    results: Sequence[CorruptionScore], protocol: str, key: str, heading: str = '', width: float | None = None
+) -> Figure:
     """A figure against the strength of each kind of disturbance, clean frames at 0, a line per detector.
 
     Args:
@@ -144,11 +149,28 @@ def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: st
         protocol: Name of the protocol.
         key: 'IoU', 'nIoU', 'F1', 'Pd' (in %) or 'Fa' (×1e-6, on a logarithmic axis where it spans decades).
         heading: What was scored.
+        width: Of a figure for a paper, in inches.
     """
     factor, unit = (1e6, '×1e-6') if key == 'Fa' else (100, '%')
     kinds = list(dict.fromkeys(r.corruption.kind for r in results if r.corruption is not None))
+    figure, axes = panel_grid(len(kinds), heading, width)
+    with style(width):
+        _draw_kinds(axes, kinds, results, protocol, key, f'{key} {unit}', factor, width)
+        figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=3, frameon=False)
+    return figure
+
+
+def _draw_kinds(
+    axes: Sequence[Axes],
+    kinds: Sequence[str],
+    results: Sequence[CorruptionScore],
+    protocol: str,
+    key: str,
+    ylabel: str,
+    factor: float,
+    width: float | None,
+) -> None:
     detectors = list(dict.fromkeys(r.detector for r in results))
-    figure, axes = panel_grid(len(kinds), heading)
     for axis, kind in zip(axes, kinds):
         for number, detector in enumerate(detectors):
             points = [
@@ -157,13 +179,54 @@ def robustness_figure(results: Sequence[CorruptionScore], protocol: str, key: st
                 if r.detector == detector and (r.corruption is None or r.corruption.kind == kind)
             ]
             x, y = zip(*sorted(points))
-            axis.plot(x, y, label=detector, **line_style(number))
-        axis.set(title=KINDS[kind].title, xlabel=KINDS[kind].unit, ylabel=f'{key} {unit}')
+            axis.plot(x, y, label=label_text(detector), **line_style(number, width))
+        axis.set(title=KINDS[kind].title, xlabel=KINDS[kind].unit, ylabel=ylabel)
         axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
         if key == 'Fa':
             decades_axis(axis)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=3, frameon=False)
-    return figure
+
+
+class _SavedScore(TypedDict):
+    """An entry of ``results`` in robustness.json."""
+
+    detector: str
+    corruption: str | None
+    level: float
+    figures: dict[str, dict[str, float | None]]
+
+
+class _SavedStudy(TypedDict):
+    """What is read of robustness.json; there is more in it."""
+
+    __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
+    dataset: str
+    split: str
+    images: list[str]
+    protocols: list[Protocol]
+    results: list[_SavedScore]
+
+
+def read_scores(path: str | Path) -> tuple[list[CorruptionScore], list[Protocol], str]:
+    """Results and presets of a robustness.json, and what they are of: 'SIRSTv1 test, 86 images'.
+
+    Raises:
+        UserError: There is none, or it is something else.
+    """
+    saved = read_json(path, _SavedStudy, f'name the robustness.json of {called("robustness")}')
+    results = [
+        CorruptionScore(
+            entry['detector'],
+            None if entry['corruption'] is None else Corruption(entry['corruption'], entry['level']),
+            {name: {key: math.nan if value is None else value for key, value in figures.items()}
+             for name, figures in entry['figures'].items()},
+        )
+        for entry in saved['results']
+    ]  # fmt: skip
+    names = {protocol.name for protocol in saved['protocols']}
+    whole = all(names <= result.figures.keys() for result in results)
+    if not names or not whole or all(result.corruption is None for result in results):
+        raise UserError(f'{path} holds no figures of disturbed frames: name the robustness.json of a whole study.')
+    return results, saved['protocols'], f'{saved["dataset"]} {saved["split"]}, {len(saved["images"])} images'
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The picture grid: what is outlined in which colour, and where the inset lies."""
+"""The figure that compares methods: what is marked, where the inset lies, which rows are chosen."""
 
 from __future__ import annotations
 
@@ -7,89 +7,119 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Rectangle
 
 from drpca.datasets import open_split
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
 from drpca.evaluation.protocols import build_protocol
 from drpca.reports import grid as G
+from drpca.visualization.charts import save_drawing
 
 PROTOCOL = build_protocol({'type': 'basicirstd', 'size': 64})
-LEFT = G._CELL + G.GAP  # where the second cell begins
 
 
-def make_row(scores: np.ndarray, size: tuple[int, int] = (64, 64)) -> G.GridRow:
+def make_row(*scores: np.ndarray, size: tuple[int, int] = (64, 64)) -> G.GridRow:
     gt_mask = np.zeros(size, bool)
     gt_mask[10:13, 10:13] = True
     gt_mask[50:53, 30:33] = True
     image = np.linspace(0, 1, gt_mask.size, dtype=np.float32).reshape(size)
-    return G.GridRow('frame', image, gt_mask, [scores])
+    return G.GridRow('frame', image, gt_mask, list(scores))
 
 
-def has(picture: np.ndarray, colour: tuple[int, int, int]) -> bool:
-    return bool((picture == colour).all(axis=-1).any())
+def cells(figure: Figure) -> list[Axes]:
+    return list(figure.axes)
 
 
-def method_cell(picture: np.ndarray) -> np.ndarray:
-    return picture[18 : 18 + G._CELL, 2 * LEFT :]
+def marks(axis: Axes) -> list[tuple[str, str]]:
+    return sorted((type(patch).__name__, to_hex(patch.get_edgecolor()).upper()) for patch in axis.patches)
 
 
 @pytest.mark.parametrize('protocol', ['basicirstd', 'drpca', 'rpcanet', 'shooting', 'opdc'])
-def test_colours_say_what_was_found(protocol: str) -> None:
+def test_forms_and_colours_say_what_was_found(protocol: str) -> None:
     preset = build_protocol({'type': protocol, 'size': 64})
     scores = np.zeros((64, 64), np.float32)
     found, alarm = scores.copy(), scores.copy()
     found[10:13, 10:13] = found[50:53, 30:33] = 0.9
     alarm[30:32, 55:58] = 0.9
-    cells = [method_cell(G.draw_grid([make_row(s)], ['a'], preset)) for s in (found, alarm, scores)]
-    assert [has(cells[0], c) for c in (G.HIT, G.MISS, G.FALSE_ALARM)] == [True, False, False]
-    assert [has(cells[1], c) for c in (G.HIT, G.MISS, G.FALSE_ALARM)] == [False, True, True]
-    assert [has(cells[2], c) for c in (G.HIT, G.MISS, G.FALSE_ALARM)] == [False, True, False]
+    figure = G.draw_grid([make_row(found, alarm, scores)], ['a', 'b', 'c'], preset)
+    image, label, *methods = cells(figure)
+    assert not image.patches
+    assert not label.patches
+    hit, miss, square = ('Circle', G.HIT), ('Circle', G.MISS), ('Rectangle', G.FALSE_ALARM)
+    assert [marks(axis) for axis in methods] == [[hit, hit], [miss, miss, square], [miss, miss]]
+    assert {type(patch.get_linestyle()) for patch in methods[0].patches} == {str}
+    assert all(patch.get_linestyle() != '-' for patch in methods[2].patches), 'dashed, also without colours'
+    (false,) = (patch for patch in methods[1].patches if isinstance(patch, Rectangle))
+    assert false.get_center() == pytest.approx((56, 30.5)), 'column, row'
 
 
-def test_the_inset_shows_the_first_target_in_the_far_corner() -> None:
+def test_the_inset_shows_the_first_target_where_it_covers_nothing() -> None:
     scores = np.zeros((64, 64), np.float32)
     scores[10:13, 10:13] = 1
-    cell = method_cell(G.draw_grid([make_row(scores)], ['a'], PROTOCOL))
-    inset = cell[-G._INSET :, -G._INSET :]
-    assert tuple(inset[0, 0]) == G._FRAME
-    centre = inset[G._INSET // 2 - 3 : G._INSET // 2 + 3, G._INSET // 2 - 3 : G._INSET // 2 + 3]
-    assert (centre == 255).all(), 'the target, enlarged'
-    assert has(inset, G.HIT)
+    figure = G.draw_grid([make_row(scores)], ['a'], PROTOCOL)
+    (inset,) = cells(figure)[2].child_axes
+    assert np.array_equal(inset.images[0].get_array(), scores[1:22, 1:22])
+    box = inset.get_position()
+    assert box.x1 == pytest.approx(cells(figure)[2].get_position().x1)
+    assert box.y0 == pytest.approx(cells(figure)[2].get_position().y0), 'the target lies at the top left'
+    alarm = scores.copy()
+    alarm[60:62, 60:62] = 1
+    figure = G.draw_grid([make_row(scores, alarm)], ['a', 'b'], PROTOCOL)
+    boxes = [axis.child_axes[0].get_position() for axis in cells(figure)]
+    assert all(box.y1 == pytest.approx(boxes[0].y1) for box in boxes), 'the same corner for a whole row'
+    assert boxes[0].y0 > 0.5, 'away from the false alarm at the bottom right'
 
 
 def test_no_target_no_inset_and_frames_keep_their_shape() -> None:
     empty = np.zeros((30, 60), np.float32)
     row = G.GridRow('empty', empty + 0.5, empty > 0, [empty])
-    picture = G.draw_grid([row], ['a'], build_protocol('basicirstd'))
-    frame = picture[18 : 18 + G._CELL, : G._CELL]
-    assert not has(frame, G._FRAME)
-    rows = np.flatnonzero(frame.any(axis=(1, 2)))
-    assert (rows[0], len(rows)) == (G._CELL // 4, G._CELL // 2), 'half as high as wide, centred'
+    figure = G.draw_grid([row], ['a'], build_protocol('basicirstd'))
+    assert not any(axis.child_axes for axis in figure.axes)
+    width, height = figure.axes[0].get_position().size * figure.get_size_inches()
+    assert height == pytest.approx(width / 2)
 
 
-def test_shape_and_bad_input() -> None:
+def test_width_surfaces_names_and_bad_input() -> None:
     scores = np.zeros((64, 64), np.float32)
     row = make_row(scores)
-    picture = G.draw_grid([row, row], ['one'], PROTOCOL)
-    assert picture.shape == (2 * (18 + G._CELL + G.GAP) + 22, 3 * G._CELL + 2 * G.GAP, 3)
+    figure = G.draw_grid([row], ['$one_'], PROTOCOL, width=3.5, surface=True)
+    assert figure.get_size_inches()[0] == 3.5
+    assert len(figure.axes) == 6, 'three pictures, three surfaces'
+    assert figure.axes[4].get_title() == r'\$one_'
     with pytest.raises(UserError, match='each of 2 methods'):
         G.draw_grid([row], ['one', 'two'], PROTOCOL)
     with pytest.raises(UserError, match='at least one image'):
         G.draw_grid([], [], PROTOCOL)
 
 
-def test_reads_a_split_and_results_and_saves(tmp_path: Path) -> None:
-    generate_dataset(tmp_path, num_train=1, num_test=2, size=32)
+def test_reads_a_split_and_results_chooses_rows_and_saves(tmp_path: Path) -> None:
+    generate_dataset(tmp_path, num_train=1, num_test=6, size=32)
     split = open_split('synthetic', 'test', tmp_path)
-    maps = tmp_path / 'maps' / 'img'
-    maps.mkdir(parents=True)
-    cv2.imwrite(str(maps / f'{split.names[0]}.png'), np.full((32, 32), 51, np.uint8))
-    row = G.GridRow.read(split, split.names[0], [maps.parent])
-    assert row.scores[0] == pytest.approx(np.full((32, 32), 0.2), abs=1e-6)
-    picture = G.draw_grid([row], ['a'], PROTOCOL)
-    G.save_grid(picture, tmp_path / 'new' / 'grid.png')
-    assert np.array_equal(cv2.imread(str(tmp_path / 'new' / 'grid.png'))[..., ::-1], picture)
+    labelled = [name for name in split.names if split.read_mask(name).any()]
+    assert len(labelled) > 2
+    for number, folder in enumerate('ab'):
+        for index, name in enumerate(split.names):
+            # All alike but for two images, of which each method finds the targets of one.
+            mine = split.read_mask(name) & (name not in labelled[:2] or index % 2 == number)
+            file = tmp_path / folder / 'img' / f'{name}.png'
+            file.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(file), np.where(mine, 255, 51).astype(np.uint8))
+    folders = [tmp_path / 'a', tmp_path / 'b']
+    assert set(G.telling_images(split, split.names, folders, PROTOCOL, 2)) == set(labelled[:2])
+    assert len(G.telling_images(split, split.names, folders[:1], PROTOCOL, 2)) == 2
+    with pytest.raises(UserError, match='no image with a target'):
+        G.telling_images(split, [], folders, PROTOCOL, 2)
+    row = G.GridRow.read(split, labelled[2], folders)
+    assert row.scores[0].min() == pytest.approx(0.2, abs=1e-6)
+    (tmp_path / 'new').mkdir()
+    figure = G.draw_grid([row], ['a', 'b'], PROTOCOL, width=2)
+    save_drawing(figure, tmp_path / 'new' / 'grid.png')
+    assert cv2.imread(str(tmp_path / 'new' / 'grid.png')).shape[1] == 300
+    assert all(isinstance(patch, Circle) for patch in figure.axes[2].patches)
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='Cannot write'):
-        G.save_grid(picture, tmp_path / 'file' / 'grid.png')
+    with pytest.raises(UserError, match='Cannot'):
+        save_drawing(figure, tmp_path / 'file' / 'grid.png')
