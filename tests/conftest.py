@@ -20,6 +20,7 @@ torch.set_num_threads(1)
 def _no_data_root(monkeypatch, tmp_path_factory):
     """Tests name their data; a developer's own settings must not reach them, and they reach no network."""
     monkeypatch.delenv('DRPCA_DATA', raising=False)
+    monkeypatch.setenv('COLUMNS', '240')  # a table on one line, unless a test is about folding
     monkeypatch.setenv('DRPCA_HOME', str(tmp_path_factory.getbasetemp() / 'home'))
     monkeypatch.setenv('DRPCA_MIRROR', 'http://127.0.0.1:9')
 

@@ -80,15 +80,14 @@ def main(argv: list[str] | None = None) -> int:
     if (args.plot is None) != (args.scores is None):
         raise UserError('--plot and --scores belong together.')
     claim_files(args, 'json', 'markdown', 'plot')
-    from drpca.studies.speed_report import as_json, to_markdown, tradeoff_figure
+    from drpca.studies.speed_report import as_json, to_markdown, to_text, tradeoff_figure
 
     scores = read_scores(args.scores) if args.scores else {}
     args.networks = network_names() if args.all else args.networks or None
     results = drpca.benchmark(**keywords(drpca.benchmark, args))
-    table = to_markdown(results)
-    print(table, end='')
+    print(to_text(results))
     if args.markdown:
-        write_file(args.markdown, table)
+        write_file(args.markdown, to_markdown(results))
     if args.json:
         write_file(args.json, as_json(results))
     if args.plot:

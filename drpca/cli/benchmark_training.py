@@ -62,13 +62,12 @@ def main(argv: list[str] | None = None) -> int:
     from drpca.studies.training_speed import TOLERANCE
 
     speed = drpca.benchmark_training(**keywords(drpca.benchmark_training, args))
-    table = speed.as_markdown()
-    print(table)
+    print(f'{speed.as_text()}\n')
     for network, value in speed.differences.items():
         verdict = 'the same' if value <= TOLERANCE else f'NOT the same (at most {TOLERANCE:.0e} expected)'
         print(f'{network}: first losses without bfloat16 {verdict}, largest relative difference {value:.1e}')
     if args.markdown:
-        write_file(args.markdown, table)
+        write_file(args.markdown, speed.as_markdown())
     if args.json:
         write_file(args.json, json.dumps(speed.as_json(), indent=1) + '\n')
     return 0 if speed.same else EXIT_FAILED

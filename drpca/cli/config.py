@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
+
 from mmengine.config import Config
 
 from drpca.cli.common import OptionsAction, command_parser
@@ -27,9 +30,16 @@ def list_names() -> str:
         kind = '<sequences>' if parts and parts[0] in sequence_sets() else '<data set>'
         shown = f'{path.parent.name}_{kind}{parts[1]}' if parts else name
         folders.setdefault(path.parent.name, {})[shown] = None
-    lines = [f'{folder:18s}{" ".join(shown)}' for folder, shown in sorted(folders.items())]
-    kinds = [f'<data set>: {" ".join(data_sets())}', f'<sequences>: {" ".join(sequence_sets())}']
-    return '\n'.join([*lines, '', *kinds])
+    width, indent = shutil.get_terminal_size().columns, ' ' * 18
+    lines = [
+        textwrap.fill(' '.join(shown), width, initial_indent=f'{folder:18s}', subsequent_indent=indent,
+                      break_on_hyphens=False)
+        for folder, shown in sorted(folders.items())
+    ]  # fmt: skip
+    kinds = {'<data set>': data_sets(), '<sequences>': sequence_sets()}
+    return '\n'.join(
+        [*lines, '', *(textwrap.fill(f'{kind}: {" ".join(names)}', width) for kind, names in kinds.items())]
+    )
 
 
 @guarded

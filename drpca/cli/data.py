@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import textwrap
 from typing import TYPE_CHECKING
 
 from drpca.cli.common import command_parser, keywords
@@ -84,8 +86,9 @@ def _list(args: argparse.Namespace) -> None:
     sets = list_datasets(args.data_root)
     rows = [[k.name, '–' if k.images is None else f'{k.images:,}', f'{k.found:,}'] for k in sets]
     places = ['', *(str(k.folder) if k.folder else f'missing: {k.advice}' for k in sets)]
+    width = shutil.get_terminal_size().columns
     for line, place in zip(text_table(['name', 'images', 'found'], rows).splitlines(), places):
-        print(f'{line}  {place}'.rstrip())
+        print(textwrap.fill(place, width, initial_indent=f'{line}  ', subsequent_indent='    ') if place else line)
 
 
 def _convert(args: argparse.Namespace) -> int:

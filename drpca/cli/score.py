@@ -165,7 +165,7 @@ def main(argv: list[str] | None = None) -> int:
         threshold_from=arguments.threshold_from, at_fa=arguments.at_fa, at_alarms=arguments.at_alarms,
         allow_partial=arguments.allow_partial,
         analyse=bool(arguments.report or arguments.targets_csv), report=show, masks=arguments.masks,
-        left_out=leave_out,
+        left_out=leave_out, progress=True,
     )  # fmt: skip
     write_files(arguments, scores)
     lines = dict.fromkeys(line for done in scores for line in done.failed.values())

@@ -37,11 +37,11 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     args = build_parser().parse_args(argv)
-    print('seed   Pd filter  Pd single   Fa filter  Fa single (x1e-6)   alarms per frame: filter  single')
+    print('seed  Pd filter  single  Fa x1e-6 filter  single  alarms a frame filter  single')
     for seed, filtered, single in drpca.confirmation_gain(**keywords(drpca.confirmation_gain, args)):
         print(
-            f'{seed:4d} {filtered.pd:11.3f} {single.pd:10.3f} {1e6 * filtered.fa:11.1f} {1e6 * single.fa:10.1f}'
-            f' {filtered.false_per_frame:34.2f} {single.false_per_frame:7.2f}',
+            f'{seed:4d} {filtered.pd:10.3f} {single.pd:7.3f} {1e6 * filtered.fa:16.1f} {1e6 * single.fa:7.1f}'
+            f' {filtered.false_per_frame:22.2f} {single.false_per_frame:7.2f}',
             flush=True,
         )
     return 0

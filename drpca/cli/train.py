@@ -130,16 +130,17 @@ def _cell(value: float | None, factor: float = 1) -> str:
 
 
 def _table(rows: list[dict[str, Any]]) -> str:
-    columns = ('epochs', 'val IoU', 'test IoU', 'nIoU', 'F1', 'Pd', 'Fa e-6', 'time s')
-    width = max(40, *(len(row['run']) for row in rows), 0)
-    lines = [f'{"run":{width}s} {"state":12s}' + ''.join(f' {column:>9s}' for column in columns)]
+    from drpca.reports.plain_tables import text_table
+
+    header = ('run', 'state', 'epochs', 'val IoU', 'test IoU', 'nIoU', 'F1', 'Pd', 'Fa e-6', 'time s')
+    lines = []
     for row in rows:
         test = row.get('test') or {}
-        cells = [str(row.get('epochs', '-')), _cell(row.get('best'), 100)]
+        cells = [row['run'], row['state'], str(row.get('epochs', '-')), _cell(row.get('best'), 100)]
         cells += [_cell(test.get(key), 100) for key in ('IoU', 'nIoU', 'F1', 'Pd')]
         cells += [_cell(test.get('Fa'), 1e6), _cell(row.get('seconds'))]
-        lines.append(f'{row["run"]:{width}s} {row["state"]:12s}' + ''.join(f' {cell:>9s}' for cell in cells))
-    return '\n'.join(lines)
+        lines.append(cells)
+    return text_table(header, lines, left=2)
 
 
 @guarded

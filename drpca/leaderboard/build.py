@@ -134,6 +134,7 @@ class Task:
         split: Split.
         data_root: Data root, None for the usual one.
         protocols: Presets.
+        progress: Say on standard error how far it is.
     """
 
     folder: Path
@@ -142,6 +143,7 @@ class Task:
     split: str
     data_root: str | Path | None
     protocols: tuple[Protocol, ...]
+    progress: bool = False
 
     @property
     def images(self) -> Split:
@@ -166,7 +168,7 @@ class Task:
         make_folder(self.folder.parent)
         made = predict(
             Detector(**self.detector), out=self.folder, dataset=self.dataset, split=self.split,
-            data_root=self.data_root, formats=['mat'],
+            data_root=self.data_root, formats=['mat'], progress=self.progress,
         )  # fmt: skip
         if made.failed:
             count = len(made.failed)
@@ -197,7 +199,9 @@ def task_of(contender: Contender, run: ScoredRun, options: LeaderboardOptions) -
         detector |= {'weights': run.checkpoint, 'size': options.size or RECIPE, 'device': options.device}
     digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:12]
     folder = Path(options.maps) / f'{label}-{options.size or "own"}-{digest}'
-    return Task(folder, detector, contender.dataset, options.split, options.data_root, tuple(options.presets))
+    told = options.progress and options.jobs == 1  # lines of several at once would say nothing
+    presets = tuple(options.presets)
+    return Task(folder, detector, contender.dataset, options.split, options.data_root, presets, told)
 
 
 def score(task: Task) -> tuple[dict[str, dict[str, float]], str]:
@@ -210,7 +214,10 @@ def score(task: Task) -> tuple[dict[str, dict[str, float]], str]:
         if not task.is_done():
             task.make_maps()
         folder = ResultsFolder(task.maps)
-        return score_folder(folder, task.protocols, task.dataset, task.split, task.data_root).figures, ''
+        figures = score_folder(
+            folder, task.protocols, task.dataset, task.split, task.data_root, progress=task.progress
+        ).figures
+        return figures, ''
     except Exception as error:  # the other methods go on
         return {}, explain(error, task.maps.name)[0]
 

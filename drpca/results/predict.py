@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from torch import nn
-from tqdm import tqdm
 
 from drpca.errors import UserError
 from drpca.files import in_use, make_folder
@@ -24,6 +23,7 @@ from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
 from drpca.options import RECIPE
+from drpca.progress import watched
 from drpca.results.folder import DETECTOR_MAPS, FRAME_MAPS, ResultsWriter
 from drpca.results.stage_pictures import stages_picture
 from drpca.version import versions
@@ -102,7 +102,7 @@ def predict(
             ``'drop'``.
         queue: Frames that may wait then; None: 8.
         overwrite: Replace another run's maps, and the file of ``video_out``.
-        progress: Show a bar on standard error if that is a terminal.
+        progress: Say on standard error how far it is.
         checkpoint: Second argument of the detector, unless it is made already.
         **options: Further ones, by keyword. Its ``size`` is ``'recipe'`` unless given.
 
@@ -156,9 +156,10 @@ def _write_all(
     detections: Iterable[Detection] = detector.stream(frames) if stream is None else stream
     if temporal is not None:
         detections = temporal(detections)
-    bar = tqdm(detections, total=frames.total, unit='img', disable=None if progress else True, dynamic_ncols=True)
+    if progress:
+        detections = watched(detections, frames.total, 'image')
     try:
-        for detection in bar:
+        for detection in detections:
             writer.write(detection, frames.files.get(detection.name))
             if decomposer is not None and detector.tile and max(detection.seen.shape) > detector.tile:
                 without_stages += 1

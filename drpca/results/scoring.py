@@ -31,6 +31,7 @@ from drpca.evaluation.curves import (
 from drpca.evaluation.metrics import Evaluator, ImageCase, ImageRecord
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
 from drpca.evaluation.target_rows import DetectionRow, TargetRow, detection_rows, target_rows
+from drpca.progress import watched
 from drpca.results.folder import ResultsFolder, find_results
 
 if TYPE_CHECKING:
@@ -204,6 +205,7 @@ def score(
     report: Callable[[Score], None] | None = None,
     masks: str | Path | None = None,
     left_out: Callable[[str], object] | None = None,
+    progress: bool = False,
 ) -> list[Score]:
     """Scores saved maps against the masks of a data set: ``cal_from_mask.py`` as a function.
 
@@ -226,6 +228,7 @@ def score(
         masks: Folder of masks, in any layout, in place of a data set.
         left_out: Called with a line for each of several folders under ``results/`` that cannot be scored; None: the
             first such folder ends it all.
+        progress: Say on standard error how far it is.
 
     Returns:
         One :class:`Score` per folder; ``score.figures['basicirstd']['IoU']`` is a plain ratio.
@@ -255,7 +258,9 @@ def score(
     scores = []
     for folder in folders:
         try:
-            scored = score_folder(folder, chosen, dataset, split, data_root, allow_partial, analyse, source, masks)
+            scored = score_folder(
+                folder, chosen, dataset, split, data_root, allow_partial, analyse, source, masks, progress
+            )
             scores.append(apply_budgets(scored, budgets) if budgets else scored)
         except UserError as error:
             if left_out is None or paths is not None or len(folders) == 1:
@@ -279,6 +284,7 @@ def score_folder(
     analyse: bool = False,
     threshold_from: tuple[ResultsFolder, Split] | None = None,
     masks: str | Path | None = None,
+    progress: bool = False,
 ) -> Score:
     """Scores one results folder, each protocol at its own ``size``.
 
@@ -295,7 +301,8 @@ def score_folder(
     analyses = {protocol.name: ScoreAnalysis(protocol) for protocol in protocols if analyse}
 
     def cases() -> Iterator[Case]:
-        for case in iterate_cases(folder, images, allow_partial, failed):
+        read = iterate_cases(folder, images, allow_partial, failed)
+        for case in watched(read, len(names), 'image') if progress else read:
             yield case
             if analyses:
                 try:

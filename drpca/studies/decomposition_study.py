@@ -10,13 +10,13 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from scipy.io import savemat
-from tqdm import tqdm
 
 from drpca.datasets.splits import Split, spread
 from drpca.errors import UserError
 from drpca.files import claim, save, save_text
 from drpca.inference.decomposer import make_decomposer
 from drpca.inference.detector import Detector
+from drpca.progress import watched
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import plain
 from drpca.studies.decomposition import Measurement, measure
@@ -119,8 +119,8 @@ def analyse_decomposition(
         plots = [f'{name}{suffix}' for name in ('low_rankness', 'sparsity', 'scalars') for suffix in SUFFIXES]
         claim(folder, [*texts, *plots], overwrite)
     names = spread(images.names, limit)
-    bar = tqdm(names, unit='img', disable=None if progress else True)
-    measured = measure(decomposer, ((name, images.read_image(name)) for name in bar), view, threshold, ranks)
+    shown = watched(names, len(names), 'image') if progress else names
+    measured = measure(decomposer, ((name, images.read_image(name)) for name in shown), view, threshold, ranks)
     study = DecompositionStudy(images, detector.name, detector.described(), measured)
     if folder is not None:
         as_json, as_markdown, as_mat = (folder / name for name in texts)

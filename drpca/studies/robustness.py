@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from tqdm import tqdm
 from typing_extensions import TypedDict
 
 from drpca.datasets.io import Levelled
@@ -24,6 +23,7 @@ from drpca.inference.detector import Detector
 from drpca.inference.mappers import ScoreMapper
 from drpca.json_file import read_json
 from drpca.options import ROBUST_FIGURES, called
+from drpca.progress import watched
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.reports.tables import definition, plain, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
@@ -318,7 +318,7 @@ def robustness(
             becomes the data set's name. None: no files.
         curves: Figures to plot, of ``drpca.options.ROBUST_FIGURES``.
         overwrite: Replace the files of an earlier run.
-        progress: Show a bar on standard error, if that is a terminal.
+        progress: Say on standard error how far it is.
 
     Raises:
         UserError: Unknown names, no such data set, unreadable images, or files that are there already.
@@ -338,13 +338,13 @@ def robustness(
         claim(folder, [file.name for file in files], overwrite)
     names = spread(images.names, limit)
 
-    results: list[CorruptionScore] = []
+    scored = (
+        result
+        for name, detector in opened.items()
+        for result in score_corrupted(name, detector.mapper, images, names, disturbances, presets, seed)
+    )
     passes = len(opened) * (len(disturbances) + 1)
-    with tqdm(total=passes, unit='pass', disable=None if progress else True) as bar:
-        for name, detector in opened.items():
-            for result in score_corrupted(name, detector.mapper, images, names, disturbances, presets, seed):
-                results.append(result)
-                bar.update()
+    results = list(watched(scored, passes, 'pass') if progress else scored)
     described = {name: detector.described() for name, detector in opened.items()}
     study = RobustnessStudy(images, names, presets, seed, described, results, files)
     if files:

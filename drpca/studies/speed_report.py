@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from drpca.cards import FILE, read_card
 from drpca.config import config_folder
 from drpca.errors import UserError
+from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.studies.speed import VariantSpeed
 from drpca.visualization.charts import line_style, panel_grid
 
@@ -25,25 +26,35 @@ def leaderboard_parameters(root: Path | None = None) -> dict[str, float]:
     return {card['Network']['type']: float(card['Leaderboard']) for card in cards if card.get('Leaderboard')}
 
 
-def to_markdown(results: Iterable[VariantSpeed]) -> str:
+_HEADER = (
+    'network', 'variant', 'device', 'size', 'batch', 'M params', 'used', 'published', 'GFLOP at 256²', 'ms (5–95 %)',
+    'images/s', 'peak MB', '× baseline', 'max error',
+)  # fmt: skip
+
+
+def to_text(results: Iterable[VariantSpeed]) -> str:
     """A table, one row per result; parameters are all of them, those in use, and the published figure."""
+    return text_table(_HEADER, _cells(results), left=3)
+
+
+def to_markdown(results: Iterable[VariantSpeed]) -> str:
+    """The same as Markdown."""
+    return markdown_table(_HEADER, _cells(results), left=3)
+
+
+def _cells(results: Iterable[VariantSpeed]) -> list[list[str]]:
     published = leaderboard_parameters()
-    lines = [
-        '| network | variant | device | size | batch | M params | used | published | GFLOP at 256² | ms (5–95 %) '
-        '| images/s | peak MB | × baseline | max error |',
-        '|---|---|---|---|---|---|---|---|---|---|---|---|---|---|',
-    ]
+    lines = []
     for r in results:
         device = f'{r.device}, {r.threads} threads' if r.device == 'cpu' else r.device
         figure = f'{published[r.network]:.3f}' if r.network in published else '–'
         peak = '–' if r.peak_mb is None else f'{r.peak_mb:.0f}'
-        lines.append(
-            f'| {r.network} | {r.variant} | {device} | {r.size} | {r.batch} | {r.parameters:.3f} '
-            f'| {r.used_parameters:.3f} | {figure} | {r.gflop_256:.1f} '
-            f'| {r.latency_ms:.1f} ({r.latency_5:.1f}–{r.latency_95:.1f}) | {r.images_per_s:.1f} | {peak} '
-            f'| {r.speedup:.2f} | {r.max_error:.1e} |'
-        )
-    return '\n'.join(lines) + '\n'
+        lines.append([
+            r.network, r.variant, device, str(r.size), str(r.batch), f'{r.parameters:.3f}', f'{r.used_parameters:.3f}',
+            figure, f'{r.gflop_256:.1f}', f'{r.latency_ms:.1f} ({r.latency_5:.1f}–{r.latency_95:.1f})',
+            f'{r.images_per_s:.1f}', peak, f'{r.speedup:.2f}', f'{r.max_error:.1e}',
+        ])  # fmt: skip
+    return lines
 
 
 def as_json(results: Iterable[VariantSpeed]) -> str:

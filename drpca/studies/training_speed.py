@@ -29,6 +29,7 @@ from drpca.engine.optimisation import OptimWrapper
 from drpca.errors import UserError
 from drpca.evaluation.metrics import TargetMetric
 from drpca.registry import MODELS
+from drpca.reports.plain_tables import markdown_table, text_table
 
 SIRST_TRAIN, SIRST_VAL, EPOCHS, BATCH = 341, 86, 400, 8  # the published recipe on SIRST V1
 TOLERANCE = 1e-5
@@ -305,18 +306,24 @@ class TrainingSpeed:
 
     def as_markdown(self) -> str:
         """A heading and the table, one row per result."""
+        return f'{self._heading}\n\n{markdown_table(*self._cells(), left=2)}'
+
+    def as_text(self) -> str:
+        """The same as aligned text."""
+        return f'{self._heading}\n{text_table(*self._cells(), left=2)}'
+
+    @property
+    def _heading(self) -> str:
+        return f'{self.where}, torch {torch.__version__}, {self.batch} × {self.size}²'
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
         memory = 'peak MB' if self.device.type == 'cuda' else 'MB kept for the backward pass'
-        lines = [
-            f'{self.where}, torch {torch.__version__}, {self.batch} × {self.size}²\n',
-            f'| network | way | images/s | × published | {memory} | validation ms/image | SIRST V1, 400 epochs |',
-            '|---|---|---|---|---|---|---|',
-        ]
-        lines += [
-            f'| {r.network} | {r.way} | {r.images_per_s:.1f} | {r.ratio:.2f} | {r.memory_mb:.0f} | '
-            f'{r.validation_ms:.1f} | {r.minutes:.1f} min |'
+        header = ['network', 'way', 'images/s', '× published', memory, 'validation ms/image', 'SIRST V1, 400 epochs']
+        return header, [
+            [r.network, r.way, f'{r.images_per_s:.1f}', f'{r.ratio:.2f}', f'{r.memory_mb:.0f}',
+             f'{r.validation_ms:.1f}', f'{r.minutes:.1f} min']
             for r in self.results
-        ]
-        return '\n'.join(lines) + '\n'
+        ]  # fmt: skip
 
     def as_json(self) -> dict[str, Any]:
         """All figures."""

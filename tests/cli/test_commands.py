@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from drpca import progress
 from drpca.cli import infer, score, train
 from drpca.datasets.synthetic import generate_dataset
 from tests.support import error_line, save_weights
@@ -31,8 +32,10 @@ def infer_synthetic(*more: str) -> int:
     return infer.main([CONFIG, '--checkpoint', 'w.pth', '--size', '64', *more, *ONE_STAGE])
 
 
-def test_results_folder(workplace: Path) -> None:
+def test_results_folder(workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(progress, 'INTERVAL', 0)
     assert infer_synthetic() == 0
+    assert 'image 3/3  ' in capsys.readouterr().err
     folder = workplace / 'results' / 'synthetic'
     run = json.loads((folder / 'run.json').read_text())
     assert (run['dataset'], run['split'], run['size'], run['images']) == ('synthetic', 'test', 64, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from scipy.io import loadmat
 
+from drpca import progress
 from drpca.cli import analyse_decomposition, cross_dataset, infer, robustness, score, visualize_stages
 from drpca.datasets.synthetic import generate_dataset
 from tests.support import error_line, save_weights
@@ -43,7 +45,8 @@ def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
 ROBUST = [CONFIG, '--checkpoint', 'w.pth', 'v.pth', '--corruption', 'gaussian=10,40', 'blur=1', *TINY]
 
 
-def test_robustness(workplace: Path, capsys: pytest.CaptureFixture) -> None:
+def test_robustness(workplace: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, 'INTERVAL', 0)
     assert robustness.main([*ROBUST, '--curves', 'IoU', 'Fa']) == 0
     out = Path('results/robustness/synthetic')
     assert sorted(p.name for p in out.iterdir()) == [
@@ -53,7 +56,8 @@ def test_robustness(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     assert len(content['results']) == 2 * (1 + 3)
     assert set(content['detectors']) == {'w', 'v'}
     assert len(content['detectors']['w']['checkpoint_sha256']) == 64
-    printed = capsys.readouterr().out
+    printed, told = capsys.readouterr()
+    assert re.search('pass 8/8  .* s each  00:00 left', told)
     assert 'synthetic test, 3 of 3 images, basicirstd' in printed
     assert printed.count('Gaussian noise 40 grey levels') == 2
     assert cv2.imread(str(out / 'IoU.png')).shape[2] == 3

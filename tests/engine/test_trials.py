@@ -11,10 +11,11 @@ import pytest
 import torch
 
 import drpca
+from drpca import progress
 from drpca.cli import train as train_command
 from drpca.config import find_config
 from drpca.datasets.dataset import InfraredDataset, part_of
-from drpca.engine import progress, runs, trial
+from drpca.engine import runs, trial
 from drpca.engine.loop import Interrupted
 from drpca.engine.runs import TrainingOptions, build_config, plan_runs
 from drpca.engine.train import limited
@@ -257,7 +258,7 @@ def test_a_longer_training_is_refused_with_the_command_that_does_it(
 def test_a_line_now_and_then_without_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     now = [100.0]
     monkeypatch.setattr(progress.time, 'monotonic', lambda: now[0])
-    lines = progress.training_bar(600, 100)
+    lines = progress.progress_bar(600, 'iteration', 100)
     for _ in range(100):
         now[0] += 1
         lines.set_postfix(epoch=2, loss='0.5', refresh=False)

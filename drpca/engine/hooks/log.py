@@ -16,9 +16,9 @@ from tqdm import tqdm
 
 from drpca.engine.faults import DIVERGED_ADVICE, TrainingDiverged
 from drpca.engine.processes import highest, mean_over_processes, told_by_all
-from drpca.engine.progress import ProgressLines, training_bar
 from drpca.errors import unknown_name
 from drpca.files import append_whole, save_text
+from drpca.progress import ProgressLines, progress_bar
 from drpca.registry import HOOKS
 from drpca.run_folder import BEST_ON_TEST, LOG
 
@@ -56,7 +56,7 @@ class TrainingLogHook(Hook):
         if not torch.cuda.is_available():
             self.interval = 1
         if is_main_process():
-            self._bar = training_bar(runner.max_iters, runner.iter)
+            self._bar = progress_bar(runner.max_iters, 'iteration', runner.iter)
 
     def before_train_epoch(self, runner: Any) -> None:
         resumed, self._resumed = self._resumed or {'sums': {}, 'count': 0, 'seconds': 0.0}, None
