@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config import config as _mmengine
 
-from drpca.errors import UserError, unknown_name, warn
+from drpca.errors import UserError, did_you_mean, unknown_name, warn
 from drpca.files import cannot_write, is_full
 from drpca.names import canonical_name, joined_names, simplify
 from drpca.options import MAX_SIDE
@@ -537,5 +538,16 @@ def explain_build_error(error: Exception) -> UserError | None:
     text = ' '.join(str(error).split())
     for pattern, line in _FAULTS.items():
         if found := re.search(pattern, text):
-            return UserError(line.format(*found.groups()))
+            return UserError(line.format(*found.groups()) + _nearest(*found.groups()))
     return None
+
+
+def _nearest(name: str = '', other: str = '', *_: str) -> str:
+    """What may have been meant by a keyword of a registered class, or by the name of a class in a registry."""
+    from drpca.registry import BASELINES, DATASETS, HOOKS, METRICS, MODELS, TRANSFORMS
+
+    registries = (MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, BASELINES)
+    for registry in registries:
+        if registry.defines(name):
+            return did_you_mean(other, list(inspect.signature(registry.get(name)).parameters))
+    return ''.join(did_you_mean(name, list(registry.files)) for registry in registries if registry.name == other)

@@ -475,7 +475,7 @@ def _is_trained_on(config: Config | None, dataset: str) -> bool:
 
 
 def _is_network(name: str) -> bool:
-    return name.isidentifier() and name != DetectionModel.__name__ and MODELS.get(name) is not None
+    return name.isidentifier() and name != DetectionModel.__name__ and MODELS.defines(name)
 
 
 def _home_config(name: str) -> Path | None:

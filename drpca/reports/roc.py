@@ -49,8 +49,15 @@ def roc_figure(lines: Sequence[RocLine], heading: str = '', width: float | None 
         for number, (line, chosen, fa) in enumerate(zip(lines, best, places)):
             look = line_style(number, width)
             x, y = np.append(np.maximum(fa, low), high), line.curve.pd[chosen]
-            shown = {**look, 'markersize': 0.7 * look['markersize'], 'markevery': 0.02}
-            axis.plot(x, np.append(y, y[-1:]), drawstyle='steps-post', label=label_text(line.label), **shown)
+            dots = _apart(np.log10(x[:-1] / low) / np.log10(high / low), y)
+            shown = {**look, 'markersize': 0.7 * look['markersize'], 'markevery': dots}
+            axis.plot(
+                x,
+                np.append(y, y[-1] if len(y) else math.nan),
+                drawstyle='steps-post',
+                label=label_text(line.label),
+                **shown,
+            )
             if line.threshold is not None:
                 logit = math.log(line.threshold / (1 - line.threshold)) if line.threshold else -math.inf
                 at = logit if line.curve.scale == 'logit' else line.threshold
@@ -60,3 +67,12 @@ def roc_figure(lines: Sequence[RocLine], heading: str = '', width: float | None 
         axis.set(xscale='log', xlim=(low, high), ylim=(0, 1.02), xlabel='Fa (false-alarm pixels / pixels)', ylabel='Pd')
         axis.legend(loc='lower right', frameon=False)
     return figure
+
+
+def _apart(x: np.ndarray, y: np.ndarray, distance: float = 0.02) -> list[int]:
+    """Which of some points, as shares of the axes, to draw: none nearer to the one before than a distance."""
+    kept: list[int] = []
+    for index, place in enumerate(zip(x.tolist(), y.tolist())):
+        if not kept or math.dist(place, (x[kept[-1]], y[kept[-1]])) >= distance:
+            kept.append(index)
+    return kept

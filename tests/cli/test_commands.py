@@ -105,7 +105,10 @@ def test_another_checkpoint_needs_overwrite(workplace: Path, capsys: pytest.Capt
         ([CONFIG, '--checkpoint', 'w.pth', '--device', 'quantum', *ONE_STAGE], 'quantum'),
         ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'model.network.depth=3'], "no argument 'depth'"),
         ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'modell.x=3'], 'Unknown config key'),
-        ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'model.network.type=Net'], 'Net is not a registered model'),
+        ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'model.network.type=RPCANt'],
+         "RPCANt is not a registered model: correct the name (type=…) in the config. Did you mean 'RPCANet'?"),
+        ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'model.network.num_stage=1'],
+         "RPCANetPlus has no argument 'num_stage': correct the config or the option. Did you mean 'num_stages'?"),
     ],
 )  # fmt: skip
 def test_inference_with_bad_input(

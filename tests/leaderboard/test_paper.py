@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from fontTools.ttLib import TTFont
 from matplotlib.figure import Figure
+from scipy.io import savemat
 
 import drpca
 from drpca.cli import figure as command
@@ -57,12 +58,16 @@ def write_table(path: Path, rows: list[Row]) -> None:
     path.write_text(json.dumps(to_json(rows, [build_protocol('drpca')], {})))
 
 
-def add_second(workplace: Path) -> None:
+def add_second(workplace: Path, suffix: str = '.png', top: float = 0.9) -> None:
     """Results of another method, which misses one image's target."""
     for name, (_, mask) in make_maps().items():
-        file = workplace / 'other' / 'mini' / 'img' / f'{name}.png'
+        file = workplace / 'other' / 'mini' / ('img' if suffix == '.png' else 'mat') / f'{name}{suffix}'
         file.parent.mkdir(parents=True, exist_ok=True)
-        cv2.imwrite(str(file), np.uint8(255 * np.where(mask, 0.1 if name == 'b_1' else 0.9, 0)))
+        scores = np.where(mask, min(0.1, top) if name == 'b_1' else top, 0).astype(np.float32)
+        if suffix == '.png':
+            cv2.imwrite(str(file), np.uint8(255 * scores))
+        else:
+            savemat(file, {'T': scores})
 
 
 def test_files_of_any_names_at_a_width(
@@ -106,8 +111,11 @@ def test_learning_curves(tmp_path: Path, drawn: list[Figure], capsys: pytest.Cap
 
 
 def test_roc_has_steps_and_measured_points(workplace: Path, drawn: list[Figure]) -> None:
-    made = drpca.figure('roc', ['results/mini'], 'roc', names=['A'])
-    line, mark = drawn[0].axes[0].lines
+    add_second(workplace, '.mat', top=0)
+    made = drpca.figure('roc', ['results/mini', 'other/mini'], 'roc', names=['A', 'nothing'])
+    line, mark, empty, _ = drawn[0].axes[0].lines
+    assert np.isnan(empty.get_ydata()).all()
+    assert len(line.get_markevery()) == len(line.get_ydata()) - 1, 'the step to the edge is not measured'
     assert line.get_drawstyle() == 'steps-post'
     assert line.get_marker() == 'o'
     assert mark.get_ydata() == [1.0], 'at a score above 0.5 every target is found'
