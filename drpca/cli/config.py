@@ -27,7 +27,7 @@ def list_names() -> str:
     folders: dict[str, dict[str, None]] = {}
     for name, path in list_configs().items():
         parts = split_name(path)
-        kind = '<sequences>' if parts and parts[0] in sequence_sets() else '<data set>'
+        kind = '<sequences>' if parts and parts[0] in sequence_sets() else '<data~set>'  # one word until it is wrapped
         shown = f'{path.parent.name}_{kind}{parts[1]}' if parts else name
         folders.setdefault(path.parent.name, {})[shown] = None
     width, indent = shutil.get_terminal_size().columns, ' ' * 18
@@ -37,9 +37,8 @@ def list_names() -> str:
         for folder, shown in sorted(folders.items())
     ]  # fmt: skip
     kinds = {'<data set>': data_sets(), '<sequences>': sequence_sets()}
-    return '\n'.join(
-        [*lines, '', *(textwrap.fill(f'{kind}: {" ".join(names)}', width) for kind, names in kinds.items())]
-    )
+    lines += ['', *(textwrap.fill(f'{kind}: {" ".join(names)}', width) for kind, names in kinds.items())]
+    return '\n'.join(lines).replace('<data~set>', '<data set>')
 
 
 @guarded

@@ -19,9 +19,15 @@ def test_what_is_printed_is_the_config(tmp_path: Path, capsys: pytest.CaptureFix
     assert load_config(shown).to_dict() == {key: value for key, value in wanted.items() if key in KNOWN_KEYS}
 
 
-def test_every_name_is_listed(capsys: pytest.CaptureFixture) -> None:
+def test_every_name_is_listed(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv('COLUMNS', '80')
+    assert main([]) == 0
+    narrow = capsys.readouterr().out
+    assert max(map(len, narrow.splitlines())) <= 80
+    monkeypatch.setenv('COLUMNS', '9999')
     assert main([]) == 0
     out = capsys.readouterr().out
+    assert out.split() == narrow.split()
     *folders, _, stills, sequences = out.replace('<data set>', '*').replace('<sequences>', '+').splitlines()
     forms = [form for line in folders for form in line.split()[1:]]
     listed = {form.replace('*', name) for form in forms if '+' not in form for name in stills.split()[1:]}
