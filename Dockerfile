@@ -12,12 +12,16 @@ ARG TORCH_INDEX=
 
 ENV VIRTUAL_ENV=/opt/venv PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
+# Versions of the packages are those of BASE, whichever that is.
+# hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends python3 python3-venv \
     && rm -rf /var/lib/apt/lists/* \
     && python3 -m venv /opt/venv
 
 COPY requirements.lock /opt/drpca/
+# TORCH has its version.
+# hadolint ignore=DL3013
 RUN pip install --require-hashes --no-deps --requirement /opt/drpca/requirements.lock \
     && pip install ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$TORCH"
 

@@ -6,7 +6,7 @@ import argparse
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
 from itertools import product
 from pathlib import Path
@@ -15,9 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
+import drpca
 from drpca.cards import published_files
 from drpca.cli.main import COMMANDS, main
-from drpca.config import find_config, list_models
+from drpca.config import config_folder, find_config, list_models
 from drpca.datasets.synthetic import generate_dataset
 from drpca.evaluation.protocols import known_protocols
 from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
@@ -215,43 +216,117 @@ def test_from_nothing_to_detections(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 SMALL = {
-    'rpcanet_sirstv1': 'rpcanet_plus_synthetic', 'published': 'w.pth', 'W.pth': 'w.pth', 'Misc_70': 'test_000000',
-    'Misc_96': 'test_000001', 'SIRSTv1': 'synthetic', 'NUDT-SIRST': 'my_frames', 'results/SIRSTv1': 'results/synthetic',
-    'lrrnet_sirstv1_cpu': 'lrrnet_synthetic_cpu', 'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', '256': '64',
-    'results/tophat': 'tophat', 'configs/classical/tophat.py': 'tophat',
+    'W.pth': 'RPCANet_SIRST.pkl', 'published': 'RPCANet_SIRST.pkl', 'val_v1': 'val', 'val/SIRSTv1': 'val/synthetic',
+    'Misc_70': 'test_000000', 'Misc_96': 'test_000001', 'SIRSTv1': 'synthetic', 'NUDT-SIRST': 'my_frames',
+    'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', 'IRSTD-1k': 'synthetic', '256': '32', '200': '2', '8': '4',
+    'results/SIRSTv1': 'results/synthetic', 'results/NUDT-SIRST': 'results/my_frames', 'local': 'debug',
     'their_maps/': 'datasets/synthetic/test/masks', 'their_masks/': 'datasets/synthetic/test/masks',
+    '~/Downloads/NUDT.zip': 'NUDT.zip', 'rpcanet.pt2': 'new.pt2',
 }  # fmt: skip
-ONE_STAGE = ['--cfg-options', 'model.network.num_stages=1']
+"""Word of a document → what stands for it in the small world."""
+SYNTHETIC = re.compile(r'_(?:sirstv1|nudt_sirst|sirst_aug|irstd_1k)(?=$|_|=)')
+TINY = [f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')] + ['train_dataloader.num_workers=0']
 MORE = {
-    'infer': ONE_STAGE, 'visualize-stages': ONE_STAGE, 'analyse-decomposition': ONE_STAGE, 'robustness': ONE_STAGE,
-    'cross-dataset': ONE_STAGE, 'train': ['--dry-run'], 'leaderboard': ['--dry-run'], 'score': [], 'check-dataset': [],
-    'make-synthetic': ['--num-train', '6', '--num-test', '2', '--size', '64'], 'data': [], 'weights': [],
+    'weights': [], 'data': [], 'config': [], 'check-dataset': [], 'score': ['--overwrite'], 'export': ['--overwrite'],
+    'make-synthetic': ['--num-train', '16', '--num-test', '2', '--size', '32'], 'infer': ['--overwrite'],
+    'visualize-stages': ['--overwrite'], 'analyse-decomposition': [], 'robustness': [], 'cross-dataset': [],
+    'train': ['--dry-run'], 'leaderboard': ['--dry-run'],
+    'benchmark': ['--sizes', '32', '--repetitions', '1', '--warm-up', '0', '--no-memory'],
+    'benchmark-training': ['--size', '32', '--batch', '2', '--steps', '1', '--repetitions', '1'],
 }  # fmt: skip
-"""The commands that are run, and what makes them small; those that need a network, a camera or a page are not."""
+"""The commands that are run, with what makes them small."""
+QUICK = {'weights', 'data', 'config', 'check-dataset', 'make-synthetic', 'score'}
+"""Those that take a moment; the others are run with the slow tests, and trainings then train."""
+NOT_RUN = {'get', '0', 'cuda', 'slurm', 'pytorch', 'auto', '--gpus', '--live'}
+"""With one of these words a command needs a network, a camera, a GPU, a cluster, or fills the memory. Of a training its
+plan, ``--dry-run``, is run then."""
+
+
+def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
+    """A command of the documents and its arguments in small form; None if it is not run."""
+    called = parser_and_arguments(words)
+    if called is None or called[0] not in MORE:
+        return None
+    name, given = called
+    alone = {*given} & NOT_RUN - ({'0'} if '--seeds' in given else set())
+    trains = name in ('train', 'leaderboard')
+    if (alone and not trains) or given == ['--all'] or any(word in OWN for word in given):
+        return None
+    arguments = [SMALL.get(word, SYNTHETIC.sub('_synthetic', word)) for word in given]
+    if '--time' in arguments:  # hours
+        arguments[arguments.index('--time') + 1] = '0.002'
+    if '--seeds' in arguments:
+        first = arguments.index('--seeds') + 1
+        end = next((i for i, word in enumerate(arguments[first:], first) if word.startswith('-')), len(arguments))
+        arguments[first:end] = ['0']
+    more = MORE[name]
+    if trains and train and not alone and '--dry-run' not in given:
+        epochs = [] if {'--epochs', '--time', '--fast-dev-run'} & {*given} else ['--epochs', '1']
+        options = ['--cfg-options', *TINY] if '--cfg-options' not in given else TINY
+        more = [*epochs, *options]
+    if name == 'infer' and not {'--size', '--backend', 'configs/classical/tophat.py'} & {*given}:
+        more = [*more, '--size', '32']
+    if name == 'data' and {'import', 'convert'} & {*given}:
+        more = ['--overwrite']
+    return name, [*arguments, *more]
+
+
+@pytest.fixture(scope='module')
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all that the documents' commands name: two data sets, frames, a video, weights, results."""
+    folder = tmp_path_factory.mktemp('world')
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        generate_dataset('datasets', num_train=16, num_test=2, size=32)
+        shutil.copytree('datasets/synthetic', 'datasets/my_frames')
+        shutil.make_archive('NUDT', 'zip', 'datasets', 'my_frames')
+        Path('configs').symlink_to(config_folder())
+        save_weights('RPCANet_SIRST.pkl', network='RPCANet', num_stages=6)
+        write_video(folder / 'flight.mp4', 'mp4v')
+        Path('frames').mkdir()
+        cv2.imwrite('frames/a.png', np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8))
+        for split, out in (('test', 'results'), ('val', 'val')):
+            drpca.predict('tophat', out=out, dataset='synthetic', split=split)
+    return folder
+
+
+WITH_COMMANDS = [page for page, lines in DOCUMENTED.items() if any(in_small(words, False) for words in lines)]
+
+
+def run_in_small(page: str, wanted: Callable[[str], bool], train: bool) -> tuple[int, list[str]]:
+    """How many commands of a page were run, and those that failed."""
+    failed, ran = [], set()
+    for words in DOCUMENTED[page]:
+        small = in_small(words, train)
+        if small is None or not wanted(small[0]) or (line := shlex.join([small[0], *small[1]])) in ran:
+            continue
+        ran.add(line)
+        for frames in ('frames', 'flight'):  # of which there are no masks
+            shutil.rmtree(Path('results', frames), ignore_errors=True)
+        if exit_code(main, [small[0], *small[1]]) != 0:
+            failed.append(line)
+    return len(ran), failed
+
+
+@pytest.mark.parametrize('page', [page for page in WITH_COMMANDS if not page.startswith('configs/')])
+def test_quick_commands_run_in_small(page: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world)
+    _, failed = run_in_small(page, QUICK.__contains__, train=False)
+    assert not failed
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_readme_run_in_small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    generate_dataset('datasets', num_train=6, num_test=2, size=64)
-    shutil.copytree('datasets/synthetic', 'datasets/my_frames')
-    save_weights()
-    write_video(tmp_path / 'flight.mp4', 'mp4v')
-    Path('frames').mkdir()
-    cv2.imwrite('frames/a.png', np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8))
-    failed, ran = [], 0
-    for words in DOCUMENTED['README.md']:
-        called = parser_and_arguments(words)
-        if called is None or called[0] not in MORE or {'get', 'import'} & {*words}:
-            continue
-        arguments = [SMALL.get(word, word) for word in called[1]]
-        needs_no_config = arguments[:1] in (['--input'], ['tophat'])
-        more = [] if called[0] == 'infer' and needs_no_config else MORE[called[0]]
-        new = ['--overwrite'] if called[0] in ('infer', 'score', 'visualize-stages') else []
-        ran += 1
-        for frames in ('frames', 'flight'):  # of which there are no masks
-            shutil.rmtree(Path('results', frames), ignore_errors=True)
-        if exit_code(main, [called[0], *arguments, *new, *more]) != 0:
-            failed.append(shlex.join([called[0], *arguments, *more]))
+@pytest.mark.parametrize('page', WITH_COMMANDS)
+def test_all_commands_run_in_small(page: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings train for an epoch."""
+    folder = world / f'of_{Path(page).stem}'
+    shutil.copytree(world, folder, ignore=shutil.ignore_patterns('of_*'))
+    monkeypatch.chdir(folder)
+    ran, failed = run_in_small(page, MORE.__contains__, train=True)
     assert not failed
-    assert ran > 15
+    assert ran
+
+
+def test_most_commands_are_run() -> None:
+    ours = [words for lines in DOCUMENTED.values() for words in lines if parser_and_arguments(words)]
+    assert sum(in_small(words, False) is not None for words in ours) > 0.7 * len(ours)
