@@ -84,6 +84,7 @@ def analyse(
     frame: np.ndarray,
     gt_mask: np.ndarray | None = None,
     report: Callable[[str], None] = lambda step: None,
+    with_stages: bool = True,
 ) -> AnalysedFrame:
     """Run a detector on a frame.
 
@@ -93,6 +94,7 @@ def analyse(
         frame: (H, W) grey values.
         gt_mask: (H, W) bool label.
         report: Told what comes next, in words.
+        with_stages: Look inside as well.
 
     Raises:
         UserError: The frame is too small for the detector, or too large for a classical method.
@@ -107,7 +109,9 @@ def analyse(
     seconds = time.perf_counter() - started
     stages: list[StageRecord] = []
     note = ''
-    if max(detection.seen.shape) > TILE:
+    if not with_stages:
+        pass
+    elif max(detection.seen.shape) > TILE:
         note = f'Stages are shown of images of up to {TILE} × {TILE} pixels; this one was scored in tiles.'
     else:
         report('stages')

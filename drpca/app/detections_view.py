@@ -13,6 +13,7 @@ from nicegui import events, ui
 from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame
 from drpca.app.download import results_zip
+from drpca.app.verdicts import Verdicts, judge
 from drpca.app.widgets import Attempt, Tile, heading, icon_button, slider, target_row, targets_table
 from drpca.inference.detections import Detection
 from drpca.visualization.panels import range_text, variable_picture
@@ -74,7 +75,7 @@ class DetectionsView:
                 for select in (self.display, self.colours, self.map_of):
                     select.classes('min-w-32').props('outlined dense options-dense')
             with ui.element('div').classes('tiles w-full'):
-                self.overlay = Tile('frame', 'red: detections; green, dashed: label', self._look, self._pick)
+                self.overlay = Tile('frame', 'red: detections', self._look, self._pick)
                 self.score_map = Tile('score map', '', self._look, self._pick)
                 self.mask = Tile('mask', 'scores above the threshold', self._look, self._pick)
             with ui.row().classes('w-full items-center gap-2 min-h-8'):
@@ -142,20 +143,21 @@ class DetectionsView:
             drawn = await self._attempt(_drawn, analysis, self.value)
         if drawn is None or analysis is not self.analysis:
             return
-        detection, boxes = drawn
+        detection, verdicts, boxes = drawn
         self.detection = detection
         count = len(detection.targets)
         shown = pictures.strongest(detection)
         listed = f', the strongest {len(shown)} are shown' if len(shown) < count else ''
-        labelled = '' if analysis.gt_mask is None else f'; label: {pictures.count_targets(analysis.gt_mask)}'
-        self.count.set_text(f'{count} target{"" if count == 1 else "s"}{listed}{labelled}')
+        judged = '' if verdicts is None else f'; against the label: {verdicts.text}'
+        self.count.set_text(f'{count} detection{"" if count == 1 else "s"}{listed}{judged}')
+        self.overlay.meaning.set_text('red: detections' if verdicts is None else pictures.MARKS)
         self.overlay.picture.draw(boxes)
         self.mask.show(detection.mask.astype(np.uint8) * 255)
         self.table.rows = [target_row(index + 1, detection.targets[index]) for index in shown]
 
     async def _moved(self) -> None:
-        self._changed()
         await self.draw()
+        await self._changed()
 
     def _look(self, u: float, v: float) -> None:
         """Tells what is under the cursor."""
@@ -193,6 +195,6 @@ class DetectionsView:
                 ui.download(content, f'{name}.zip', 'application/zip')
 
 
-def _drawn(analysis: AnalysedFrame, threshold: float) -> tuple[Detection, str]:
-    detection = analysis.detect(threshold)
-    return detection, pictures.boxes_svg(detection, analysis.gt_mask)
+def _drawn(analysis: AnalysedFrame, threshold: float) -> tuple[Detection, Verdicts | None, str]:
+    detection, verdicts = analysis.detect(threshold), judge(analysis, threshold)
+    return detection, verdicts, pictures.boxes_svg(detection, verdicts)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any
@@ -16,10 +16,11 @@ from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame, analyse
 from drpca.app.choices import NATIVE, RANGE_RULES, RECIPE, SIZES, DetectorStore, size_text
 from drpca.app.closer_view import CloserView
+from drpca.app.compare_view import CompareView
 from drpca.app.detections_view import DetectionsView
 from drpca.app.samples import UPLOADED, Sample
 from drpca.app.stages_view import StagesView
-from drpca.app.uploads import read_upload
+from drpca.app.uploads import read_label, read_upload
 from drpca.app.widgets import STYLE, Upload, heading, icon_button, switch_dark
 from drpca.app.work import Job, WorkQueue
 from drpca.datasets.io import IMAGE_SUFFIXES
@@ -27,15 +28,18 @@ from drpca.errors import UserError, explain, unknown_name
 from drpca.options import AUTO
 
 THRESHOLD = 0.5
+SEPARATOR = '|'
+"""Between detectors in the address."""
 _LARGE = 1024 * 1024
 _INNER_ERROR = 'Something went wrong; the terminal that the page runs in tells what.'
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be shown: a detector on a frame."""
+    """What is to be shown: a detector on a frame, and others beside it."""
 
     detector: str
+    others: tuple[str, ...]
     size: str
     range: str
     bad_pixels: bool
@@ -43,6 +47,21 @@ class Request:
 
     def __str__(self) -> str:
         return f'{self.detector} on {self.sample.name}'
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a request.
+
+    Attributes:
+        analyses: Of the detector, and of the others that could do it.
+        faults: Why others could not.
+        works_at: Size at which the detector works, in words.
+    """
+
+    analyses: list[AnalysedFrame]
+    faults: list[str]
+    works_at: str
 
 
 class Page:
@@ -74,6 +93,7 @@ class Page:
         self.queue = queue
         self.job: Job | None = None
         self.shown: Request | None = None
+        self._outcome: Outcome | None = None
         self._address = dict(address or {})
         self._wrong: list[str] = []
         labels = {sample.label: sample for sample in samples}
@@ -127,6 +147,7 @@ class Page:
                     self.detections = DetectionsView(
                         self._begin_threshold(), self._attempt, self._moved, lambda *place: self.closer.look_at(*place)
                     )
+                    self.compare_view = CompareView(self._attempt)
                     self.closer = CloserView()
                     self.stages = StagesView(self._attempt)
         self._clock = ui.timer(0.25, self._tell, active=False)
@@ -146,6 +167,13 @@ class Page:
             self.detector = ui.select(
                 labels, value=self._begin('detector', labels[0], labels), on_change=self._run, label='weights or method'
             ).mark('detector')
+            others = [label for label in self._address.get('compare', '').split(SEPARATOR) if label]
+            for label in [label for label in others if label not in labels]:
+                self._wrong.append(str(unknown_name('compare in the address:', label[:80], labels)))
+            self.compare = ui.select(
+                labels, value=[label for label in others if label in labels], multiple=True, on_change=self._run,
+                label='compare with',
+            ).mark('compare-with')  # fmt: skip
             self.size = ui.select(
                 SIZES, value=self._begin('size', RECIPE, SIZES), on_change=self._run, label='work at'
             ).mark('size')
@@ -154,8 +182,9 @@ class Page:
                 {**RANGE_RULES, begin: RANGE_RULES.get(begin, begin)},
                 value=begin, on_change=self._run, label='grey values', new_value_mode='add-unique',
             ).mark('range')  # fmt: skip
-            for select in (self.detector, self.size, self.range):
+            for select in (self.detector, self.compare, self.size, self.range):
                 select.classes('w-full').props('outlined dense options-dense')
+            self.compare.props('use-chips clearable')
             self.range.props('hint="or type LO HI, percentile LO HI"')
             self.bad_pixels = ui.checkbox(
                 'replace bad pixels', value=self._address.get('bad_pixels') == '1', on_change=self._run
@@ -165,20 +194,27 @@ class Page:
             heading('Image')
             megabytes = f'{self.max_upload / 2**20:g} MB'
             suffixes = ', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-            self.upload = Upload(
-                label='Drop an image here',
-                auto_upload=True,
-                max_file_size=self.max_upload,
-                on_upload=self._take_upload,
-                on_rejected=lambda: self._fail(f'Not taken: expected one file ({suffixes}) of up to {megabytes}.'),
-            )
-            self.upload.on('failed', lambda: self._fail('The file was not taken; it may be too large.'), args=[])
-            self.upload.props(f'accept="{",".join(IMAGE_SUFFIXES)}"')
+            self.upload = self._build_upload('Drop an image here', self._take_upload)
             ui.label(f'{suffixes}; 8 or 16 bits, TIFF also 32; up to {megabytes}').classes('text-xs opacity-80')
+            self.label_upload = self._build_upload('Drop its label here', self._take_label)
             ui.label('or pick a sample').classes('text-sm mt-2')
             with ui.element('div').classes('grid grid-cols-3 gap-1 w-full max-h-80 overflow-y-auto'):
                 for index, sample in enumerate(self.samples):
                     self._build_sample(index, sample)
+
+    def _build_upload(self, label: str, take: Callable[[events.UploadEventArguments], Any]) -> Upload:
+        megabytes = f'{self.max_upload / 2**20:g} MB'
+        expected = f'{", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)}) of up to {megabytes}'
+        upload = Upload(
+            label=label,
+            auto_upload=True,
+            max_file_size=self.max_upload,
+            on_upload=take,
+            on_rejected=lambda: self._fail(f'Not taken: expected one file ({expected}.'),
+        )
+        upload.on('failed', lambda: self._fail('The file was not taken; it may be too large.'), args=[])
+        upload.props(f'accept="{",".join(IMAGE_SUFFIXES)}"')
+        return upload
 
     def _build_sample(self, index: int, sample: Sample) -> None:
         button = ui.button(on_click=lambda: self._pick(sample), color=None).props('flat no-caps padding=2px')
@@ -207,16 +243,20 @@ class Page:
     @property
     def request(self) -> Request:
         """What the controls say."""
-        return Request(self.detector.value, self.size.value, self.range.value, self.bad_pixels.value, self._sample)
+        others = tuple(label for label in self.compare.value if label != self.detector.value)
+        return Request(
+            self.detector.value, others, self.size.value, self.range.value, self.bad_pixels.value, self._sample
+        )
 
     def _save_address(self) -> None:
         """Puts what the controls say into the address, for a link or a reload; what is as usual is left out."""
         request = self.request
-        usual = {'size': RECIPE, 'range': AUTO, 'bad_pixels': '0'}
+        usual = {'compare': '', 'size': RECIPE, 'range': AUTO, 'bad_pixels': '0'}
         state = {
             'detector': request.detector,
             'sample': request.sample.label if request.sample.source != UPLOADED else None,
             'threshold': f'{self.detections.value:.2f}',
+            'compare': SEPARATOR.join(request.others),
             'size': request.size,
             'range': request.range,
             'bad_pixels': f'{request.bad_pixels:d}',
@@ -224,10 +264,11 @@ class Page:
         kept = {key: value for key, value in state.items() if value is not None and value != usual.get(key)}
         ui.navigate.history.replace('?' + urlencode(kept))
 
-    def _moved(self) -> None:
+    async def _moved(self) -> None:
         """The threshold was moved."""
         self._save_address()
         self._show_closer()
+        await self.compare_view.draw(self.detections.value)
 
     def _show_closer(self) -> None:
         if self.analysis is not None and self.detections.detection is not None:
@@ -257,6 +298,24 @@ class Page:
         if frame is not None:
             await self._pick(Sample(frame[0], UPLOADED, frame[1]))
 
+    async def _take_label(self, event: events.UploadEventArguments) -> None:
+        """Judges what is shown by another label; the detectors do not run again."""
+        self.failure.set_visibility(False)
+        before = self._sample
+        content = await event.file.read()
+        label = await self._attempt(read_label, event.file.name, content, self.max_upload, before.frame.shape)
+        if label is None or self._sample is not before:
+            return
+        is_shown = self.shown == self.request
+        self._sample = replace(before, gt_mask=label)
+        if not is_shown or self._outcome is None:
+            await self._run()
+            return
+        self.shown = self.request
+        analyses = [replace(analysis, gt_mask=label) for analysis in self._outcome.analyses]
+        self._outcome = replace(self._outcome, analyses=analyses)
+        await self._show()
+
     async def _run(self) -> None:
         """What the visitor chose anew."""
         self.failure.set_visibility(False)
@@ -285,14 +344,20 @@ class Page:
             return
         self.job = None
         if result is not None:
-            analysis, works_at = result
-            self.shown = request
-            self.works_at.set_text(f'This one works at {works_at}.')
-            await self.detections.show(analysis)
-            self._show_closer()
-            await self.stages.show(analysis)
+            self.shown, self._outcome = request, result
+            self.works_at.set_text(f'This one works at {result.works_at}.')
+            await self._show()
         if self.job is None:
             self._settle('Cancelled.' if job.cancelled else '')
+
+    async def _show(self) -> None:
+        """Draws the outcome of a run."""
+        outcome = self._outcome
+        assert outcome is not None
+        await self.detections.show(outcome.analyses[0])
+        self._show_closer()
+        await self.compare_view.show(outcome.analyses, outcome.faults, self.detections.value)
+        await self.stages.show(outcome.analyses[0])
 
     def _tell(self) -> None:
         """What the run that is awaited does now."""
@@ -343,11 +408,28 @@ class Page:
         self.failure.set_visibility(True)
 
 
-def _run(store: DetectorStore, request: Request, job: Job) -> tuple[AnalysedFrame, str]:
-    job.report('loading the detector')
-    detector = store.get(request.detector, request.size, request.range, request.bad_pixels)
+def _run(store: DetectorStore, request: Request, job: Job) -> Outcome:
+    labels = (request.detector, *request.others)
     sample = request.sample
-    return analyse(detector, sample.name, sample.frame, sample.gt_mask, job.report), size_text(detector)
+    analyses: list[AnalysedFrame] = []
+    faults = []
+    works_at = ''
+    for number, label in enumerate(labels):
+        parts = (number, len(labels)) if len(labels) > 1 else (0, 0)
+
+        def report(step: str, label: str = label, parts: tuple[int, int] = parts) -> None:
+            job.report(f'{label}, {step}' if request.others else step, *parts)
+
+        report('loading the detector')
+        try:
+            detector = store.get(label, request.size, request.range, request.bad_pixels)
+            analyses.append(analyse(detector, sample.name, sample.frame, sample.gt_mask, report, number == 0))
+        except UserError as error:
+            if number == 0:
+                raise
+            faults.append(f'{label}: {error}')
+        works_at = works_at or size_text(detector)
+    return Outcome(analyses, faults, works_at)
 
 
 def _summary(analysis: AnalysedFrame) -> str:

@@ -7,8 +7,8 @@ import base64
 import cv2
 import numpy as np
 
+from drpca.app.verdicts import FALSE, FRAGMENT, HIT, MISSED, Verdicts
 from drpca.datasets.io import resize_image, to_unit
-from drpca.evaluation.functional import connected_components
 from drpca.inference.detections import Detection
 from drpca.visualization.panels import to_grey
 
@@ -19,7 +19,12 @@ MAX_BOXES = 300
 
 _MARGIN = 2  # pixels between a target and its box
 DETECTED = '#ff4d4f'
-LABELLED = '#52c41a'
+_COLOUR_OF = {HIT: '#52c41a', FRAGMENT: '#ff9f1a', FALSE: DETECTED, MISSED: '#ffe14d'}
+MARKS = (
+    'numbered: detections, green a hit, orange a fragment of a target, red a false alarm; dashed: targets of the '
+    'label, green found, yellow missed'
+)
+"""What the colours of :func:`boxes_svg` mean."""
 
 
 def png(picture: np.ndarray) -> bytes:
@@ -76,35 +81,26 @@ def strongest(detection: Detection) -> list[int]:
     return sorted(sorted(range(len(strengths)), key=lambda index: -strengths[index])[:MAX_BOXES])
 
 
-def count_targets(mask: np.ndarray) -> int:
-    """Connected components of a mask."""
-    return len(_boxes(mask))
-
-
-def _boxes(mask: np.ndarray) -> list[tuple[int, int, int, int]]:
-    return [(r.start, c.start, r.stop, c.stop) for r, c in connected_components(mask).boxes]
-
-
-def boxes_svg(detection: Detection, gt_mask: np.ndarray | None = None) -> str:
-    """Numbered boxes around the detections, dashed ones around the targets of the label.
+def boxes_svg(detection: Detection, verdicts: Verdicts | None = None) -> str:
+    """Numbered boxes around the detections; dashed ones around the targets of the label. ``MARKS`` says what is what.
 
     Coordinates are pixels of the frame; a pixel reaches from its number to the next.
     """
     height, width = detection.scores.shape
     font = max(height, width) / 20
     parts = []
-    if gt_mask is not None:
-        for box in _boxes(gt_mask):
-            parts.append(_box(box, LABELLED, 3 * _MARGIN, ' stroke-dasharray="4 3"'))
+    for verdict, box in [] if verdicts is None else verdicts.targets:
+        parts.append(_box(box, _COLOUR_OF[verdict], 3 * _MARGIN, ' stroke-dasharray="4 3"'))
     for index in strongest(detection):
         box = detection.targets[index].box
-        parts.append(_box(box, DETECTED, _MARGIN))
+        colour = DETECTED if verdicts is None else _COLOUR_OF[verdicts.detections[index]]
+        parts.append(_box(box, colour, _MARGIN))
         x = box[3] + _MARGIN + font / 4
         x = x if x < width - font else box[1] - _MARGIN - font * 1.2
         y = min(max((box[0] + box[2]) / 2 + font / 3, font), height - font / 4)
         parts.append(
             f'<text x="{x:.1f}" y="{y:.1f}" style="font: bold calc({font:.1f}px / var(--zoom, 1)) sans-serif" '
-            f'fill="{DETECTED}" stroke="black" stroke-width="0.17em" paint-order="stroke">{index + 1}</text>'
+            f'fill="{colour}" stroke="black" stroke-width="0.17em" paint-order="stroke">{index + 1}</text>'
         )
     return ''.join(parts)
 

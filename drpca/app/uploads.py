@@ -67,3 +67,27 @@ def read_upload(file_name: str, content: bytes, max_bytes: int) -> tuple[str, np
             return stem, read_image(path)
         except UserError as error:
             raise UserError(str(error).replace(str(path), shown)) from None
+
+
+def read_label(file_name: str, content: bytes, max_bytes: int, shape: tuple[int, ...]) -> np.ndarray:
+    """A label of a frame.
+
+    Args:
+        file_name: As of :func:`read_upload`, like the next two.
+        content: The file.
+        max_bytes: Largest file.
+        shape: Height and width of the frame.
+
+    Returns:
+        (H, W) bool, where the values are above 0.
+
+    Raises:
+        UserError: As :func:`read_upload`, or another size than the frame's.
+    """
+    name, values = read_upload(file_name, content, max_bytes)
+    if values.shape != shape:
+        raise UserError(
+            f'The label {name} has {values.shape[0]} × {values.shape[1]} pixels, the frame {shape[0]} × {shape[1]}: '
+            'take the label of this frame, above 0 where targets are.'
+        )
+    return values > 0

@@ -31,6 +31,8 @@ STYLE = """
 .linked-image svg, .linked-cursor { pointer-events: none; }
 .linked-cursor { position: absolute; width: 13px; height: 13px; margin: -7px 0 0 -7px; border: 1px solid #fff;
   outline: 1px solid #000; border-radius: 50%; }
+.table-box { overflow-x: auto; }
+.table-box .q-table__container, .table-box .q-table__middle { overflow: visible; min-width: max-content; }
 .stale .linked-image, .stale img { opacity: 0.35; filter: grayscale(1); }
 .stale .q-table__container { opacity: 0.65; }
 """
@@ -125,15 +127,22 @@ def _place(sent: dict[str, Any]) -> tuple[float, float]:
     return float(sent['u']), float(sent['v'])
 
 
+def data_table(name: str, **options: Any) -> ui.table:
+    """A table with a name; where it is wider than the page, the keyboard scrolls it."""
+    with ui.element('div').classes('table-box w-full').props(f'tabindex=0 role="region" aria-label="{name}"'):
+        return ui.table(**options).classes('w-full').props('flat dense')
+
+
 def targets_table() -> ui.table:
     """An empty table of targets."""
-    table = ui.table(
+    table = data_table(
+        'targets',
         columns=[{'name': n, 'label': n, 'field': n, 'align': 'right'} for n in COLUMNS],
         rows=[],
         row_key=COLUMNS[0],
         pagination=8,
     )
-    return table.classes('w-full').props('flat dense no-data-label="no result yet"')
+    return table.props('no-data-label="no result yet"')
 
 
 def target_row(number: int, target: Target) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from scipy.io import loadmat
 
 from drpca.app import analysis as analysis_module
 from drpca.app import charts, pictures
-from drpca.app.analysis import analyse
+from drpca.app.analysis import AnalysedFrame, analyse
 from drpca.app.choices import NATIVE, DetectorStore, list_choices
 from drpca.app.download import results_zip
+from drpca.app.verdicts import joint_figures, judge
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
 
@@ -127,9 +128,9 @@ def test_charts_show_the_values():
     assert (len(data['z']), len(data['z'][0])) == (20, 21)
 
 
-def detection_of(mask):
+def analysed(mask, label=None):
     scores = mask.astype(np.float32)
-    return Detection('one', scores, scores, mask)
+    return AnalysedFrame('one', 'd', 'm', 'auto', Detection('one', scores, scores, mask), [], '', label, 0.0)
 
 
 def test_boxes_lie_around_the_targets():
@@ -137,17 +138,28 @@ def test_boxes_lie_around_the_targets():
     mask[10:12, 20:23] = True
     label = np.zeros_like(mask)
     label[30, 5] = True
-    svg = pictures.boxes_svg(detection_of(mask), label)
+    frame_ = analysed(mask, label)
+    svg = pictures.boxes_svg(frame_.detection, judge(frame_, 0.5))
     assert '<rect x="18.0" y="8.0" width="7.0" height="6.0" fill="none" stroke="#ff4d4f"' in svg
-    assert '<rect x="-1.0" y="24.0" width="13.0" height="13.0" fill="none" stroke="#52c41a"' in svg
+    assert '<rect x="-1.0" y="24.0" width="13.0" height="13.0" fill="none" stroke="#ffe14d"' in svg
     assert svg.count('<text') == 1
     assert '>1</text>' in svg
-    assert pictures.count_targets(mask | label) == 2
 
 
-def test_what_is_at_a_pixel(store, found):
-    assert found.at(10, 20) == 'row 10, column 20: value 250, grey 0.980, score 1.000'
-    assert ', logit ' in analyse(store.get('rpcanet_tiny, seed 0'), 'one', frame()).at(0, 0)
+def test_verdicts():
+    mask, label = np.zeros((60, 60), bool), np.zeros((60, 60), bool)
+    label[10:14, 10:14] = label[30:40, 30:32] = label[50, 50] = True
+    mask[10:14, 10:12] = mask[10:14, 13] = True  # a hit and a fragment
+    mask[50, 2] = True
+    verdicts = judge(analysed(mask, label), 0.5)
+    assert verdicts.detections == ['hit', 'fragment of a target', 'false alarm']
+    assert [kind for kind, _ in verdicts.targets] == ['hit', 'missed', 'missed']
+    figures = verdicts.figures
+    assert figures['IoU'] == 12 / (16 + 20 + 1 + 1)
+    assert figures['Pd'] == 1 / 3
+    assert figures['Fa'] == 5 / 3600
+    assert joint_figures([verdicts, verdicts])[0]['targets'] == 6
+    assert judge(analysed(mask), 0.5) is None
 
 
 def test_only_the_strongest_are_drawn(monkeypatch):
