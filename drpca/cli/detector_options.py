@@ -54,7 +54,7 @@ def detector_options(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def add_data_options(parser: argparse.ArgumentParser, several: bool = False) -> None:
+def add_data_options(parser: argparse._ActionsContainer, several: bool = False) -> None:
     """Adds ``--dataset``, ``--split``, ``--data-root`` and ``--limit``."""
     add = parser.add_argument
     if several:

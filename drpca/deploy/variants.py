@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,6 +41,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'torch-export': {'backend': 'torch'},
 }
 CALIBRATION = 4
+FORMS = (
+    BASELINE, 'optimised', 'optimised-bf16', 'onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bf16',
+    'openvino-int8', 'torch-export',
+)  # fmt: skip
+"""Every runtime and precision of a CPU once."""
 
 
 def default_variants(device: str) -> list[str]:
@@ -70,12 +76,25 @@ def variant_file(folder: Path, variant: str) -> Path:
     return folder / f'{"int8" if options.get("int8") else "float32"}{suffix}'
 
 
-def export_variant(model: DetectionModel, variant: str, size: int, folder: Path) -> None:
-    """Write the file that a variant runs, unless an earlier one has."""
+def export_variant(
+    model: DetectionModel, variant: str, size: int, folder: Path, calibration: Sequence[np.ndarray] | None = None
+) -> None:
+    """Write the file that a variant runs, unless an earlier one has.
+
+    Args:
+        model: With weights.
+        variant: An exported one.
+        size: Side of the random images that INT8 is calibrated on, where there are no others.
+        folder: For the file.
+        calibration: (H, W) float32 in [0, 1].
+
+    Raises:
+        UserError: As :func:`drpca.deploy.export_model.write_model`.
+    """
     path = variant_file(folder, variant)
     if path.exists():
         return
-    calibration = [image.numpy() for image in torch.rand(CALIBRATION, size, size)]
+    calibration = calibration or [image.numpy() for image in torch.rand(CALIBRATION, size, size)]
     int8 = VARIANTS[variant].get('int8', False)
     format = 'torch' if path.suffix == EXPORT_FORMATS['torch'] else 'onnx'
     write_model(model, path, format, input_rules(model), calibration=calibration if int8 else None)

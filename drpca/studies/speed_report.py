@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from drpca.cards import FILE, read_card
 from drpca.config import config_folder
+from drpca.deploy.processor import Machine
 from drpca.errors import UserError
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.studies.speed import VariantSpeed
@@ -57,11 +58,12 @@ def _cells(results: Iterable[VariantSpeed]) -> list[list[str]]:
     return lines
 
 
-def as_json(results: Iterable[VariantSpeed]) -> str:
-    """All figures, with the versions they were measured with, as the text of a JSON file."""
+def as_json(results: Iterable[VariantSpeed], machine: Machine) -> str:
+    """All figures, with the versions and the machine they were measured with, as the text of a JSON file."""
     installed = {entry.metadata['Name'].lower(): entry.version for entry in metadata.distributions()}
     content = {
         'versions': {name: installed[name] for name in PACKAGES if name in installed},
+        'machine': asdict(machine),
         'published_parameters': leaderboard_parameters(),
         'results': [asdict(result) for result in results],
     }

@@ -1,0 +1,250 @@
+"""IoU on a split beside speed, for every form and precision that a network runs in here.
+
+All forms run in turn on every image of the split, so that a busy or throttled machine slows all of them alike: the
+figure to compare is the median over the images of (time of the plain forward / time of the form). The figures of
+detection are those of ``inference.py`` followed by ``cal_from_mask.py``. Exported files are written to a temporary
+folder; INT8 ones are calibrated on images of the training split.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.special import expit
+from torch import Tensor
+
+from drpca.datasets.splits import spread
+from drpca.deploy.fastest import RUNTIMES
+from drpca.deploy.optimise import can_fuse
+from drpca.deploy.processor import Machine, machine
+from drpca.deploy.variants import (
+    FORMS,
+    VARIANTS,
+    check_variant,
+    export_variant,
+    open_variant,
+    variant_file,
+    variant_function,
+)
+from drpca.errors import UserError
+from drpca.evaluation.metrics import Evaluator
+from drpca.evaluation.protocols import choose_protocols
+from drpca.inference.detector import Detector
+from drpca.inference.export import split_images
+from drpca.inference.mappers import NetworkMapper, build_model
+from drpca.models.detector import DetectionModel
+from drpca.options import BASELINE, RECIPE
+from drpca.reports.plain_tables import markdown_table, text_table
+from drpca.results.scoring import Case
+from drpca.version import versions
+
+CALIBRATION = 32
+_NAMES = {BASELINE: 'PyTorch, plain', 'torch-export': 'torch.export', 'tensorrt': 'TensorRT'}
+_HEADER = ('runtime', 'precision', 'IoU %', 'nIoU %', 'Pd %', 'Fa 1e-6', 'largest error', 'ms', '× eager', 'file MB')
+_CPU = torch.device('cpu')
+
+
+@dataclass(frozen=True)
+class FormFigures:
+    """One form of a network on the images of a split.
+
+    Attributes:
+        variant: A name of ``drpca.options.VARIANTS``.
+        runtime: What computes it: ``'OpenVINO'``.
+        precision: ``'fp32'``, ``'bf16'`` or ``'int8'``.
+        iou: Ratio, under the first preset; NaN where the form does not run, as of the next.
+        niou: Likewise.
+        pd: Detected targets / targets.
+        fa: False-alarm pixels / pixels.
+        max_error: Largest difference of the logits from the plain forward's.
+        ms: Median time of an image.
+        speedup: Median over the images of (time of the plain forward / time of this form).
+        megabytes: Of its file, NaN where it has none.
+        fault: Why it does not run here, '' if it does.
+    """
+
+    variant: str
+    runtime: str
+    precision: str
+    iou: float = math.nan
+    niou: float = math.nan
+    pd: float = math.nan
+    fa: float = math.nan
+    max_error: float = math.nan
+    ms: float = math.nan
+    speedup: float = math.nan
+    megabytes: float = math.nan
+    fault: str = ''
+
+
+@dataclass(frozen=True)
+class FormComparison:
+    """What was measured, of what, and where.
+
+    Attributes:
+        of: Network, weights, images, size and preset, as a line.
+        machine: Where, and what else it did.
+        forms: The plain forward first.
+    """
+
+    of: str
+    machine: Machine
+    forms: list[FormFigures]
+
+    def markdown(self) -> str:
+        """A table, with what it is of and where it was measured below."""
+        return f'{markdown_table(_HEADER, self._cells())}\n\n{self._about}\n'
+
+    def text(self) -> str:
+        """The same for a console."""
+        faults = [f'{form.runtime} {form.precision} does not run here: {form.fault}.' for form in self.forms if form.fault]
+        return '\n'.join([text_table(_HEADER, self._cells(), left=2), *faults, '', self._about, ''])
+
+    @property
+    def _about(self) -> str:
+        return f'{self.of}. {self.machine}; all forms in turn on every image.'
+
+    def _cells(self) -> list[list[str]]:
+        rows = []
+        for form in self.forms:
+            row = [
+                f'{100 * form.iou:.2f}', f'{100 * form.niou:.2f}', f'{100 * form.pd:.2f}', f'{1e6 * form.fa:.2f}',
+                f'{form.max_error:.1e}', f'{form.ms:.1f}', f'{form.speedup:.2f}',
+                '' if math.isnan(form.megabytes) else f'{form.megabytes:.1f}',
+            ]  # fmt: skip
+            rows.append([form.runtime, form.precision, *(row if not form.fault else ['–'] * len(row))])
+        return rows
+
+    def json(self) -> str:
+        """All figures as the text of a JSON file; null where there is none."""
+        forms = [
+            {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+            for row in map(asdict, self.forms)
+        ]
+        content = {'of': self.of, 'machine': asdict(self.machine), 'versions': versions(), 'forms': forms}
+        return json.dumps(content, indent=1) + '\n'
+
+
+def benchmark_backends(
+    config: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    *,
+    variants: Sequence[str] | None = None,
+    dataset: str | None = None,
+    split: str = 'test',
+    data_root: str | Path | None = None,
+    limit: int | None = None,
+    size: int | str = RECIPE,
+    threads: int | None = None,
+    protocol: str = 'basicirstd',
+) -> FormComparison:
+    """Runs every form of a network on the images of a split, on the CPU.
+
+    Args:
+        config: See :class:`drpca.Detector`, as of the weights, ``size`` and ``threads``.
+        checkpoint: Weights.
+        variants: Some of ``drpca.options.VARIANTS``; None: every precision of PyTorch and of the runtimes. One that
+            does not run here is in the table with its reason.
+        dataset: Data set; None: the config's.
+        split: Which of its images.
+        data_root: Folder of the data sets.
+        limit: Only so many images, evenly spread.
+        protocol: Preset of the figures.
+
+    Raises:
+        UserError: As :class:`drpca.Detector`; no network; no such images.
+    """
+    here = machine()
+    detector = Detector(config, checkpoint, size=size, threads=threads, dataset=dataset, data_root=data_root)
+    mapper = detector.mapper
+    if not isinstance(mapper, NetworkMapper) or detector.checkpoint is None:
+        raise UserError(f'{detector.name} has one form only: name the config of a network, with its weights.')
+    model = build_model(detector.config, detector.checkpoint)
+    images = detector.open_split(split)
+    names = spread(images.names, limit)
+    (preset,) = choose_protocols(protocol)
+    order = list(dict.fromkeys([BASELINE, *(variants or FORMS)]))
+    errors = dict.fromkeys(order, 0.0)
+    seconds: dict[str, list[float]] = {name: [] for name in order}
+    evaluators = {name: Evaluator([preset]) for name in order}
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
+        functions, faults, megabytes = _open_forms(detector, model, order, Path(temporary))
+        stack.enter_context(torch.inference_mode())
+        for index, name in enumerate(names):
+            image = mapper.prepare(mapper.values.level(images.read_image(name, mapper.grey), name))
+            batch = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
+            gt_mask = images.read_mask(name)
+            plain: Tensor | None = None
+            for form, function in functions.items():
+                if not index:
+                    function(batch)
+                started = time.perf_counter()
+                logits = function(batch)
+                seconds[form].append(time.perf_counter() - started)
+                plain = logits if plain is None else plain
+                errors[form] = max(errors[form], float((logits - plain).abs().max()))
+                case = Case(name, expit(logits[0, 0].numpy()), gt_mask)
+                evaluators[form].update(*case.at(preset.size), name=name)
+    forms = []
+    for form in order:
+        runtime = _NAMES.get(form) or RUNTIMES[VARIANTS[form].get('backend', 'torch')]
+        precision = 'int8' if VARIANTS[form].get('int8') else VARIANTS[form].get('precision', 'fp32')
+        if form in faults:
+            forms.append(FormFigures(form, runtime, precision, fault=faults[form]))
+            continue
+        figures = evaluators[form].compute()[preset.name]
+        ratios = [plain / own for plain, own in zip(seconds[BASELINE], seconds[form])]
+        forms.append(
+            FormFigures(
+                form, runtime, precision, figures['IoU'], figures['nIoU'], figures['Pd'], figures['Fa'], errors[form],
+                1e3 * statistics.median(seconds[form]), statistics.median(ratios), megabytes.get(form, math.nan),
+            )
+        )  # fmt: skip
+    side = "the frames' own size" if detector.size is None else f'{detector.size} pixels'
+    count = f'{len(names)} of {len(images)}' if len(names) < len(images) else str(len(names))
+    of = (
+        f'{detector.method}, weights {detector.checkpoint.name}; {images.dataset} {split}, '
+        f'{count} images at {side}; preset {preset.name}'
+    )
+    return FormComparison(of, Machine(**{**asdict(here), 'threads': torch.get_num_threads()}), forms)
+
+
+def _open_forms(
+    detector: Detector, model: DetectionModel, order: Sequence[str], folder: Path
+) -> tuple[dict[str, Callable[[Tensor], Tensor]], dict[str, str], dict[str, float]]:
+    """Functions of the forms that run here, why others do not, and the size of files in MB."""
+    functions: dict[str, Callable[[Tensor], Tensor]] = {}
+    faults: dict[str, str] = {}
+    megabytes: dict[str, float] = {}
+    side = detector.size if isinstance(detector.size, int) else 256
+    for name in order:
+        options = VARIANTS[name]
+        try:
+            check_variant(name, _CPU)
+            if options.get('precision') == 'bf16' and not can_fuse(torch.bfloat16):
+                raise UserError('this processor has no bfloat16 instructions')
+            if 'backend' not in options:
+                functions[name] = variant_function(model, name, _CPU, folder)
+                continue
+            ranges = None
+            if options.get('int8') and not variant_file(folder, name).exists():
+                size = detector.size if isinstance(detector.size, int) else None
+                ranges = split_images(detector.config, 'train', CALIBRATION, size, detector.data_root)[0]
+            export_variant(model, name, side, folder, ranges)
+            backend = open_variant(name, folder)
+            functions[name] = lambda image, backend=backend: torch.from_numpy(backend.logits(image.numpy()))  # type: ignore[misc]
+            megabytes[name] = variant_file(folder, name).stat().st_size / 1e6
+        except UserError as error:
+            faults[name] = str(error).rstrip('.')
+    return functions, faults, megabytes
