@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from scipy.special import expit, logit
@@ -333,6 +333,64 @@ def _between(low: float, high: float) -> float:
     return middle if middle < high else low
 
 
+class ImageCurve(NamedTuple):
+    """What one image adds to a :class:`Curve`; arrays as there, in any order.
+
+    Attributes:
+        counts: Target pixels, targets, pixels, images (1).
+        values: (E,) float32, at which the counts change.
+        changes: (E, 3) int, by how much: hits, target pixels, area of matched components.
+        pixels: Values of all pixels.
+        peaks: Values at which a component appears.
+        merges: Values at which two become one.
+    """
+
+    counts: tuple[int, int, int, int]
+    values: np.ndarray
+    changes: np.ndarray
+    pixels: np.ndarray
+    peaks: np.ndarray
+    merges: np.ndarray
+
+
+def image_curve(values: np.ndarray, targets: Components, scale: Scale = 'score', distance: float = 3.0) -> ImageCurve:
+    """Counts of one image at all thresholds; threads may do that for several images, most of it without Python's lock.
+
+    Args:
+        values: (H, W) on the scale; float32 is what is compared.
+        targets: Components of the mask.
+        scale: See :class:`CurveSum`, as of ``distance``.
+
+    Raises:
+        UserError: NaN or infinity among the values, or scores outside [0, 1].
+    """
+    values = np.asarray(values, dtype=np.float32)
+    if not np.isfinite(values).all():
+        raise UserError(f'Expected finite {scale}s, got NaN or infinity.')
+    if scale == 'score':
+        check_pair(values, targets.labels)
+    counts = int(targets.areas.sum()), len(targets), values.size, 1
+    distinct, levels = np.unique(values, return_inverse=True)
+    levels = levels.reshape(values.shape) + 1
+    if scale == 'score' and distinct[0] <= 0:
+        distinct, levels = distinct[1:], levels - 1
+    if not distinct.size:
+        empty = np.zeros(0, dtype=np.float32)
+        return ImageCurve(counts, empty, np.zeros((0, 3), dtype=np.int64), empty, empty, empty)
+    tree = build_component_tree(levels)
+    changes = np.zeros((len(distinct) + 1, 3), dtype=np.int64)
+    changes[:, 1] = np.bincount(levels[targets.mask], minlength=len(distinct) + 1)
+    for node, start, stop in _matches(tree, targets, distance):
+        changes[stop, (0, 2)] += 1, tree.area[node]
+        changes[start, (0, 2)] -= 1, tree.area[node]
+    changed = np.flatnonzero(changes[1:].any(axis=1))
+    at = distinct[tree.level - 1]
+    merges = np.repeat(at, np.maximum(tree.children - 1, 0))
+    return ImageCurve(
+        counts, distinct[changed], changes[1:][changed], values[levels > 0], at[tree.children == 0], merges
+    )
+
+
 class CurveSum:
     """Adds up images to a :class:`Curve`.
 
@@ -353,42 +411,15 @@ class CurveSum:
         self._held = 0
 
     def update(self, values: np.ndarray, targets: Components) -> None:
-        """Adds one image.
+        """Adds one image; see :func:`image_curve`."""
+        self.add(image_curve(values, targets, self.scale, self.distance))
 
-        Args:
-            values: (H, W) on the scale of the sum; float32 is what is compared.
-            targets: Components of the mask.
-
-        Raises:
-            UserError: NaN or infinity among the values, or scores outside [0, 1].
-        """
-        values = np.asarray(values, dtype=np.float32)
-        if not np.isfinite(values).all():
-            raise UserError(f'Expected finite {self.scale}s, got NaN or infinity.')
-        if self.scale == 'score':
-            check_pair(values, targets.labels)
-        self._counts += (int(targets.areas.sum()), len(targets), values.size, 1)
-        distinct, levels = np.unique(values, return_inverse=True)
-        levels = levels.reshape(values.shape) + 1
-        if self.scale == 'score' and distinct[0] <= 0:
-            distinct, levels = distinct[1:], levels - 1
-        if not distinct.size:
-            return
-        tree = build_component_tree(levels)
-        changes = np.zeros((len(distinct) + 1, 3), dtype=np.int64)
-        changes[:, 1] = np.bincount(levels[targets.mask], minlength=len(distinct) + 1)
-        for node, start, stop in _matches(tree, targets, self.distance):
-            changes[stop, (0, 2)] += 1, tree.area[node]
-            changes[start, (0, 2)] -= 1, tree.area[node]
-        changed = np.flatnonzero(changes[1:].any(axis=1))
-        branches = np.maximum(tree.children - 1, 0)
-        at = distinct[tree.level - 1]
-        parts = {
-            'values': distinct[changed], 'pixels': values[levels > 0], 'peaks': at[tree.children == 0],
-            'merges': np.repeat(at, branches),
-        }  # fmt: skip
-        self._parts['changes'].append(changes[1:][changed][parts['values'] > self.lowest])
-        for name, part in parts.items():
+    def add(self, image: ImageCurve) -> None:
+        """Adds what one image gives, in the order in which images are to be added."""
+        self._counts += image.counts
+        self._parts['changes'].append(image.changes[image.values > self.lowest])
+        for name in ('values', 'pixels', 'peaks', 'merges'):
+            part = getattr(image, name)
             self._parts[name].append(part[part > self.lowest])
         self._held += len(self._parts['pixels'][-1])
         if self._held > 2 * self.kept:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from glob import glob, has_magic
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -22,6 +23,7 @@ from drpca.inference.video import camera_frames, video_facts, video_frames
 MASK_FOLDERS = ('mask', 'masks', 'label', 'labels', 'gt', 'annotations')
 """Folders of images that nothing is to be found in."""
 Frame = tuple[str, np.ndarray]
+T = TypeVar('T')
 _Pixels = np.ndarray | torch.Tensor | Image.Image
 
 
@@ -159,6 +161,7 @@ class FrameSource:
         files: Name of a frame → name of its image file, with suffix, for the images read so far.
         total: How many frames there are, None if that shows only at the end.
         rate: Frames per second of a video, None for anything else.
+        ahead: Frames that a thread reads while earlier ones are worked on; 0: none.
 
     Raises:
         UserError: While iterating: no such file, damaged, of another kind of values or shape, or too small; a video
@@ -181,6 +184,7 @@ class FrameSource:
         self.min_side = min_side
         self.grey: GreyRule = grey
         self.counts = counts
+        self.ahead = 0
         self.failed: list[str] = []
         self.files: dict[str, str] = {}
         is_counted = isinstance(images, list) and not any(isinstance(item, Path) and is_video(item) for item in images)
@@ -191,6 +195,9 @@ class FrameSource:
         self._unnamed = 0
 
     def __iter__(self) -> Iterator[Frame]:
+        return read_ahead(self._read(), self.ahead) if self.ahead else self._read()
+
+    def _read(self) -> Iterator[Frame]:
         self._unnamed = 0
         is_one = isinstance(self.images, str | os.PathLike | _Pixels) or _is_named(self.images)
         if is_camera(self.images):
@@ -261,6 +268,16 @@ class FrameSource:
                 f'{name} is {frame.shape[0]} × {frame.shape[1]} pixels; at least '
                 f'{self.min_side} × {self.min_side} are needed.'
             )
+
+
+def read_ahead(items: Iterator[T], count: int) -> Iterator[T]:
+    """The same, in the same order; a thread makes up to ``count`` of them before they are asked for."""
+    end: Any = object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, items, end) for _ in range(count))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, items, end))
+            yield item
 
 
 def _is_named(item: Any) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ from drpca.results.stage_pictures import stages_picture
 from drpca.version import versions
 
 _VERSIONS = versions()
+_AHEAD = 2
+"""Frames that are read before their turn, and written after it."""
 
 
 @dataclass(frozen=True)
@@ -158,18 +162,31 @@ def _write_all(
         detections = temporal(detections)
     if progress:
         detections = watched(detections, frames.total, 'image')
+
+    def write(detection: Detection) -> None:
+        writer.write(detection, frames.files.get(detection.name))
+        if video is not None:
+            video.write(detection.image, detection.targets, detection.name)
+
+    frames.ahead = _AHEAD if stream is None else 0
+    writing: deque[Future[None]] = deque()
+    # Reading and writing, which need little of Python's lock, go on while the next frame is computed.
+    pool = ThreadPoolExecutor(1)
     try:
         for detection in detections:
-            writer.write(detection, frames.files.get(detection.name))
+            writing.append(pool.submit(write, detection))
+            if len(writing) > _AHEAD:
+                writing.popleft().result()
             if decomposer is not None and detector.tile and max(detection.seen.shape) > detector.tile:
                 without_stages += 1
             elif decomposer is not None:
                 decomposition = decomposer.decompose(detection.frame).at_frame(detection.image)
                 writer.write_stages(detection.name, stages_picture(decomposition, detection.scores))
-            if video is not None:
-                video.write(detection.image, detection.targets, detection.name)
             done += 1
+        for future in writing:
+            future.result()
     finally:
+        pool.shutdown()
         try:
             writer.close()
         finally:

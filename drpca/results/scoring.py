@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,8 +27,10 @@ from drpca.evaluation.curves import (
     Budget,
     Curve,
     CurveSum,
+    ImageCurve,
     OperatingPoint,
     Scale,
+    image_curve,
     select_threshold,
 )  # fmt: skip
 from drpca.evaluation.metrics import Evaluator, ImageCase, ImageRecord
@@ -345,20 +350,48 @@ class _Curves:
         return self._are_pictures or (self._are_levels and len(self._levels) >= _SOME_LEVELS)
 
     def watch(self, cases: Iterable[Case]) -> Iterator[Case]:
-        """The same images; counts each."""
-        for case in cases:
-            levels = np.round(255 * case.scores)
-            self._are_levels &= case.logits is None and bool((np.abs(levels / 255 - case.scores) < 1e-6).all())
-            if self._are_levels:
-                self._levels |= set(np.unique(levels).tolist()) - {0, 255}
-            for size, total in self._sums.items():
+        """The same images; counts each. Threads count all thresholds of some while the caller goes on with others."""
+        workers = min(8, os.cpu_count() or 1)
+        waiting: deque[dict[int | None, Future[ImageCurve]]] = deque()
+        with ThreadPoolExecutor(workers) as pool:
+            for case in cases:
+                self._look_for_levels(case)
+                waiting.append(self._start(case, pool))
+                if len(waiting) > 2 * workers:
+                    self._finish(waiting.popleft())
+                yield case
+            while waiting:
+                self._finish(waiting.popleft())
+
+    def _look_for_levels(self, case: Case) -> None:
+        levels = np.round(255 * case.scores)
+        self._are_levels &= case.logits is None and bool((np.abs(levels / 255 - case.scores) < 1e-6).all())
+        if self._are_levels:
+            self._levels |= set(np.unique(levels).tolist()) - {0, 255}
+
+    def _start(self, case: Case, pool: ThreadPoolExecutor) -> dict[int | None, Future[ImageCurve]]:
+        """Begins to count an image at each size; two sizes that are one for this image are counted once."""
+        roc_3d: dict[tuple[int, ...], F.Roc3dCounts] = {}
+        futures: dict[tuple[int, ...], Future[ImageCurve]] = {}
+        of_size: dict[int | None, Future[ImageCurve]] = {}
+        for size, total in self._sums.items():
+            shape = case.gt_mask.shape if size is None else (size, size)
+            if shape not in roc_3d:
                 scores, gt_mask = case.at(size)
                 targets = F.connected_components(gt_mask)
-                self._roc_3d[size] += F.roc_3d_counts(scores, targets)
+                roc_3d[shape] = F.roc_3d_counts(scores, targets)
                 if not self._are_pictures:
                     logits = case.logits_at(size) if total.scale == 'logit' else None
-                    total.update(scores if logits is None else logits, targets)
-            yield case
+                    values = scores if logits is None else logits
+                    futures[shape] = pool.submit(image_curve, values, targets, total.scale, total.distance)
+            self._roc_3d[size] += roc_3d[shape]
+            if shape in futures:
+                of_size[size] = futures[shape]
+        return of_size
+
+    def _finish(self, counted: dict[int | None, Future[ImageCurve]]) -> None:
+        for size, future in counted.items():
+            self._sums[size].add(future.result())
 
     @cached_property
     def curves(self) -> dict[int | None, Curve]:

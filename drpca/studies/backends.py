@@ -108,7 +108,9 @@ class FormComparison:
 
     def text(self) -> str:
         """The same for a console."""
-        faults = [f'{form.runtime} {form.precision} does not run here: {form.fault}.' for form in self.forms if form.fault]
+        faults = [
+            f'{form.runtime} {form.precision} does not run here: {form.fault}.' for form in self.forms if form.fault
+        ]
         return '\n'.join([text_table(_HEADER, self._cells(), left=2), *faults, '', self._about, ''])
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +18,9 @@ from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
+from drpca.inference.frames import FrameSource, read_ahead
 from drpca.inference.temporal import TemporalFilter
+from drpca.results.folder import ResultsWriter
 from drpca.results.predict import predict
 from tests.support import limited_files, python, save_weights
 
@@ -99,6 +102,39 @@ def test_frames_in_memory_and_damaged_files(workplace: Path) -> None:
         predict('tophat', ['bad.png', 'worse.png'])
     with pytest.raises(UserError, match='no such image, video or folder'):
         predict('tophat', 'nothing.png')
+
+
+def test_frames_are_read_before_and_written_after_their_turn(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, str, bool]] = []
+
+    def note(kind: str, method: str, owner: type, name: int) -> None:
+        original = getattr(owner, method)
+
+        def call(self, *arguments):
+            here = threading.current_thread() is threading.main_thread()
+            seen.append((kind, getattr(arguments[name], 'name', arguments[name]), here))
+            return original(self, *arguments)
+
+        monkeypatch.setattr(owner, method, call)
+
+    note('read', '_check', FrameSource, 0)
+    note('write', 'write', ResultsWriter, 0)
+    done = predict('tophat', [(name, np.full((16, 16), 9, np.uint8)) for name in 'abcdef'], formats=['csv'])
+    assert done.done == 6
+    in_threads = [(kind, name) for kind, name, is_main in seen if not is_main]
+    assert [name for kind, name in in_threads if kind == 'read'] == [*'abcdef'], 'but for the first look'
+    assert [name for kind, name in in_threads if kind == 'write'] == [*'abcdef'], 'in order'
+    with pytest.raises(UserError, match='Two frames are called a'):
+        predict('tophat', [('a', np.zeros((16, 16), np.uint8))] * 2, 'twice', formats=['csv'])
+
+    def numbers():
+        yield 1
+        raise UserError('no more')
+
+    ahead = read_ahead(numbers(), 3)
+    assert next(ahead) == 1
+    with pytest.raises(UserError, match='no more'):
+        next(ahead)
 
 
 def test_a_temporal_filter_and_a_live_stream(workplace: Path) -> None:
@@ -217,6 +253,7 @@ def test_one_image_enters_few_files(workplace: Path) -> None:
     cv2.imwrite('frame.png', np.full((64, 64), 60, np.uint8))
     program = f"""
 from drpca.inference.detector import Detector
+from drpca.results.folder import ResultsWriter
 from drpca.results.predict import predict
 from tests.call_trace import entered_files
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from drpca.datasets.io import read_maps, resize_image
 from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation import Evaluator
-from drpca.evaluation.curves import CURVE_FIGURES, Budget
+from drpca.evaluation.curves import CURVE_FIGURES, Budget, CurveSum, image_curve
+from drpca.evaluation.functional import connected_components
 from drpca.evaluation.protocols import build_protocols, choose_protocols
 from drpca.results.folder import ResultsFolder
-from drpca.results.scoring import Case, _refuse_same_images, apply_budgets, score, score_split
+from drpca.results.scoring import Case, _refuse_same_images, apply_budgets, iterate_cases, score, score_split
 from tests.mini_results import NAMES, SIZES, make_maps
 from tests.support import error_line, exit_code, limited_files
 
@@ -50,6 +52,26 @@ def test_default_prints_native_first_and_names_everything(workplace, capsys):
     assert 'any overlap' in rows[2]
     for column in ('threshold', 'size', 'matching rule', 'Fa x1e-6', 'images', 'targets'):
         assert column in header
+
+
+def test_thresholds_are_counted_beside_the_rest_and_once_for_sizes_that_are_one(workplace, monkeypatch):
+    counted = []
+
+    def count(*arguments):
+        counted.append((arguments[0].shape, threading.current_thread() is threading.main_thread()))
+        return image_curve(*arguments)
+
+    monkeypatch.setattr('drpca.results.scoring.image_curve', count)
+    native, small = choose_protocols(['basicirstd', 'drpca'])
+    (whole,) = score('results/mini', protocols=[native, dataclasses.replace(small, size=50)])
+    assert sorted(counted) == [(shape, False) for shape in [(40, 60), (50, 50), (50, 50), (50, 50), (64, 48)]]
+    for size, curve in whole.curves.items():
+        alone = CurveSum()
+        for case in iterate_cases(whole.folder, whole.split):
+            scores, gt_mask = case.at(size)
+            alone.update(scores, connected_components(gt_mask))
+        for name, values in vars(alone.curve()).items():
+            np.testing.assert_array_equal(getattr(curve, name), values)
 
 
 def test_an_unfinished_folder_does_not_stop_the_others(workplace, capsys):
