@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import cv2
@@ -20,7 +21,7 @@ from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
 from drpca.inference.frames import FrameSource, read_ahead
 from drpca.inference.temporal import TemporalFilter
-from drpca.results.folder import ResultsWriter
+from drpca.results.folder import ResultsWriter, mat_bytes
 from drpca.results.predict import predict
 from tests.support import limited_files, python, save_weights
 
@@ -253,7 +254,7 @@ def test_one_image_enters_few_files(workplace: Path) -> None:
     cv2.imwrite('frame.png', np.full((64, 64), 60, np.uint8))
     program = f"""
 from drpca.inference.detector import Detector
-from drpca.results.folder import ResultsWriter
+from drpca.results.folder import ResultsWriter, mat_bytes
 from drpca.results.predict import predict
 from tests.call_trace import entered_files
 
@@ -272,3 +273,14 @@ def test_a_link_that_leads_to_itself_is_no_input(tmp_path: Path) -> None:
     (tmp_path / 'loop.mp4').symlink_to('loop.mp4')
     with pytest.raises(UserError, match=r'loop\.mp4: no such image, video or folder'):
         predict('tophat', tmp_path / 'loop.mp4', tmp_path / 'out')
+
+
+def test_only_what_becomes_smaller_is_compressed() -> None:
+    noise = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    flat = np.where(noise > 3, noise, 0)
+    sizes = [len(mat_bytes('T', array)) for array in (noise, flat)]
+    assert sizes[0] > noise.nbytes
+    assert sizes[1] < flat.nbytes / 8
+    both = loadmat(BytesIO(mat_bytes('T', flat) + mat_bytes('logits', noise)[128:]))
+    assert np.array_equal(both['T'], flat)
+    assert np.array_equal(both['logits'], noise)
