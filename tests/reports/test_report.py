@@ -1,19 +1,26 @@
 """The report and the other files of cal_from_mask.py."""
 
+import base64
 import csv
+import gzip
 import json
+import os
 import re
 import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from scipy import io as scipy_io
 
 from drpca.cli.score import main
-from drpca.reports.svg_charts import Axis, Line, line_chart, linear_axis, log_axis
+from drpca.reports.methods import method_names
+from drpca.reports.pictures import _reduced, choose_pictures, image_keys, most_wanted
+from drpca.reports.report import render_report
+from drpca.results.scoring import score
 from tests.mini_results import NAMES, make_maps
 
 FOLDERS = ['results/mini', 'runs/seed0/mini', 'runs/seed1/mini']
@@ -33,17 +40,18 @@ def three_folders(workplace):
 
 
 class Page(HTMLParser):
-    """Collects what a page would fetch, its tables' cells, and unclosed elements."""
+    """Collects what a page would fetch, its ids, its tables' cells, and unclosed elements."""
 
     VOID = {'meta', 'img', 'input', 'link', 'br'}
 
     def __init__(self, text):
         super().__init__()
-        self.sources, self.open, self.cells = [], [], []
+        self.sources, self.ids, self.open, self.cells = [], set(), [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         self.sources += [value for key, value in attributes if key in ('src', 'href', 'action')]
+        self.ids |= {value for key, value in attributes if key == 'id'}
         if tag not in self.VOID:
             self.open.append(tag)
         if tag in ('td', 'th'):
@@ -62,13 +70,25 @@ def make_report(*arguments):
     return Path('report.html').read_text(encoding='utf-8')
 
 
+def block(text, name):
+    """What the page's script reads, and whether it is letters, digits and marks that end no script."""
+    content = re.search(rf'<script type="text/plain" id="{name}">(.*?)</script>', text).group(1)
+    assert not re.search(r'[<>&]', content)
+    return content
+
+
+def page_data(text):
+    """The numbers and names of a page."""
+    return json.loads(gzip.decompress(base64.b64decode(block(text, 'data'))))
+
+
 def test_page_is_self_contained_and_names_every_definition(three_folders):
     text = make_report('--protocol', 'basicirstd', 'opdc', 'rpcanet')
     page = Page(text)
     assert page.open == []
-    assert page.sources
-    assert all(source.startswith('data:image/') for source in page.sources)
+    assert {f'#{name}' for name in page.ids} >= {*page.sources} >= {'#summary', '#comparison', '#curves', '#provenance'}
     assert not re.search(r'url\(|@import|fetch\(|XMLHttp|<link|<script src', text)
+    assert b'Plotly' in gzip.decompress(base64.b64decode(block(text, 'plotly')))
     for words in ('> 0.5 of maximum', 'centroid < 3 px', 'any overlap', '256x256', 'native', 'hIoU'):
         assert words in text.replace('&gt;', '>').replace('&lt;', '<'), words
 
@@ -103,24 +123,122 @@ def test_page_marks_clear_differences(three_folders, order, verdict, other):
     assert f'<td class="{other}">' not in text
 
 
-def test_page_shows_misses_and_false_alarms(three_folders):
-    text = make_report('--protocol', 'basicirstd')
-    assert 'runs/seed0/mini: misses, most visible first (1 of 1)' in text
-    assert 'runs/seed1/mini: false alarms, highest score first (3 of 3)' in text
-    assert text.count('<figure>') == 4
-    assert text.count('data:image/jpeg') == text.count('data:image/png') == 4
+def test_page_holds_verdicts_curves_and_operating_points_of_every_preset(three_folders):
+    data = page_data(make_report('--protocol', 'basicirstd', 'rpcanet', 'shooting'))
+    assert data['methods'] == ['results', 'runs/seed0', 'runs/seed1']
+    assert [preset['name'] for preset in data['presets']] == ['basicirstd', 'rpcanet', 'shooting']
+    assert data['images'] == [[name, 'mini test'] for name in NAMES]
+    for results in data['results'][::2]:
+        assert [[image['misses'] for image in of['images'].values()] for of in results] == [[0] * 3, [0, 0, 1], [0] * 3]
+        alarms = [[data['verdicts'][row[-1]] for row in image['detections']] for image in results[2]['images'].values()]
+        assert alarms == [['hit', 'false alarm']] * 3
+        assert results[0]['images']['0']['detections'] == [[11.5, 22.5, 16, 0.8, None, 0, 0]]
+    for name, own in zip(('basicirstd', 'shooting'), (0, 2)):
+        point = data['results'][own][1]['own']
+        assert point['pd'] == pytest.approx(2 / 3, rel=1e-4), name
+        assert point['text'].startswith('score 0.5: Pd % 66.67, Fa x1e-6 0.00')
+    assert data['results'][1][0]['own'] is None, 'max-normalised: on no curve of thresholds'
+    native = data['curves']['None']
+    assert native[0]['free_response']['fa'][0] == 0
+    assert native[2]['free_response']['fa'][0] > 0, 'below it is not reached'
+    assert 'not reached' in Path('report.html').read_text()
+    for curve in (*native, *data['curves']['256']):
+        response = curve['free_response']
+        assert sorted(response['fa']) == response['fa']
+        assert len(response['fa']) == len(response['text'])
+        assert max(curve['sweep']['f1']) == curve['sweep']['best'][1]
+        assert sorted(curve['precision_recall']['recall'])[-1] == 1
+
+
+class TestPictures:
+    """Which images have pictures, and that a page keeps to its budget."""
+
+    @pytest.fixture
+    def scores(self, three_folders):
+        """The frame of the worst image is noise, which takes the most bytes."""
+        noise = np.random.default_rng(0).integers(0, 255, (40, 60), np.uint8)
+        Image.fromarray(noise).save('data/mini/test/images/a_1.png')
+        return score(FOLDERS, protocols='basicirstd', analyse=True)
+
+    def test_pictures_show_what_is_in_the_files(self, scores):
+        chosen = choose_pictures(scores, 10**6)
+        assert (list(chosen.of), chosen.is_exact, chosen.error) == ([0, 2, 1], True, 0)
+        assert chosen.of[0]['shape'] == '40,60'
+        parts = [chosen.of[0]['frame'], chosen.of[0]['mask'], *chosen.of[0]['maps'].split(',')]
+        frame, mask, *maps = (cv2.imdecode(np.frombuffer(base64.b64decode(p), np.uint8), -1) for p in parts)
+        np.testing.assert_array_equal(frame, scores[0].split.read_image('a_1'))
+        np.testing.assert_array_equal(mask > 0, scores[0].split.read_mask('a_1'))
+        for levels, of in zip(maps, scores, strict=True):
+            np.testing.assert_array_equal(levels, np.round(255 * of.folder.read('a_1')))
+
+    def test_the_worst_image_of_every_method_comes_first_and_always(self, scores):
+        wanted, needed = most_wanted(scores)
+        worst = {
+            ('mini', 'test', min(of.records['basicirstd'], key=lambda r: iou(r.counts['basicirstd'])).name)
+            for of in scores
+        }
+        assert {*wanted[:needed]} == worst
+        assert {*wanted} == {*image_keys(scores)}
+        assert len(choose_pictures(scores, 0).of) == needed < 3
+
+    def test_frames_are_lossy_where_they_do_not_fit_otherwise_and_that_is_said(self, scores):
+        few = choose_pictures(scores, 4500)
+        assert not few.is_exact
+        assert few.error > 0
+        size = len(render_report(scores, 0).encode())
+        text = render_report(scores, size + 500)
+        assert len(text.encode()) < size + 1500, 'but for the worst, and what is said of it'
+        said = re.search(r'(\d) of 3 images have pictures, .* so that the page stays within [\d.]+ MB', text)
+        assert int(said.group(1)) == len(json.loads(block(text, 'pictures')))
+        assert 'WebP of quality 92, at most' in text
+
+    def test_an_unreadable_frame_leaves_mask_and_maps(self, scores):
+        Path('data/mini/test/images/b_1.png').write_bytes(b'no image')
+        failing = score(FOLDERS, protocols='basicirstd', analyse=True)
+        assert 'b_1' in failing[0].failed
+        pictures = choose_pictures(failing, 10**6).of[2]
+        assert pictures['frame'] == ''
+        assert pictures['mask']
+
+    def test_large_pictures_keep_their_peaks(self, scores):
+        big = np.zeros((1100, 700), np.uint8)
+        big[900, 333] = 255
+        small = _reduced(big)
+        assert small.shape == (367, 233)
+        assert small[300, 111] == 255
+
+
+def iou(counts):
+    return counts.tp / (counts.tp + counts.fp + counts.fn)
+
+
+def test_methods_have_short_names_and_the_page_says_where_maps_come_from(three_folders):
+    network = {'type': 'DetectionModel', 'network': {'type': 'RPCANet'}}
+    for folder, config in zip(FOLDERS, ('one', 'two', 'two')):
+        run = {'dataset': 'mini', 'config': config, 'model': network, 'size': 64, 'versions': {'torch': '2.0'}}
+        weights = {'checkpoint': '/x/w.pth', 'checkpoint_sha256': '5e' * 32}
+        Path(folder, 'run.json').write_text(json.dumps(run | weights))
+        os.utime(Path(folder, 'run.json'), (0, 1700000000))
+    scores = score(FOLDERS, protocols='basicirstd', analyse=True)
+    assert method_names(scores) == ['one', 'two (runs/seed0)', 'two (runs/seed1)']
+    assert method_names(scores[:1]) == ['RPCANet']
+    assert method_names([scores[0], scores[0]]) == ['one [1]', 'one [2]']
+    text = render_report(scores[:2])
+    assert '<title>one and two on mini test: detection results</title>' in text
+    for words in ('5e' * 32, 'w.pth', 'made at 64x64', 'torch 2.0', '3 of 3 images', '2023-11-14 22:13 UTC', 'RPCANet'):
+        assert words in text, words
+    assert '/x/w.pth' not in text
 
 
 def test_one_folder_has_no_comparison_and_empty_masks_do_not_break_the_page(workplace):
-    from PIL import Image
-
     for name in NAMES:
         file = Path(f'data/mini/test/masks/{name}.png')
         Image.fromarray(np.zeros_like(np.asarray(Image.open(file)))).save(file)
     assert main(['--report', 'report.html']) == 0
-    page = Page(Path('report.html').read_text())
-    assert page.open == []
-    assert 'id="comparison"' not in Path('report.html').read_text()
+    text = Path('report.html').read_text()
+    assert Page(text).open == []
+    assert 'id="comparison"' not in text
+    assert page_data(text)['curves'] == {'None': [None], '256': [None]}
 
 
 def test_results_of_other_images_are_not_compared(three_folders):
@@ -132,10 +250,15 @@ def test_results_of_other_images_are_not_compared(three_folders):
 
 def test_names_are_escaped(workplace):
     Path('results/mini').rename('results/<b>&')
-    Path('results/<b>&/run.json').write_text(json.dumps({'dataset': 'mini'}))
+    Path('results/<b>&/run.json').write_text(json.dumps({'dataset': 'mini', 'config': '</script><b>&'}))
+    for file in ('data/mini/test/images/a_1.png', 'data/mini/test/masks/a_1.png', 'results/<b>&/mat/a_1.mat'):
+        Path(file).rename(file.replace('a_1', 'a<b>&'))
     arguments = ['--report', 'r.html', '--latex', 't.tex', '--markdown', 't.md']
     assert main(['--results', 'results/<b>&', *arguments]) == 0
-    assert '<b>&' not in Path('r.html').read_text()
+    text = Path('r.html').read_text()
+    assert '<b>&' not in text
+    assert '&lt;/script&gt;&lt;b&gt;&amp;' in text
+    assert ['a<b>&', 'mini test'] in page_data(text)['images']
     assert '<b>&' in Path('t.md').read_text()
     assert r'$<$b$>$\&' in Path('t.tex').read_text()
 
@@ -253,92 +376,3 @@ class TestThresholdFrom:
         error = capsys.readouterr().err
         assert 'choose it on a validation split' in error
         assert 'shares 3 images' in error
-
-
-def test_charts_break_at_nan_and_bear_extremes():
-    x = np.array([0, 1e-5, np.nan, 1e-3, 1e-2])
-    axis = log_axis('Fa', [x])
-    assert (axis.low, axis.high) == pytest.approx((1e-6, 1e-2))
-    svg = line_chart('a <b>', [Line('"x" & y', x, np.linspace(0, 1, 5), mark=(1e-5, 0.25))], axis, Axis('Pd'))
-    path = re.search(r'class="line".* d="([^"]*)"', svg).group(1)
-    assert path.count('M') == 2
-    assert '<b>' not in svg
-    assert svg.count('<circle') == 1
-    nothing = np.full(3, np.nan)
-    empty = line_chart('e', [Line('n', nothing, nothing, mark=(np.nan, np.nan))], log_axis('Fa', [nothing]), Axis('Pd'))
-    assert 'class="line"' not in empty
-    assert '<circle' not in empty
-
-
-def test_measured_points_are_dots_and_steps_lie_between():
-    x, y = np.array([1e-5, 1e-4]), np.array([0.5, 0.75])
-    line = Line('x', x, y, steps='after', labels=['first', 'second'])
-    svg = line_chart('steps', [line], Axis('Fa', 1e-6, 1e-3, log=True), Axis('Pd'))
-    assert [re.search(r'<title>(.*)</title>', dot)[1] for dot in re.findall('<circle.*?</circle>', svg)] == [
-        'first', 'second'
-    ]  # fmt: skip
-    points = re.search(r'class="line".* d="M([^"]*)"', svg)[1].split('L')
-    places = [tuple(map(float, point.split())) for point in points]
-    assert [b[0] - a[0] == 0 or b[1] - a[1] == 0 for a, b in zip(places, places[1:])] == [True] * 3, 'no slope'
-    assert len({column for column, _ in places}) == 3, 'the last goes on to the edge'
-    ticks = linear_axis('logit', [np.array([-168.0, np.nan, 430])]).ticks()
-    assert [text for _, text in ticks] == ['-200', '0', '200', '400', '600']
-    assert len(linear_axis('logit', [np.zeros(0)]).ticks()) > 2
-
-
-PROBE = """
-<script>
-const wait = () => new Promise(done => setTimeout(done, 50));
-const names = () => [...document.querySelectorAll('#per-image tbody tr')].filter(r => !r.hidden)
-  .map(r => r.cells[0].textContent + ' ' + r.cells[1].textContent);
-const heads = [...document.querySelectorAll('#per-image th button')];
-(async () => {
-  const result = {width: [document.documentElement.scrollWidth, innerWidth]};
-  result.background = getComputedStyle(document.body).backgroundColor;
-  heads[4].click(); heads[4].click(); result.most_misses = names()[0];
-  heads[1].click(); result.by_name = names().map(n => n.split(' ')[1]);
-  document.getElementById('errors').click(); result.errors = names().length;
-  const filter = document.getElementById('filter');
-  filter.value = 'SEED1'; filter.dispatchEvent(new Event('input')); result.filtered = names();
-  document.querySelector('[data-enlarge]').click(); await wait();
-  result.enlarged = document.getElementById('large').open
-    && document.querySelector('#large img').src.startsWith('data:image/');
-  document.querySelector('#large button').click(); result.closed = !document.getElementById('large').open;
-  document.getElementById('theme').click();
-  result.toggled = getComputedStyle(document.body).backgroundColor;
-  result.failed = window.failed || '';
-  const out = document.createElement('pre'); out.id = 'probe'; out.textContent = JSON.stringify(result);
-  document.body.append(out);
-})();
-</script>
-"""
-
-
-@pytest.mark.parametrize('width', [500, 1400])
-def test_page_works_in_a_browser(three_folders, tmp_path, width):
-    chromium = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    if chromium is None:
-        pytest.skip('needs Chromium')
-    text = make_report('--protocol', 'basicirstd')
-    watch = '<script>window.onerror = message => { window.failed = message }</script>'
-    text = text.replace('<head>', '<head>' + watch, 1).replace('</body>', PROBE + '</body>')
-    Path('probe.html').write_text(text, encoding='utf-8')
-    options = (
-        'headless no-sandbox disable-gpu no-first-run disable-component-update disable-sync dump-dom '
-        f'disable-background-networking window-size={width},900 virtual-time-budget=3000'
-    )
-    command = [chromium, *(f'--{option}' for option in options.split()), f'--user-data-dir={tmp_path}/profile']
-    command.append(Path('probe.html').resolve().as_uri())
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout)
-    assert found, done.stderr[-2000:]
-    result = json.loads(found.group(1).replace('&lt;', '<').replace('&amp;', '&'))
-    assert result['failed'] == ''
-    assert result['width'][0] <= result['width'][1]  # no sideways scrolling of the page
-    assert result['most_misses'] == 'runs/seed0/mini b_1'
-    assert result['by_name'] == sorted(NAMES * 3)
-    assert result['errors'] == 4
-    assert result['filtered'] == [f'runs/seed1/mini {name}' for name in NAMES]
-    assert result['enlarged']
-    assert result['closed']
-    assert result['background'] != result['toggled']
