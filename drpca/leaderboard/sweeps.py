@@ -27,7 +27,7 @@ from drpca.registry import MODELS
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.studies.corruptions import KINDS, parse_corruptions
 from drpca.studies.robustness import robustness
-from drpca.visualization.charts import line_style, panel_grid, save_figure
+from drpca.visualization.charts import decades_axis, line_style, panel_grid, save_figure
 
 KEYS = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
 _PLOTTED = ('IoU', 'nIoU', 'Pd', 'Fa')
@@ -237,13 +237,18 @@ class SweepTable:
     rows: list[SweepRow]
     files: list[Path] = field(default_factory=list)
 
+    @property
+    def heading(self) -> str:
+        """What was scored, in a line."""
+        return f'{self.name}, test split, preset {self.preset}'
+
     def as_text(self) -> str:
         """An aligned table."""
-        return f'{self.name}, test split, preset {self.preset}\n{text_table(*self._cells())}'
+        return f'{self.heading}\n{text_table(*self._cells())}'
 
     def as_markdown(self) -> str:
         """A Markdown table."""
-        return f'**{self.name}, test split, preset {self.preset}**\n\n{markdown_table(*self._cells())}'
+        return f'**{self.heading}**\n\n{markdown_table(*self._cells())}'
 
     def _cells(self) -> tuple[list[str], list[list[str]], int]:
         header = [*self.header, 'seeds', 'M parameters', *(f'{k} {"×1e-6" if k == "Fa" else "%"}' for k in KEYS)]
@@ -340,7 +345,7 @@ def _rows(sweep: Sweep, point: Point, outcomes: Mapping[Path, Outcome], preset: 
 
 def _plot(table: SweepTable, stem: Path) -> list[Path]:
     """A panel per figure: the first value along x, a line per combination of the others, published points hollow."""
-    figure, axes = panel_grid(len(_PLOTTED))
+    figure, axes = panel_grid(len(_PLOTTED), table.heading)
     first = list(dict.fromkeys(row.values[0] for row in table.rows))
     numbers = all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in first)
     place = {value: value if numbers else index for index, value in enumerate(first)}
@@ -358,7 +363,9 @@ def _plot(table: SweepTable, stem: Path) -> list[Path]:
         if known:
             axis.plot(*zip(*known), 'o', color='black', fillstyle='none', label='published')
         axis.set(xlabel=table.header[0], ylabel=f'{key} {"×1e-6" if key == "Fa" else "%"}')
+        if key == 'Fa':
+            decades_axis(axis)
         if not numbers or len(first) < 10:
             axis.set_xticks(list(place.values()), list(map(str, first)), rotation=0 if numbers else 30)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside upper center', ncols=4, frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=4, frameon=False)
     return save_figure(figure, stem)

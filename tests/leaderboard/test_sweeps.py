@@ -48,6 +48,7 @@ def test_a_sweep_is_one_line(data_root: Path, tmp_path: Path, capsys: pytest.Cap
         assert row['figures']['IoU'] == {'mean': summary['test']['IoU'], 'std': None}
     assert content['rows'][0]['parameters'] < content['rows'][1]['parameters']
     assert cv2.imread(f'{stem}.png').std() > 5
+    assert f'{CONFIG}_limit4 num_stages, test split, preset basicirstd' in Path(f'{stem}.svg').read_text()
     written = (tmp_path / f'{CONFIG}_limit4_num_stages=1' / 'seed_0' / 'last.pth').stat().st_mtime_ns
     assert train_command.main(args) == 0
     assert capsys.readouterr().out.rpartition('test split')[2] == first.rpartition('test split')[2]
