@@ -22,11 +22,11 @@ from drpca.results.scoring import Score
 
 VERDICTS = get_args(Verdict)
 DETECTIONS = 50
-"""Detections listed of an image, the largest; of what is left out the number is given."""
+"""Detections listed of an image, hits first, then the largest; of what is left out the number is given."""
 POINTS = 1500
 """Steps along each side of a chart that points are told apart by."""
 TARGET_COLUMNS = ('row', 'column', 'area', 'snr', 'score', 'logit', 'hit')
-DETECTION_COLUMNS = ('row', 'column', 'area', 'score', 'logit', 'is_false')
+DETECTION_COLUMNS = ('row', 'column', 'area', 'score', 'logit', 'is_false', 'verdict')
 
 
 def packed(content: bytes) -> str:
@@ -85,9 +85,9 @@ def _results(score: Score, protocol: Protocol, number: dict[tuple[str, str, str]
     for row in analysis.detections:
         found.setdefault(row.image, []).append(row)
     for name, rows in found.items():
-        kept = sorted(rows, key=lambda row: -row.area)[:DETECTIONS]
+        kept = sorted(rows, key=lambda row: (row.verdict != 'hit', -row.area))[:DETECTIONS]
         image = images[number[of + (name,)]]
-        image['detections'] = [[*_cells(row, DETECTION_COLUMNS), VERDICTS.index(row.verdict)] for row in kept]
+        image['detections'] = [[*_cells(row, DETECTION_COLUMNS[:-1]), VERDICTS.index(row.verdict)] for row in kept]
         image['left_out'] = len(rows) - len(kept)
     for target in analysis.targets:
         images[number[of + (target.image,)]].setdefault('rows', []).append(_cells(target, TARGET_COLUMNS))

@@ -10,6 +10,7 @@ const DASHES = ['solid', 'dash', 'dot', 'dashdot', 'longdash'];
 const SYMBOLS = ['circle', 'square', 'diamond', 'triangle-up', 'x', 'pentagon'];
 const CROP = 24, CASES = 12, ROWS = 300;
 let data, pictures, preset = 0;
+let target, found;  // name of a column of targets, of detections → its number
 
 const make = (tag, text = '', more = {}) => Object.assign(document.createElement(tag), {textContent: text}, more);
 const shown = (value, digits) =>
@@ -19,9 +20,6 @@ async function unpacked(id) {
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
 }
 const results = () => data.results[preset];
-const column = (kind, name) => data[kind + '_columns'].indexOf(name);
-const target = Object.fromEntries(['row', 'column', 'area', 'snr', 'score', 'logit', 'hit'].map((key, i) => [key, i]));
-const found = Object.fromEntries(['row', 'column', 'area', 'score', 'logit', 'is_false', 'verdict'].map((key, i) => [key, i]));
 
 // Charts, drawn one after the other so that the page stays quick, before they are looked at or printed.
 
@@ -568,6 +566,14 @@ const actions = {
 document.querySelectorAll('[data-do]').forEach(button => button.addEventListener('click', () => actions[button.dataset.do]()));
 $('viewer').addEventListener('keydown', event => {
   if (event.target.tagName === 'SELECT') return;
+  const [dx, dy] = (event.shiftKey && {ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1]}[event.key]) || [0, 0];
+  if (dx || dy) {
+    event.preventDefault();
+    [view.x, view.y] = [view.x + 0.1 * dx / view.zoom, view.y + 0.1 * dy / view.zoom];
+    paintTiles();
+    link();
+    return;
+  }
   const action = {ArrowLeft: 'previous', ArrowRight: 'next', '+': 'in', '=': 'in', '-': 'out', 0: 'whole'}[event.key];
   if (action) { event.preventDefault(); actions[action](); }
 });
@@ -616,6 +622,7 @@ large.addEventListener('click', event => { if (event.target.tagName !== 'P') lar
 (async () => {
   try {
     data = JSON.parse(await unpacked('data'));
+    [target, found] = [data.target_columns, data.detection_columns].map(names => Object.fromEntries(names.map((name, i) => [name, i])));
   } catch (error) {
     $('broken').textContent = `Charts, cases and images cannot be shown: ${error}. A browser from 2023 on is needed.`;
     $('broken').hidden = false;

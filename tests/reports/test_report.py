@@ -17,6 +17,7 @@ from PIL import Image
 from scipy import io as scipy_io
 
 from drpca.cli.score import main
+from drpca.reports import page_data
 from drpca.reports.methods import method_names
 from drpca.reports.pictures import _reduced, choose_pictures, image_keys, most_wanted
 from drpca.reports.report import render_report
@@ -77,7 +78,7 @@ def block(text, name):
     return content
 
 
-def page_data(text):
+def data_of(text):
     """The numbers and names of a page."""
     return json.loads(gzip.decompress(base64.b64decode(block(text, 'data'))))
 
@@ -124,7 +125,7 @@ def test_page_marks_clear_differences(three_folders, order, verdict, other):
 
 
 def test_page_holds_verdicts_curves_and_operating_points_of_every_preset(three_folders):
-    data = page_data(make_report('--protocol', 'basicirstd', 'rpcanet', 'shooting'))
+    data = data_of(make_report('--protocol', 'basicirstd', 'rpcanet', 'shooting'))
     assert data['methods'] == ['results', 'runs/seed0', 'runs/seed1']
     assert [preset['name'] for preset in data['presets']] == ['basicirstd', 'rpcanet', 'shooting']
     assert data['images'] == [[name, 'mini test'] for name in NAMES]
@@ -148,6 +149,14 @@ def test_page_holds_verdicts_curves_and_operating_points_of_every_preset(three_f
         assert len(response['fa']) == len(response['text'])
         assert max(curve['sweep']['f1']) == curve['sweep']['best'][1]
         assert sorted(curve['precision_recall']['recall'])[-1] == 1
+
+
+def test_of_many_detections_hits_and_the_largest_are_listed(three_folders, monkeypatch):
+    monkeypatch.setattr('drpca.reports.page_data.DETECTIONS', 1)
+    data = page_data.page_data(score(FOLDERS[2], protocols='basicirstd', analyse=True), ['one'])
+    for image in data['results'][0][0]['images'].values():
+        assert [data['verdicts'][row[-1]] for row in image['detections']] == ['hit']
+        assert image['left_out'] == 1
 
 
 class TestPictures:
@@ -238,7 +247,7 @@ def test_one_folder_has_no_comparison_and_empty_masks_do_not_break_the_page(work
     text = Path('report.html').read_text()
     assert Page(text).open == []
     assert 'id="comparison"' not in text
-    assert page_data(text)['curves'] == {'None': [None], '256': [None]}
+    assert data_of(text)['curves'] == {'None': [None], '256': [None]}
 
 
 def test_results_of_other_images_are_not_compared(three_folders):
@@ -258,7 +267,7 @@ def test_names_are_escaped(workplace):
     text = Path('r.html').read_text()
     assert '<b>&' not in text
     assert '&lt;/script&gt;&lt;b&gt;&amp;' in text
-    assert ['a<b>&', 'mini test'] in page_data(text)['images']
+    assert ['a<b>&', 'mini test'] in data_of(text)['images']
     assert '<b>&' in Path('t.md').read_text()
     assert r'$<$b$>$\&' in Path('t.tex').read_text()
 

@@ -138,6 +138,8 @@ def test_everything_that_one_does_with_a_report(browser, folder):
     page.wait_for_function('location.hash.includes("zoom=7.39")')
     assert all(page.locator('#tiles canvas').nth(i).screenshot() != old for i, old in zip((0, 4), before))
     assert page.locator('#tiles output').nth(2).text_content() == 'score 0.800', 'the place under the pointer stays'
+    page.keyboard.press('Shift+ArrowDown')
+    page.wait_for_function('view.y > 0.3')
     link = page.url
     page.keyboard.press('ArrowRight')
     page.wait_for_function("document.getElementById('viewer-name').textContent.startsWith('a_2')")
