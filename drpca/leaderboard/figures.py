@@ -20,6 +20,7 @@ from drpca.reports.grid import GridRow, draw_grid
 from drpca.run_folder import RunFolder
 from drpca.visualization.charts import (
     COLOURS,
+    is_drawable,
     label_points,
     label_text,
     line_style,
@@ -129,13 +130,12 @@ def tradeoff_figure(rows: Sequence[Row], protocol: str, key: str = 'IoU', width:
         names = labels_of(mine)
         for cost in _COST_AXES:
             points = [
-                _Point(
-                    name, row.kind, _COST_AXES[cost][1] * getattr(row.cost, cost),
-                    factor * row.figures[protocol].mean[key], factor * row.figures[protocol].std.get(key, 0.0),
-                )
+                _Point(name, row.kind, _COST_AXES[cost][1] * x, factor * y, factor * deviation)
                 for name, row in zip(names, mine)
-                if getattr(row.cost, cost)
-            ]  # fmt: skip
+                if is_drawable(x := getattr(row.cost, cost) or 0) and x > 0
+                if is_drawable(y := row.figures[protocol].mean[key])
+                if is_drawable(deviation := row.figures[protocol].std.get(key, 0.0))
+            ]
             if points:
                 panels.append((dataset, cost, points))
     if not panels:

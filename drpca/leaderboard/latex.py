@@ -73,7 +73,7 @@ def _head(datasets: Sequence[tuple[str, str]], keys: Sequence[str], protocol: st
     rules = ''.join(rf'\cmidrule(lr){{{2 + n * width}-{1 + (n + 1) * width}}}' for n in range(len(datasets)))
     headings = [latex_text(HEADINGS.get(key, f'{key} %')) for key in keys]
     return [
-        f'% Preset {" ".join(protocol.split())}. Needs \\usepackage{{booktabs}}.',
+        f'% Preset {latex_text(protocol)}. Needs \\usepackage{{booktabs}}.',
         rf'\begin{{tabular}}{{l{"r" * width * len(datasets)}}}',
         r'\toprule',
         ' & '.join(['', *groups]) + r' \\',

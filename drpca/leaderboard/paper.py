@@ -27,7 +27,7 @@ from drpca.results.folder import ResultsFolder, find_results
 from drpca.results.scoring import EIGHT_BITS, common_names, score_folder
 from drpca.run_folder import RunFolder, find_runs
 from drpca.studies.robustness import read_scores, robustness_figure
-from drpca.visualization.charts import PAPER, inches, save_figure
+from drpca.visualization.charts import PAPER, inches, is_drawable, save_figure
 
 ROWS = 4
 _TABLE_KEYS = ('IoU', 'nIoU', 'F1', 'Pd', 'Fa')
@@ -215,7 +215,11 @@ def _learning(sources: Sequence[str | Path], names: Sequence[str], key: str, wid
                 raise UserError(f'{run.path} holds no log.jsonl of a training: name a run, or a folder of its seeds.')
             numbers = [name for line in lines for name, value in line.items() if isinstance(value, int | float)]
             known |= {*numbers} - {'epoch'}
-            points = {line['epoch']: float(line[key]) for line in lines if isinstance(line.get(key), int | float)}
+            points = {
+                line['epoch']: float(line[key])
+                for line in lines
+                if is_drawable(line.get(key)) and is_drawable(line['epoch'])
+            }
             if points:
                 label = names[number] if names else run.name
                 curves.append(LearningCurve('', label, list(points), list(points.values())))

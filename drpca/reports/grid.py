@@ -36,7 +36,8 @@ CROP = 10
 _GAP, _TITLE, _NAME, _LEGEND = 0.03, 0.17, 0.16, 0.24  # inches
 _INSET = 0.38
 _SURFACE = 40
-_TALLEST = 1.6
+_OUTSIDE = 0.25
+_LONGEST = 2.5
 
 
 @dataclass(frozen=True)
@@ -145,7 +146,7 @@ def draw_grid(
     columns = len(titles) + 2
     cell = (across - _NAME - _GAP * columns) / columns
     shapes = [row.gt_mask.shape if protocol.size is None else (protocol.size, protocol.size) for row in rows]
-    heights = [cell * min(shape[0] / shape[1], _TALLEST) for shape in shapes]
+    heights = [cell * min(max(shape[0] / shape[1], 1 / _LONGEST), _LONGEST) for shape in shapes]
     below = cell if surface else 0
     down = _TITLE + sum(height + below + _GAP for height in heights) + _LEGEND
     with style(across):
@@ -185,7 +186,7 @@ def _shown(scores: np.ndarray, protocol: Protocol) -> np.ndarray:
 
 
 def _picture(axis: Axes, values: np.ndarray) -> None:
-    axis.imshow(values, cmap='gray', vmin=0, vmax=1, interpolation='none', aspect='auto')
+    axis.imshow(values, cmap='gray', vmin=0, vmax=1, interpolation='none', aspect='equal')
     axis.set(xticks=[], yticks=[])
     axis.grid(False)
     for spine in axis.spines.values():
@@ -249,13 +250,13 @@ def _free_corner(
 
 def _inset(axis: Axes, values: np.ndarray, centre: tuple[int, int], box: _Box, detected: np.ndarray | None) -> None:
     """The surroundings of a target in a corner."""
-    rows, columns = (slice(max(0, c - CROP), c + CROP + 1) for c in centre)
-    crop = values[rows, columns]
+    rows, columns = (slice(c, c + 2 * CROP + 1) for c in centre)
+    crop = np.pad(values, CROP, constant_values=_OUTSIDE)[rows, columns]
     inset = axis.inset_axes(box)
     _picture(inset, crop)
     for spine in inset.spines.values():
         spine.set(color='#E0E0E0', linewidth=0.6)
-    if detected is not None and (found := np.pad(detected[rows, columns], 1)).any():
+    if detected is not None and (found := np.pad(np.pad(detected, CROP)[rows, columns], 1)).any():
         places = [np.arange(-1, side + 1) for side in crop.shape]
         inset.contour(places[1], places[0], found, levels=[0.5], colors=[HIT], linewidths=0.7)
         inset.set(xlim=(-0.5, crop.shape[1] - 0.5), ylim=(crop.shape[0] - 0.5, -0.5))

@@ -29,7 +29,16 @@ from drpca.reports.tables import definition, plain, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.corruptions import KINDS, Corruption, eight_bit, parse_corruptions
 from drpca.version import versions
-from drpca.visualization.charts import SUFFIXES, decades_axis, label_text, line_style, panel_grid, save_figure, style
+from drpca.visualization.charts import (
+    SUFFIXES,
+    decades_axis,
+    is_drawable,
+    label_text,
+    line_style,
+    panel_grid,
+    save_figure,
+    style,
+)
 
 HEADER = ('disturbance', 'detector', 'IoU %', 'nIoU %', 'F1 %', 'Pd %', 'Fa x1e-6', 'IoU lost')
 CLEAN = 'none'
@@ -174,16 +183,21 @@ def _draw_kinds(
     for axis, kind in zip(axes, kinds):
         for number, detector in enumerate(detectors):
             points = [
-                (0 if r.corruption is None else r.corruption.level, factor * r.figures[protocol][key])
+                (0 if r.corruption is None else r.corruption.level, factor * r.figures[protocol].get(key, math.nan))
                 for r in results
                 if r.detector == detector and (r.corruption is None or r.corruption.kind == kind)
             ]
-            x, y = zip(*sorted(points))
+            x, y = zip(*sorted(points)) if points else ((), ())
             axis.plot(x, y, label=label_text(detector), **line_style(number, width))
         axis.set(title=KINDS[kind].title, xlabel=KINDS[kind].unit, ylabel=ylabel)
         axis.set_ylim(bottom=0, top=None if key == 'Fa' else 102)
         if key == 'Fa':
             decades_axis(axis)
+
+
+def _number(value: float | None) -> float:
+    """A figure out of a file; NaN where it is undefined."""
+    return value if value is not None and is_drawable(value) else math.nan
 
 
 class _SavedScore(TypedDict):
@@ -217,8 +231,7 @@ def read_scores(path: str | Path) -> tuple[list[CorruptionScore], list[Protocol]
         CorruptionScore(
             entry['detector'],
             None if entry['corruption'] is None else Corruption(entry['corruption'], entry['level']),
-            {name: {key: math.nan if value is None else value for key, value in figures.items()}
-             for name, figures in entry['figures'].items()},
+            {preset: {key: _number(value) for key, value in of.items()} for preset, of in entry['figures'].items()},
         )
         for entry in saved['results']
     ]  # fmt: skip

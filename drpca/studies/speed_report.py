@@ -16,7 +16,7 @@ from drpca.deploy.processor import Machine
 from drpca.errors import UserError
 from drpca.reports.plain_tables import markdown_table, text_table
 from drpca.studies.speed import VariantSpeed
-from drpca.visualization.charts import line_style, panel_grid
+from drpca.visualization.charts import label_points, label_text, line_style, panel_grid
 
 PACKAGES = ('torch', 'onnx', 'onnxruntime', 'openvino')
 
@@ -98,9 +98,9 @@ def tradeoff_figure(results: Sequence[VariantSpeed], scores: Mapping[str, float 
         latency = [result.latency_ms / result.batch for result in mine]
         look = {**line_style(number), 'linestyle': 'none'}
         panels[0].plot(latency, [iou[result.network] for result in mine], label=variant, **look)
-    for result in {result.network: result for result in shown}.values():
-        place = (result.used_parameters, iou[result.network])
-        panels[1].scatter(*place, color='black')
-        panels[1].annotate(result.network, place, textcoords='offset points', xytext=(4, 4), fontsize=8)
+    each = {result.network: result for result in shown}.values()
+    panels[1].scatter([r.used_parameters for r in each], [iou[r.network] for r in each], color='black')
     panels[0].legend(fontsize=8)
+    figure.draw_without_rendering()  # settles where the axes lie
+    label_points(panels[1], [(label_text(r.network), r.used_parameters, iou[r.network], 0.0) for r in each], size=8)
     return figure

@@ -79,6 +79,11 @@ def label_text(text: str, longest: int = 60) -> str:
     return f' {text}' if text.startswith('_') else text
 
 
+def is_drawable(value: object) -> bool:
+    """Whether a value of a file is a number that an axis takes: finite, and not so large that sums of it are not."""
+    return isinstance(value, int | float) and -1e12 < value < 1e12
+
+
 def save_figure(
     figure: Figure, stem: Path, suffixes: Sequence[str] = SUFFIXES, caption: str = '', dpi: float = 150
 ) -> list[Path]:
@@ -194,12 +199,13 @@ def decades_axis(axis: Axes) -> None:
         axis.set_ylim(0, 2 * positive.max())
 
 
-def label_points(axis: Axes, points: Sequence[tuple[str, float, float, float]]) -> None:
+def label_points(axis: Axes, points: Sequence[tuple[str, float, float, float]], size: float = 5) -> None:
     """Writes a name beside each point, at the first of some places around it where it covers neither names nor points.
 
     Args:
         axis: Settled: its limits and place do not change any more.
         points: Name, x, y and half the height of the error bar of each.
+        size: Of the letters, in points.
     """
     pad = 2 * axis.figure.dpi / 72
     bars = [axis.transData.transform([(x, y - half), (x, y + half)]) for _, x, y, half in points]
@@ -211,7 +217,7 @@ def label_points(axis: Axes, points: Sequence[tuple[str, float, float, float]]) 
         best: tuple[float, Any, Bbox] | None = None
         for right, up in around:
             text = axis.annotate(
-                name, (x, y), (right, up), textcoords='offset points', fontsize=5, va='center',
+                name, (x, y), (right, up), textcoords='offset points', fontsize=size, va='center',
                 ha='left' if right > 0 else 'right' if right < 0 else 'center',
             )  # fmt: skip
             box = text.get_window_extent()

@@ -82,6 +82,11 @@ export own.py --checkpoint w.pth --images frames --out new.onnx --count 1
 benchmark RPCANet --repetitions 1 --sizes 16 --no-memory --variants optimised
 publish own.py --work-dir runs --out published --no-metafile
 browse own.py --out new.png --samples 1 --versions 1
+figure roc results/mini --out new
+figure qualitative results/mini --rows 1 --out new
+figure learning runs/own/seed_0 --key loss --out new
+figure tradeoff table.json --out new
+figure table table.json --out new
 weights
 weights get rpcanet_sirstv1
 data

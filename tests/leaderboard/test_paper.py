@@ -151,6 +151,27 @@ def test_tradeoff_and_robustness(tmp_path: Path, drawn: list[Figure], monkeypatc
     assert drawn[1].axes[0].get_title() == KINDS['gaussian'].title
 
 
+def test_values_that_no_axis_takes_are_left_out(
+    tmp_path: Path, drawn: list[Figure], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_table(Path('t.json'), [make_row('A', 0.6, 1e-5), make_row('B', float('inf'), 1e-6)])
+    text = Path('t.json').read_text().replace('1000000', '1' + '0' * 400, 1).replace('"drpca"', '"\\udcff"')
+    Path('t.json').write_text(text)
+    drpca.figure('tradeoff', 't.json', 'x')
+    assert [text.get_text() for axis in drawn[0].axes for text in axis.texts] == ['A'], 'its latency alone'
+    drpca.figure('table', 't.json', 'x', keys=['IoU'])
+    assert Path('x.tex').read_text().startswith('% Preset  . ')
+    Path('log.jsonl').write_text(
+        '\n'.join(
+            f'{{"epoch": {e}, "seconds": 1, "loss": {v}}}'
+            for e, v in ((1, 2), (2, 'NaN'), (3, '1e999'), ('1' + '0' * 400, 1))
+        )
+    )
+    drpca.figure('learning', '.', 'y', keys=['loss'])
+    assert drawn[1].axes[0].lines[0].get_ydata() == [2]
+
+
 def test_the_table_marks_best_and_second_best_of_each_data_set() -> None:
     rows = [
         make_row('A', 0.7, 2e-5, std=0.012), make_row('B', 0.6, 1e-5), make_row('[C]', 0.6, 3e-5, kind='classical'),
