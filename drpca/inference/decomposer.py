@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 
 from drpca.baselines.frame_windows import decomposition, scaled
@@ -124,10 +125,21 @@ class NetworkDecomposer(Decomposer):
                 f'network that has: {", ".join(able)}.'
             )
 
-    @torch.inference_mode()
     def decompose(self, frame: np.ndarray | Levelled) -> FrameDecomposition:
-        image = self.mapper.prepare(frame)
-        tensor = torch.from_numpy(image)[None, None].to(self.mapper.device)
+        return self._decomposed(self.mapper.prepare(frame)[None])
+
+    def stream(self, frames: Iterable[tuple[str, Levelled]]) -> Iterator[tuple[FrameDecomposition, np.ndarray]]:
+        if self.mapper.frames == 1:
+            yield from super().stream(frames)
+            return
+        for window, _ in self.mapper.windows(frames):
+            found = self._decomposed(np.stack([image for *_, image in window]))
+            yield found, expit(found.stages[-1].target)
+
+    @torch.inference_mode()
+    def _decomposed(self, window: np.ndarray) -> FrameDecomposition:
+        """Of one image (1, H, W), or of the reported frame of a window (n, H, W)."""
+        tensor = torch.from_numpy(window)[None].to(self.mapper.device)
         with recorded_scalars(self.mapper.model.network) as scalars:
             states = self.mapper.model.decompose(tensor)
         stages = []
@@ -135,7 +147,8 @@ class NetworkDecomposer(Decomposer):
             reconstruction, background, target = (_array(value) for value in state[:3])
             noise = None if state.noise is ABSENT else _array(state.noise)
             stages.append(StageRecord(reconstruction, background, target, noise, scalars.get(number, {})))
-        return FrameDecomposition(image, stages)
+        shown = self.mapper.reported[0] if len(window) > 1 else 0
+        return FrameDecomposition(window[shown], stages)
 
 
 def _array(value: Tensor) -> np.ndarray:

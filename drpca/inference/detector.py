@@ -36,7 +36,6 @@ from drpca.inference.mappers import (
     OVERLAP,
     ExportedMapper,
     FrameMapper,
-    WindowMapper,
     baseline_mapper,
     build_baseline,
     build_model,
@@ -211,7 +210,8 @@ class Detector:
         **options: Any,
     ) -> None:
         side = self._side(size)
-        if backend in (None, 'torch'):
+        if backend in (None, 'torch') or network.network.frames > 1:
+            _refuse(f'{self.name} looks at several frames', backend=backend not in (None, 'torch'))
             self.mapper = network_mapper(network, side, device, batch_size, **options)
             return
         forms = {'optimise': not options.pop('optimise')}
@@ -274,6 +274,16 @@ class Detector:
         return self.config.model.get('network', self.config.model)
 
     @property
+    def frames(self) -> int:
+        """Consecutive frames that it looks at together; 1 for most detectors."""
+        return self.mapper.frames
+
+    @property
+    def delay(self) -> int:
+        """Frames that must follow one before its detection is there, at most."""
+        return self.mapper.delay
+
+    @property
     def size(self) -> int | tuple[int, int] | None:
         """Side of the square, or (height, width), to which frames are resized; None: their own size."""
         sides = self.mapper.frame_size
@@ -299,9 +309,9 @@ class Detector:
         Raises:
             UserError: None of them names a data set, or it is not there; a method for consecutive frames.
         """
-        if isinstance(self.mapper, WindowMapper):
+        if self.frames > 1:
             raise UserError(
-                f'{self.name} looks at {self.mapper.baseline.window} consecutive frames, which the images of a data '
+                f'{self.name} looks at {self.frames} consecutive frames, which the images of a data '
                 'set are not: give a folder of frames or a video.'
             )
         source = evaluation_data(self.config)
@@ -320,7 +330,10 @@ class Detector:
         return list(self.stream(images))
 
     def stream(self, frames: Any) -> Iterator[Detection]:
-        """The same one by one, holding one batch in memory: for videos and long sequences.
+        """The same one by one, holding one batch, or window of frames, in memory: for videos and long sequences.
+
+        A detector that looks at several frames takes each folder and each video as a sequence; what stands beyond its
+        ends are its first and last frame again. It comes out in order, each frame once, :attr:`delay` frames late.
 
         Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
         """

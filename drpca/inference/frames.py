@@ -27,8 +27,14 @@ T = TypeVar('T')
 _Pixels = np.ndarray | torch.Tensor | Image.Image
 
 
-class CheckedFrames(list[Frame]):
+class CheckedFrames:
     """Frames that a :class:`FrameSource` gave: they are not looked at again."""
+
+    def __init__(self, frames: Iterable[Frame]) -> None:
+        self.frames = frames
+
+    def __iter__(self) -> Iterator[Frame]:
+        return iter(self.frames)
 
 
 MIN_SIDE = 8

@@ -119,7 +119,9 @@ class LiveStream:
     >>> stream = detector.live(0, when_full='drop')
     >>> for detection in stream: print(detection.index, detection.latency, stream.dropped)
 
-    Each frame goes through the detector by itself, without waiting for a batch. Leaving the loop ends the
+    Each frame goes through the detector by itself, without waiting for a batch. One that looks at several frames gets
+    them in a row, without those that were dropped, and answers :attr:`drpca.Detector.delay` frames late, which the
+    latency includes. Leaving the loop ends the
     reader thread. What goes wrong in the reader is raised in the loop after the frames read before.
 
     Args:
@@ -165,16 +167,13 @@ class LiveStream:
 
     def __iter__(self) -> Iterator[Detection]:
         """Starts from the beginning of the source each time."""
-        from drpca.inference.frames import CheckedFrames  # brings PyTorch, which help texts of options do without
-
         self.latencies = deque(maxlen=LATENCIES)
         self._queue = queue = FrameQueue(self._size, self.when_full)
         reader = threading.Thread(target=self._read, args=(queue,), name='drpca-reader', daemon=True)
         started = time.perf_counter()
         reader.start()
         try:
-            for arrival in queue:
-                (detection,) = self.detector.stream(CheckedFrames([(arrival.name, arrival.frame)]))
+            for arrival, detection in self._detections(queue):
                 targets = detection.targets  # a result includes them
                 latency = time.perf_counter() - arrival.time
                 self.latencies.append(latency)
@@ -184,6 +183,24 @@ class LiveStream:
         finally:
             queue.stop()
             reader.join(_PATIENCE)
+
+    def _detections(self, queue: FrameQueue) -> Iterator[tuple[Arrival, Detection]]:
+        from drpca.inference.frames import CheckedFrames  # brings PyTorch, which help texts of options do without
+
+        if getattr(self.detector, 'frames', 1) == 1:
+            for arrival in queue:
+                (detection,) = self.detector.stream(CheckedFrames([(arrival.name, arrival.frame)]))
+                yield arrival, detection
+            return
+        waiting: deque[Arrival] = deque()
+
+        def arrivals() -> Iterator[tuple[str, np.ndarray]]:
+            for arrival in queue:
+                waiting.append(arrival)
+                yield arrival.name, arrival.frame
+
+        for detection in self.detector.stream(CheckedFrames(arrivals())):
+            yield waiting.popleft(), detection
 
     def _read(self, queue: FrameQueue) -> None:
         try:

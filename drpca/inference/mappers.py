@@ -25,6 +25,7 @@ from drpca.deploy.optimise import optimise_model
 from drpca.errors import UserError, warn
 from drpca.inference.frames import MIN_SIDE, Frame, FrameSource, sequence_of
 from drpca.inference.tiling import in_tiles, map_in_tiles
+from drpca.inference.window_stream import delay_of, stream_windows
 from drpca.models.detector import DetectionModel, receptive_radius
 from drpca.options import AUTO, TILE
 from drpca.registry import BASELINES, MODELS
@@ -72,7 +73,7 @@ class ScoredBatch(NamedTuple):
 
 
 class FrameMapper(ABC):
-    """Resizes, tiles and batches frames; a subclass turns a batch into scores.
+    """Resizes, tiles and batches frames; a subclass turns a batch, or a window of consecutive frames, into scores.
 
     Args:
         size: (height, width) to which frames are resized, None for their own size. Maps have that size.
@@ -90,6 +91,21 @@ class FrameMapper(ABC):
         self.overlap = min(overlap, tile // 2) if tile else overlap
         self.batch_size = batch_size
         self.has_warned = False
+
+    @property
+    def frames(self) -> int:
+        """Consecutive frames that it looks at together."""
+        return 1
+
+    @property
+    def reported(self) -> Sequence[int]:
+        """Which of them a look gives maps of."""
+        return (0,)
+
+    @property
+    def delay(self) -> int:
+        """Frames that must follow one before its map is there, at most."""
+        return delay_of(self.frames, self.reported)
 
     @property
     def min_side(self) -> int:
@@ -114,7 +130,13 @@ class FrameMapper(ABC):
         return ScoredBatch(self.score_batch(images))
 
     def map_frames(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[MappedFrame]:
-        """Score maps with their images, in order. Equal sizes in a row share a batch."""
+        """Score maps with their images, in order. Equal sizes in a row share a batch.
+
+        Of windows each is looked at by itself, and never in tiles: one window is in memory.
+        """
+        if self.frames > 1:
+            yield from self._map_windows(frames)
+            return
         batch: list[tuple[str, Levelled, np.ndarray]] = []
         for name, values in frames:
             frame = self.values.level(values, name)
@@ -132,6 +154,40 @@ class FrameMapper(ABC):
                 batch = []
         if batch:
             yield from _mapped(batch, self.map_batch([image for *_, image in batch]))
+
+    def windows(
+        self, frames: Iterable[tuple[str, np.ndarray | Levelled]]
+    ) -> Iterator[tuple[list[tuple[str, Levelled, np.ndarray]], Sequence[int]]]:
+        """Windows of (name, frame, image as the detector sees it), and which of their frames are new.
+
+        Each folder and each video is a sequence of its own, and so are frames of another size.
+        """
+
+        def prepared() -> Iterator[tuple[str, Levelled, np.ndarray]]:
+            for name, values in frames:
+                frame = self.values.level(values, name)
+                yield name, frame, self.prepare(frame)
+
+        for _, sequence in groupby(prepared(), key=lambda item: (sequence_of(item[0]), item[2].shape)):
+            yield from stream_windows(sequence, self.frames, self.reported)
+
+    def _map_windows(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[MappedFrame]:
+        memory: dict[int, torch.Tensor] = {}
+        for window, places in self.windows(frames):
+            scored = self.map_window([image for *_, image in window], memory)
+            for place in places:
+                found = list(self.reported).index(place)
+                logits = None if scored.logits is None else scored.logits[found]
+                yield _checked(MappedFrame(*window[place], scored.scores[found], logits))
+
+    def map_window(self, window: list[np.ndarray], memory: dict[int, torch.Tensor]) -> ScoredBatch:
+        """Maps of the reported frames of a window.
+
+        Args:
+            window: (H, W) float32 images in [0, 1].
+            memory: What may be kept from one window of a stream to the next, by the ``id`` of an image.
+        """
+        raise NotImplementedError
 
     @property
     def radius(self) -> int | None:
@@ -250,6 +306,21 @@ class NetworkMapper(FrameMapper):
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         return list(self.map_batch(images).scores)
 
+    @property
+    def frames(self) -> int:
+        return self.model.network.frames
+
+    @property
+    def reported(self) -> Sequence[int]:
+        return self.model.network.reported
+
+    @torch.inference_mode()
+    def map_window(self, window: list[np.ndarray], memory: dict[int, torch.Tensor]) -> ScoredBatch:
+        batch = torch.from_numpy(np.stack(window))[None].to(self.device)
+        if hasattr(self.model.network, 'embed') and not self.model.scale_to_max:
+            return _sigmoid(self.model.detect_window(batch, [*map(id, window)], memory))
+        return _sigmoid(self.model.detect(batch))
+
     @torch.inference_mode()
     def map_large(self, image: np.ndarray) -> ScoredBatch:
         network: Any = self.model.network
@@ -305,6 +376,14 @@ class WindowMapper(BaselineMapper):
     """Score maps of a method for windows of consecutive frames. Each folder and each video is a sequence of its own."""
 
     baseline: WindowBaseline
+
+    @property
+    def frames(self) -> int:
+        return self.baseline.window
+
+    @property
+    def delay(self) -> int:
+        return self.baseline.delay
 
     def map_frames(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[MappedFrame]:
         for name, frame, image, solved in self.solved_frames(frames):
@@ -374,6 +453,18 @@ class ExportedMapper(FrameMapper):
     def described(self) -> str:
         return f'The exported {self.backend.rules.network}'
 
+    @property
+    def frames(self) -> int:
+        return self.backend.rules.frames
+
+    @property
+    def reported(self) -> Sequence[int]:
+        return self.backend.rules.reported
+
+    def map_window(self, window: list[np.ndarray], memory: dict[int, torch.Tensor]) -> ScoredBatch:
+        logits = self.backend.logits(np.stack(window)[None].astype(np.float32))
+        return _sigmoid(torch.from_numpy(logits.astype(np.float32)))
+
     def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
         return run_exported(self.backend, images)
 
@@ -388,8 +479,8 @@ def run_exported(backend: Backend, images: list[np.ndarray]) -> ScoredBatch:
 
 
 def _sigmoid(logits: torch.Tensor) -> ScoredBatch:
-    """(B, 1, H, W) logits on any device → B score maps with them."""
-    return ScoredBatch(*(list(maps[:, 0].cpu().numpy()) for maps in (torch.sigmoid(logits), logits)))
+    """(B, 1, H, W) logits on any device, or (1, m, H, W) → so many score maps with them."""
+    return ScoredBatch(*(list(maps.flatten(0, 1).cpu().numpy()) for maps in (torch.sigmoid(logits), logits)))
 
 
 def build_baseline(config: Config, size: int | str | None = None) -> Baseline:

@@ -105,7 +105,8 @@ class DetectionModel(BaseModel):
 
     A network over several frames takes a window of n of them as channels, (B, n, H, W), oldest first: ``frames`` and
     ``in_channels`` are n, and ``reported`` says which of them its maps are of, (n − 1,) for the last one. There are m
-    maps, (B, m, H, W), and so is whatever else it returns. A single image stands for n equal ones.
+    maps, (B, m, H, W), and so is whatever else it returns. A single image stands for n equal ones. If it looks at each
+    frame by itself first, ``embed`` (B, 1, H, W) → features and ``fuse`` (B, n, …) → logits let a stream do it once.
 
     Modes of ``forward``:
         ``'tensor'``: dict of the network's outputs, each (B, 1, H, W), or a fraction of H and W where the
@@ -320,6 +321,26 @@ class DetectionModel(BaseModel):
             return self.outputs(image)['target'].float()
         (logits,) = self.apply_to(lambda prepared: ((self._detect or self.network.detect)(prepared),), image)
         return logits.float()
+
+    def detect_window(self, window: Tensor, keys: Sequence[int], memory: dict[int, Tensor]) -> Tensor:
+        """As :meth:`detect` of one window, by a network that says ``embed`` and ``fuse``: each frame is looked at once.
+
+        Args:
+            window: (1, n, H, W) in [0, 1].
+            keys: What tells its frames from others.
+            memory: Key → features of frames; those of this window are in it afterwards, and no others.
+        """
+
+        def logits(prepared: Tensor) -> tuple[Tensor]:
+            known = {key: memory[key] for key in keys if key in memory}
+            for place, key in enumerate(keys):
+                if key not in known:
+                    known[key] = self.network.embed(prepared[:, place : place + 1])
+            memory.clear()
+            memory.update(known)
+            return (self.network.fuse(torch.stack([known[key] for key in keys], dim=1)),)
+
+        return self.apply_to(logits, window)[0].float()
 
     def forward(  # type: ignore[override]
         self,

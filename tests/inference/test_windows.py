@@ -1,0 +1,207 @@
+"""Detectors that look at several frames, on arrays, folders, videos and live."""
+
+from __future__ import annotations
+
+import csv
+import json
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+import drpca
+from drpca.cli import infer
+from drpca.datasets.sequences import border_place, reported_places
+from drpca.deploy.backends import InputRules
+from drpca.errors import UserError
+from drpca.inference.decomposer import make_decomposer
+from drpca.inference.mappers import ExportedMapper
+from drpca.inference.temporal import TemporalFilter
+from drpca.inference.window_stream import delay_of, stream_windows
+from drpca.models.detector import DetectionModel
+from drpca.registry import MODELS
+from tests.support import write_video
+
+SMALL = {'type': 'TensorRPCANet', 'frames': 3, 'num_stages': 1, 'channels': 4, 'target_depth': 0}
+
+
+def network(**options: Any) -> Any:
+    torch.manual_seed(0)
+    return MODELS.build({**SMALL, **options}).eval()
+
+
+class Places(nn.Module):
+    """Logits are the frames themselves, of which it reports on all."""
+
+    outputs = ('target',)
+    frames = in_channels = 4
+    reported = (0, 1, 2, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        return image
+
+
+def sequence(count: int, shape: tuple[int, int] = (16, 20), seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((count, *shape), np.float32)
+
+
+@pytest.mark.parametrize('placement', ['causal', 'centred'])
+def test_windows_of_a_stream_are_those_of_the_sequence(placement: Any) -> None:
+    for frames in (1, 2, 5, 8):
+        (place,) = reported_places(frames, placement)
+        for count in range(1, 12):
+            expected = [
+                [border_place(number - place + k, count, 'repeat') for k in range(frames)] for number in range(count)
+            ]
+            assert [window for window, _ in stream_windows(range(count), frames, (place,))] == expected
+
+
+def test_blocks_report_on_every_frame_once() -> None:
+    for count in range(1, 14):
+        found = list(stream_windows(range(count), 4, range(4)))
+        assert [window[place] for window, places in found for place in places] == list(range(count))
+        assert all(len(window) == 4 for window, _ in found)
+    assert found[-1] == ([9, 10, 11, 12], range(3, 4)), 'the last one reaches back'
+
+
+@pytest.mark.parametrize(('placement', 'delay'), [('causal', 0), ('centred', 1)])
+def test_a_detector_looks_at_windows_holds_one_and_says_how_late_it_is(placement: str, delay: int) -> None:
+    model = DetectionModel(network(placement=placement)).eval()
+    detector = drpca.Detector(model)
+    assert (detector.frames, detector.delay) == (3, delay)
+    frames = sequence(7)
+    alive: list[Any] = []
+    ahead = []
+
+    def source() -> Iterator[tuple[str, np.ndarray]]:
+        for number, frame in enumerate(frames):
+            copy = frame.copy()
+            alive.append(weakref.ref(copy))
+            yield f'a/{number}', copy
+
+    found = []
+    for detection in detector.stream(source()):
+        found.append(detection)
+        ahead.append(len(alive) - len(found))
+        del detection
+        found[-1] = (found[-1].name, found[-1].scores)
+        assert sum(reference() is not None for reference in alive) <= 3 + 2, 'a window, and what is on its way'
+    assert max(ahead) == delay
+    assert [name for name, _ in found] == [f'a/{number}' for number in range(7)]
+    for number, (_, scores) in enumerate(found):
+        window = [border_place(number - 2 + delay + k, 7, 'repeat') for k in range(3)]
+        with torch.no_grad():
+            expected = torch.sigmoid(model.detect(torch.from_numpy(frames[window])[None]))[0, 0]
+        np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_folders_and_sizes_are_sequences_of_their_own() -> None:
+    detector = drpca.Detector(DetectionModel(network()))
+    first, second, wide = sequence(4), sequence(3, seed=1), sequence(2, (24, 20))
+    named = [(f'one/{n}', frame) for n, frame in enumerate(first)] + [
+        (f'two/{n}', frame) for n, frame in enumerate(second)
+    ]
+    together = detector([*named, *((f'two/w{n}', frame) for n, frame in enumerate(wide))])
+    apart = [*detector(first), *detector(second), *detector(wide)]
+    assert len(together) == 9
+    for one, other in zip(together, apart):
+        np.testing.assert_array_equal(one.scores, other.scores)
+    assert detector(first[0])[0].scores.shape == (16, 20), 'a single image stands for equal frames'
+
+
+def test_a_network_of_blocks_reports_on_all_its_frames() -> None:
+    detector = drpca.Detector(DetectionModel(Places()))
+    assert detector.delay == delay_of(4, range(4)) == 3
+    frames = sequence(6)
+    for detection, frame in zip(detector(frames), frames, strict=True):
+        np.testing.assert_allclose(detection.logits, frame, atol=1e-6)
+
+
+def test_features_of_a_frame_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    model = DetectionModel(MODELS.build({'type': 'DTUM', 'frames': 3, 'channels': 4}), mean=0.4, std=0.1).eval()
+    detector = drpca.Detector(model)
+    inner: Any = detector.mapper
+    seen, embed = [], type(inner.model.network).embed
+    monkeypatch.setattr(type(inner.model.network), 'embed', lambda own, image: seen.append(1) or embed(own, image))
+    frames = sequence(5, (20, 18))
+    found = detector(frames)
+    assert len(seen) == 5
+    for number in range(5):
+        window = [border_place(number - 2 + k, 5, 'repeat') for k in range(3)]
+        with torch.no_grad():
+            expected = model.detect(torch.from_numpy(frames[window])[None])[0, 0]
+        np.testing.assert_allclose(found[number].logits, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize('placement', ['causal', 'centred'])
+def test_live_is_the_stream_with_latencies(placement: str) -> None:
+    detector = drpca.Detector(DetectionModel(network(placement=placement)))
+    frames = sequence(6)
+    live = detector.live(frames, queue=2)
+    for number, (one, other) in enumerate(zip(live, detector.stream(frames), strict=True)):
+        assert (one.name, one.index) == (other.name, number)
+        np.testing.assert_array_equal(one.scores, other.scores)
+        assert one.latency is not None
+    assert len(live.latencies) == 6
+
+
+def test_an_exported_network_gets_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Backend:
+        rules = InputRules('Mine', frames=3, reported=[2])
+
+        def logits(self, images: np.ndarray) -> np.ndarray:
+            return images.sum(axis=1, keepdims=True)
+
+    frames = sequence(4)
+    detector = drpca.Detector.from_mapper(ExportedMapper(Backend(), None))  # type: ignore[arg-type]
+    logits = [detection.logits for detection in detector(frames)]
+    np.testing.assert_allclose(logits[3], frames[1:].sum(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(logits[0], 3 * frames[0], rtol=1e-5)
+
+
+def test_stages_are_of_the_window() -> None:
+    detector: Any = drpca.Detector(DetectionModel(network(num_stages=2)))
+    frames = sequence(4)
+    named = [(str(number), detector.mapper.values.level(frame)) for number, frame in enumerate(frames)]
+    found = list(make_decomposer(detector.mapper).stream(iter(named)))
+    assert len(found) == 4
+    for (parts, scores), detection, frame in zip(found, detector(frames), frames):
+        assert len(parts.stages) == 2
+        np.testing.assert_array_equal(parts.image, frame)
+        np.testing.assert_allclose(scores, detection.scores, atol=1e-5)
+
+
+def test_images_of_a_data_set_are_no_sequence() -> None:
+    with pytest.raises(UserError, match=r'looks at 3 consecutive frames.*a folder of frames or a video'):
+        drpca.Detector(DetectionModel(network())).open_split(dataset='SIRSTv1')
+
+
+def test_a_video_by_command_with_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / 'flight.avi')
+    options = {f'model.network.{key}': value for key, value in SMALL.items() if key != 'type'}
+    own = network()
+    stage = own.decos[-1]  # T = D − B = 0.25: the whole frame is one target
+    for values, value in (
+        (stage.sparse.epsilon, 0),
+        (stage.lowrank.convs[-1].weight, 0),
+        (stage.lowrank.convs[-1].bias, -0.25),
+    ):
+        nn.init.constant_(values, value)
+    torch.save(own.state_dict(), 'w.pth')
+    words = ['--cfg-options', *(f'{key}={value}' for key, value in options.items())]
+    arguments = ['tensor_rpcanet_synthetic_sequence', '--checkpoint', 'w.pth', '--input', 'flight.avi']
+    assert infer.main([*arguments, '--format', 'csv', '--confirm', '3', '5', '--threshold', '0.5', *words]) == 0
+    rows = list(csv.DictReader(Path('results/flight/targets.csv').read_text().splitlines()))
+    assert {row['name'] for row in rows} == {f'flight_{index:06d}' for index in range(2, 12)}, 'one map a frame'
+    assert json.loads(Path('results/flight/run.json').read_text())['temporal']['m'] == 3
+    detector = drpca.Detector('tensor_rpcanet_synthetic_sequence', 'w.pth', options=options)
+    filtered = list(TemporalFilter(3, 5, 0.5)(detector.stream('flight.avi')))
+    assert len(filtered) == 12
+    assert infer.main([*arguments[:3], *words]) == 2, 'its data set has no images'
