@@ -79,7 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add(
         '--fast', action='store_true',
-        help='data on the device, bfloat16, NHWC, fused optimiser; on a GPU also compiled',
+        help='data on the device, bfloat16, NHWC (on a CPU the memory order that is faster there), fused optimiser; on '
+        'a GPU also compiled',
     )  # fmt: skip
     add(
         '--batch-size', type=_batch_size, metavar='N|auto',

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -196,7 +196,9 @@ def _choose(
     if not functions:
         raise UserError('; '.join(f'{described(name)}: {why}' for name, why in refused.items()))
     image = torch.from_numpy(np.random.default_rng(0).random((batch, 1, side, side), np.float32))
-    times = milliseconds(functions, image, ROUNDS) if len(functions) > 1 else {}
+    with torch.inference_mode():
+        calls = {name: partial(function, image) for name, function in functions.items()}
+        times = milliseconds(calls, ROUNDS) if len(calls) > 1 else {}
     best = min(times, key=times.__getitem__) if times else next(iter(functions))
     if times.get(IN_PYTORCH, float('inf')) <= GAIN * times.get(best, 0):
         best = IN_PYTORCH
@@ -253,27 +255,25 @@ def _export(model: DetectionModel, name: str, folder: Path, check: _Check, side:
     return open_variant(name, folder)
 
 
-@torch.inference_mode()
-def milliseconds(functions: Mapping[str, Callable[[Tensor], object]], image: Tensor, rounds: int) -> dict[str, float]:
+def milliseconds(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median time of a call of each function, in turn, so that whatever else the machine does slows all of them.
 
     One that took twice as long as the fastest is left out of further rounds.
 
     Args:
-        functions: By name.
-        image: What they are called with, once before the first round.
+        functions: By name; each is called once before the first round.
         rounds: At least 1.
     """
     times: dict[str, list[float]] = {name: [] for name in functions}
     for function in functions.values():
-        function(image)
+        function()
     for _ in range(rounds):
         best = min((min(values) for values in times.values() if values), default=float('inf'))
         for name, function in functions.items():
             if times[name] and min(times[name]) > 2 * best:
                 continue
             started = time.perf_counter()
-            function(image)
+            function()
             times[name].append(time.perf_counter() - started)
     return {name: 1e3 * statistics.median(values) for name, values in times.items()}
 

@@ -9,14 +9,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 
 from drpca.checkpoint import load_weights
 from drpca.config import LOADERS, building
 from drpca.deploy.export_model import export_model
+from drpca.deploy.fastest import milliseconds
 from drpca.engine.faults import TrainingFailed, step_fits
 from drpca.engine.hooks.stopwatch import read_times
 from drpca.engine.train import build_runner, limited, train
@@ -28,6 +31,7 @@ REHEARSED = 2
 """Batches of a rehearsal, in each of its epochs."""
 
 _MEASURED = 6  # batches of a measured epoch; the first epoch warms up
+_STEPS = 3  # of each memory order
 _SHARE = 0.9  # of what is there of memory or time: measurements of a short trial are that exact
 
 
@@ -158,6 +162,31 @@ def largest_batch(config: Config) -> int:
         raise UserError(f'--batch-size auto: not even {least} images fit into memory: choose a smaller size.')
     print(f'batch size {size}: the most that fits, of {images} images; the learning rate stays', flush=True)
     return size
+
+
+def faster_order(config: Config) -> bool:
+    """Whether a training step on this processor is faster in NHWC order than in NCHW, by a few steps of each in turn.
+
+    Which one is depends on network and processor; the losses differ by rounding alone. What is compiled stays in NHWC.
+    """
+    if config.model.get('compiled'):
+        return True
+    with _short(config, 1) as short:
+        short.train_dataloader.update(num_workers=0, persistent_workers=False)
+        runner = build_runner(short)
+        model = bare_model(runner.model).train()
+
+        def step(order: torch.memory_format) -> None:
+            model.memory_format = order
+            model.network.to(memory_format=order)
+            step_fits(runner, model, short.train_dataloader.batch_size)
+
+        orders = {'NHWC': torch.channels_last, 'NCHW': torch.contiguous_format}
+        times = milliseconds({name: partial(step, order) for name, order in orders.items()}, _STEPS)
+        runner.close()
+    best = min(times, key=times.__getitem__)
+    print(f'memory order {best}: {", ".join(f"{name} {value:.0f} ms" for name, value in times.items())} a step')
+    return best == 'NHWC'
 
 
 def search(

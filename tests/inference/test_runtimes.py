@@ -47,7 +47,7 @@ def onnx_is_fastest(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Of any forms; gives a list of what was timed."""
     timed: list[tuple[str, ...]] = []
 
-    def milliseconds(functions, image, rounds):
+    def milliseconds(functions, rounds):
         timed.append(tuple(functions))
         return {name: 1.0 if name == 'onnxruntime' else 2.0 for name in functions}
 
@@ -190,7 +190,7 @@ def test_forms_take_turns_and_a_slow_one_drops_out() -> None:
     calls: list[str] = []
 
     def function(name: str, seconds: float):
-        def call(image):
+        def call():
             calls.append(name)
             clock[0] += seconds
 
@@ -199,7 +199,7 @@ def test_forms_take_turns_and_a_slow_one_drops_out() -> None:
     clock = [0.0]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module.time, 'perf_counter', lambda: clock[0])
-        found = ORIGINAL({'a': function('a', 0.001), 'b': function('b', 0.003)}, torch.zeros(1), 3)
+        found = ORIGINAL({'a': function('a', 0.001), 'b': function('b', 0.003)}, 3)
     assert calls == ['a', 'b', 'a', 'b', 'a', 'a']
     assert found == pytest.approx({'a': 1.0, 'b': 3.0})
 
