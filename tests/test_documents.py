@@ -36,7 +36,7 @@ PAGES = sorted(
 _WORDS = ('python', 'drpca', 'make', 'pip', 'torchrun', 'srun', 'docker')
 OWN = {'my_frames', 'my_boxes', 'synthetic', 'own_config.py'}
 """Data sets and configs that the documents' reader has made."""
-BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo'}
+BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo', 'whole_process'}
 
 
 def expand(line: str) -> str:
@@ -95,7 +95,10 @@ def check_names(name: str, args: argparse.Namespace) -> None:
         if simplify(method) not in models:
             find_config(method)
     for network in values.get('networks', []):
-        assert network in network_names(), network
+        if given.get('backends'):
+            find_config(network)
+        else:
+            assert network in network_names(), network
     for model in values.get('model', []):
         assert simplify(model) in models, model
     for dataset in values.get('dataset', []):
