@@ -190,7 +190,7 @@ class DetectionsView:
     async def _download(self) -> None:
         if self.analysis is not None:
             name = self.analysis.name
-            content = await self._attempt(results_zip, self.analysis, self.value)
+            content = await self._attempt(results_zip, [self.analysis], self.value)
             if content is not None:
                 ui.download(content, f'{name}.zip', 'application/zip')
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import iscoroutinefunction
+from itertools import count
 from typing import Any
 from urllib.parse import urlencode
 
-from nicegui import events, run, ui
+from nicegui import background_tasks, events, run, ui
 
 from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame, analyse
@@ -19,12 +20,14 @@ from drpca.app.closer_view import CloserView
 from drpca.app.compare_view import CompareView
 from drpca.app.detections_view import DetectionsView
 from drpca.app.samples import UPLOADED, Sample
+from drpca.app.sequence_view import SequenceView
 from drpca.app.stages_view import StagesView
-from drpca.app.uploads import read_label, read_upload
+from drpca.app.uploads import MAX_FRAMES, MAX_SEQUENCE_PIXELS, SEQUENCE_LIMIT, clean_stem, read_frames, read_label
 from drpca.app.widgets import STYLE, Upload, heading, icon_button, switch_dark
 from drpca.app.work import Job, WorkQueue
 from drpca.datasets.io import IMAGE_SUFFIXES
 from drpca.errors import UserError, explain, unknown_name
+from drpca.inference.frames import VIDEO_SUFFIXES
 from drpca.options import AUTO
 
 THRESHOLD = 0.5
@@ -94,6 +97,10 @@ class Page:
         self.job: Job | None = None
         self.shown: Request | None = None
         self._outcome: Outcome | None = None
+        self._sequence_of: Request | None = None
+        self._batch: list[Sample] | None = None
+        self._reading = 0
+        self._is_sent = False
         self._address = dict(address or {})
         self._wrong: list[str] = []
         labels = {sample.label: sample for sample in samples}
@@ -143,6 +150,7 @@ class Page:
                 self._build_controls()
             with ui.column().classes('w-full gap-4 min-w-0'):
                 self._build_status()
+                self.sequence = SequenceView(self.queue, self._attempt, self._fail, self._pick, self._run_sequence)
                 with ui.column().classes('w-full gap-4 min-w-0') as self.results:
                     self.detections = DetectionsView(
                         self._begin_threshold(), self._attempt, self._moved, lambda *place: self.closer.look_at(*place)
@@ -152,8 +160,13 @@ class Page:
                     self.stages = StagesView(self._attempt)
         self._clock = ui.timer(0.25, self._tell, active=False)
         ui.keyboard(self._press)
-        ui.context.client.on_delete(lambda: self.queue.cancel(self))
+        ui.context.client.on_delete(self._leave)
         ui.timer(0, self._begin_work, once=True)
+
+    def _leave(self) -> None:
+        """The visitor is gone."""
+        self.queue.cancel(self)
+        self.sequence.stop()
 
     async def _begin_work(self) -> None:
         for message in self._wrong:
@@ -194,26 +207,35 @@ class Page:
             heading('Image')
             megabytes = f'{self.max_upload / 2**20:g} MB'
             suffixes = ', '.join(suffix[1:] for suffix in IMAGE_SUFFIXES)
-            self.upload = self._build_upload('Drop an image here', self._take_upload)
-            ui.label(f'{suffixes}; 8 or 16 bits, TIFF also 32; up to {megabytes}').classes('text-xs opacity-80')
+            self.upload = self._build_upload('Drop images, a folder or a video here', self._take_upload, VIDEO_SUFFIXES)
+            ui.label(f'{suffixes}; 8 or 16 bits, TIFF also 32; or a video; up to {megabytes} a file').classes(
+                'text-xs opacity-80'
+            )
             self.label_upload = self._build_upload('Drop its label here', self._take_label)
+            self.upload.on('begin', self._begin_upload, args=[])
+            self.upload.on('finish', self._finish_upload, args=[])
             ui.label('or pick a sample').classes('text-sm mt-2')
             with ui.element('div').classes('grid grid-cols-3 gap-1 w-full max-h-80 overflow-y-auto'):
                 for index, sample in enumerate(self.samples):
                     self._build_sample(index, sample)
 
-    def _build_upload(self, label: str, take: Callable[[events.UploadEventArguments], Any]) -> Upload:
+    def _build_upload(
+        self, label: str, take: Callable[[events.UploadEventArguments], Any], more: tuple[str, ...] = ()
+    ) -> Upload:
+        suffixes = [*IMAGE_SUFFIXES, *more]
         megabytes = f'{self.max_upload / 2**20:g} MB'
-        expected = f'{", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)}) of up to {megabytes}'
+        expected = f'{", ".join(suffix[1:] for suffix in suffixes)}) of up to {megabytes}'
         upload = Upload(
             label=label,
             auto_upload=True,
+            multiple=True,
             max_file_size=self.max_upload,
+            max_files=MAX_FRAMES,
             on_upload=take,
-            on_rejected=lambda: self._fail(f'Not taken: expected one file ({expected}.'),
+            on_rejected=lambda: self._fail(f'Not taken: expected files ({expected} each, {MAX_FRAMES} at most.'),
         )
         upload.on('failed', lambda: self._fail('The file was not taken; it may be too large.'), args=[])
-        upload.props(f'accept="{",".join(IMAGE_SUFFIXES)}"')
+        upload.props(f'accept="{",".join(suffixes)}"')
         return upload
 
     def _build_sample(self, index: int, sample: Sample) -> None:
@@ -269,6 +291,7 @@ class Page:
         self._save_address()
         self._show_closer()
         await self.compare_view.draw(self.detections.value)
+        await self.sequence.draw(self.detections.value)
 
     def _show_closer(self) -> None:
         if self.analysis is not None and self.detections.detection is not None:
@@ -279,7 +302,7 @@ class Page:
         await self._run()
 
     async def _press(self, event: events.KeyEventArguments) -> None:
-        """Escape cancels; ``[`` and ``]`` move the threshold, ``,`` and ``.`` leaf through the samples."""
+        """Escape cancels; ``[`` and ``]`` move the threshold, ``,`` and ``.`` leaf through frames or samples."""
         if not event.action.keydown or event.modifiers.ctrl or event.modifiers.alt or event.modifiers.meta:
             return
         key = event.key.name
@@ -289,25 +312,88 @@ class Page:
             value = self.detections.value + (0.01 if key == ']' else -0.01)
             self.detections.threshold.set_value(round(min(max(value, 0), 0.99), 2))
         elif key in ',.':
+            by = 1 if key == '.' else -1
+            if len(self.sequence.samples) > 1:
+                await self.sequence.step(by)
+                return
             place = self.samples.index(self._sample) if self._sample in self.samples else -1
-            await self._pick(self.samples[(place + (1 if key == '.' else -1)) % len(self.samples)])
+            await self._pick(self.samples[(place + by) % len(self.samples)])
+
+    def _begin_upload(self) -> None:
+        self.failure.set_visibility(False)
+        self._batch = []
 
     async def _take_upload(self, event: events.UploadEventArguments) -> None:
+        """Takes a file: by itself, or as one of those that are being sent."""
+        batch = self._batch
+        if batch is None:
+            self.failure.set_visibility(False)
         content = await event.file.read()
-        frame = await self._attempt(read_upload, event.file.name, content, self.max_upload)
-        if frame is not None:
-            await self._pick(Sample(frame[0], UPLOADED, frame[1]))
+        self._reading += 1
+        frames = await self._attempt(read_frames, event.file.name, content, self.max_upload)
+        self._reading -= 1
+        samples = [Sample(name, UPLOADED, values) for name, values in frames or ()]
+        if batch is None:
+            alone: list[Sample] = []
+            self._add(alone, samples)
+            await self._take(alone)
+        else:
+            self._add(batch, samples)
+            if self._is_sent and not self._reading:
+                await self._finish_upload()
+
+    def _add(self, batch: list[Sample], samples: Sequence[Sample]) -> None:
+        """Adds frames to those that were sent, as far as there is room, under names that differ."""
+        names = {sample.name for sample in batch}
+        pixels = sum(sample.frame.size for sample in batch)
+        for sample in samples:
+            pixels += sample.frame.size
+            if batch and (len(batch) == MAX_FRAMES or pixels > MAX_SEQUENCE_PIXELS):
+                self._fail(f'{sample.name} and what follows is left out: {SEQUENCE_LIMIT}.')
+                return
+            name = next(name for name in _free_names(sample.name) if name not in names)
+            names.add(name)
+            batch.append(replace(sample, name=name))
+
+    async def _finish_upload(self) -> None:
+        """All files are sent; goes on when they are read as well."""
+        self._is_sent = bool(self._reading)
+        if self._batch is not None and not self._reading:
+            samples, self._batch = self._batch, None
+            await self._take(samples)
+
+    async def _take(self, samples: Sequence[Sample]) -> None:
+        """Shows frames that were sent; more than one of them as a sequence."""
+        if not samples:
+            return
+        self.sequence.take(samples)
+        self._sample = samples[0]
+        if len(samples) > 1:
+            background_tasks.create(self._run_sequence(), name='frames')
+        await self._analyse()
+
+    async def _run_sequence(self) -> None:
+        """Runs the chosen detector on all frames of the sequence."""
+        self._sequence_of = replace(self.request, others=(), sample=self.samples[0])
+        await self.sequence.run(partial(_run_frame, self.store, self.request), self.detections.value)
 
     async def _take_label(self, event: events.UploadEventArguments) -> None:
         """Judges what is shown by another label; the detectors do not run again."""
         self.failure.set_visibility(False)
-        before = self._sample
         content = await event.file.read()
+        stem = clean_stem(event.file.name)
+        named = next((sample for sample in self.sequence.samples if sample.name == stem), None)
+        before = self._sample if named is None else named
         label = await self._attempt(read_label, event.file.name, content, self.max_upload, before.frame.shape)
-        if label is None or self._sample is not before:
+        if label is None:
+            return
+        labelled = replace(before, gt_mask=label)
+        self.sequence.relabel({before.name: labelled})
+        await self.sequence.draw()
+        if self._sample is not before:
             return
         is_shown = self.shown == self.request
-        self._sample = replace(before, gt_mask=label)
+        self._sample = labelled
         if not is_shown or self._outcome is None:
             await self._run()
             return
@@ -319,6 +405,10 @@ class Page:
     async def _run(self) -> None:
         """What the visitor chose anew."""
         self.failure.set_visibility(False)
+        if len(self.sequence.samples) > 1 and self._sequence_of != replace(
+            self.request, others=(), sample=self.samples[0]
+        ):
+            background_tasks.create(self._run_sequence(), name='frames')
         await self._analyse()
 
     async def _analyse(self) -> None:
@@ -430,6 +520,18 @@ def _run(store: DetectorStore, request: Request, job: Job) -> Outcome:
             faults.append(f'{label}: {error}')
         works_at = works_at or size_text(detector)
     return Outcome(analyses, faults, works_at)
+
+
+def _run_frame(store: DetectorStore, request: Request, sample: Sample, job: Job) -> AnalysedFrame:
+    """One frame of a sequence."""
+    detector = store.get(request.detector, request.size, request.range, request.bad_pixels)
+    return analyse(detector, sample.name, sample.frame, sample.gt_mask, job.report, with_stages=False)
+
+
+def _free_names(name: str) -> Iterator[str]:
+    """A name, and others like it."""
+    yield name
+    yield from (f'{name}_{number}' for number in count(2))
 
 
 def _summary(analysis: AnalysedFrame) -> str:

@@ -12,9 +12,17 @@ from PIL import Image
 
 from drpca.datasets.io import IMAGE_SUFFIXES, PICTURE_FORMATS, read_image
 from drpca.errors import UserError
-from drpca.inference.frames import MIN_SIDE
+from drpca.inference.frames import MIN_SIDE, VIDEO_SUFFIXES
+from drpca.inference.video import video_frames
 
 MAX_PIXELS = 4096 * 4096
+MAX_FRAMES = 500
+MAX_SEQUENCE_PIXELS = 2**24
+SEQUENCE_LIMIT = f'up to {MAX_FRAMES} frames of {MAX_SEQUENCE_PIXELS / 1e6:.1f} megapixels together are taken'
+# What videos start with: RIFF, Matroska, MPEG, ASF; or the first box of MP4 and QuickTime. The decoder would also take
+# texts that name other files and addresses.
+_VIDEO_STARTS = (b'RIFF', b'\x1aE\xdf\xa3', b'\x00\x00\x01\xba', b'\x00\x00\x01\xb3', b'0&\xb2u')
+_BOXES = (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip')
 
 
 def clean_stem(file_name: str) -> str:
@@ -67,6 +75,44 @@ def read_upload(file_name: str, content: bytes, max_bytes: int) -> tuple[str, np
             return stem, read_image(path)
         except UserError as error:
             raise UserError(str(error).replace(str(path), shown)) from None
+
+
+def read_frames(file_name: str, content: bytes, max_bytes: int) -> list[tuple[str, np.ndarray]]:
+    """The frames of an image file or of a short video.
+
+    Args:
+        file_name: As of :func:`read_upload`, like the next two.
+        content: The file.
+        max_bytes: Largest file.
+
+    Returns:
+        Name and (H, W) grey values of each; of a video uint8, named ``STEM_000000``, ….
+
+    Raises:
+        UserError: As :func:`read_upload`; a video that is damaged, or has more frames or pixels than a sequence may.
+    """
+    suffix = '.' + file_name.rsplit('.', 1)[-1].lower()
+    if suffix not in VIDEO_SUFFIXES:
+        return [read_upload(file_name, content, max_bytes)]
+    stem = clean_stem(file_name)
+    if len(content) > max_bytes:
+        raise UserError(f'{stem}{suffix} is too large: files of up to {max_bytes / 2**20:g} MB are taken.')
+    if content[4:8] not in _BOXES and not content.startswith(_VIDEO_STARTS):
+        raise UserError(f'{stem}{suffix} is not a video: expected {", ".join(VIDEO_SUFFIXES)}.')
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f'{stem}{suffix}'
+        path.write_bytes(content)
+        frames: list[tuple[str, np.ndarray]] = []
+        try:
+            for name, frame in video_frames(path):
+                if min(frame.shape) < MIN_SIDE:
+                    raise UserError(f'{path} has frames of less than {MIN_SIDE} × {MIN_SIDE} pixels.')
+                if len(frames) == MAX_FRAMES or (len(frames) + 1) * frame.size > MAX_SEQUENCE_PIXELS:
+                    raise UserError(f'{path} is too long: {SEQUENCE_LIMIT}. Cut it, or take inference.py.')
+                frames.append((name, frame))
+        except UserError as error:
+            raise UserError(str(error).replace(str(path), path.name)) from None
+    return frames
 
 
 def read_label(file_name: str, content: bytes, max_bytes: int, shape: tuple[int, ...]) -> np.ndarray:

@@ -173,9 +173,10 @@ def test_only_the_strongest_are_drawn(monkeypatch):
 
 
 def test_download(store, found, tmp_path):
-    archive = zipfile.ZipFile(io.BytesIO(results_zip(found, 0.9)))
+    archive = zipfile.ZipFile(io.BytesIO(results_zip([found], 0.9)))
     assert sorted(archive.namelist()) == [
-        'img/one.png', 'json/one.json', 'mask/one.png', 'mat/one.mat', 'overlay/one.png', 'run.json', 'targets.csv',
+        'coco.json', 'img/one.png', 'json/one.json', 'mask/one.png', 'mat/one.mat', 'overlay/one.png', 'run.json',
+        'targets.csv',
     ]  # fmt: skip
     assert np.array_equal(loadmat(io.BytesIO(archive.read('mat/one.mat')))['T'], found.scores)
     mask = cv2.imdecode(np.frombuffer(archive.read('mask/one.png'), np.uint8), cv2.IMREAD_UNCHANGED)
@@ -187,7 +188,19 @@ def test_download(store, found, tmp_path):
     assert (run['config'], run['input_size'], run['threshold']) == ('TopHat', [40, 48], 0.9)
 
     staged = analyse(store.get('rpcanet_tiny, seed 0'), 'one', frame())
-    archive = zipfile.ZipFile(io.BytesIO(results_zip(staged, 0.5)))
+    archive = zipfile.ZipFile(io.BytesIO(results_zip([staged], 0.5)))
     assert 'stages/one.png' in archive.namelist()
     content = b''.join(archive.read(name) for name in ('run.json', 'json/one.json', 'targets.csv'))
     assert b'/' not in content.replace(b'\\/', b''), 'no path in any text of the archive'
+
+
+def test_download_of_several_frames(store):
+    analyses = [analyse(store.get(FILTER), name, frame()) for name in ('a', 'b')]
+    archive = zipfile.ZipFile(io.BytesIO(results_zip(analyses, 0.9)))
+    assert {f'{part}/{name}' for part in ('mat', 'overlay') for name in 'ab'} == {
+        name.rsplit('.', 1)[0] for name in archive.namelist() if name.startswith(('mat', 'overlay'))
+    }
+    coco = json.loads(archive.read('coco.json'))
+    assert [image['file_name'] for image in coco['images']] == ['a', 'b']
+    left, top, width, height = coco['annotations'][0]['bbox']
+    assert (top <= 10 < top + height, left <= 20 < left + width) == (True, True), 'in pixels of the frame'

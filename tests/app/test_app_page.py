@@ -209,6 +209,44 @@ async def test_detectors_side_by_side_and_a_label_of_ones_own(visitor, folder):
 
 
 @visiting
+async def test_several_frames(visitor, folder):
+    page = visitor.page
+    await visitor.set(page.detector, FILTER)
+    page._begin_upload()
+    for name, image in (('a.png', frame()), ('wrong.png', None), ('b.png', frame(30, 64)), ('b.tif', frame(32, 32))):
+        await visitor.send(name, b'no image' if image is None else png(image))
+    with visitor.user:
+        await page._finish_upload()
+    await visitor.until(lambda: not page.sequence.running and page.sequence.text.text == '3 frames')
+    await visitor.done()
+    assert 'wrong.png is not an image' in page.failure_text.text
+    assert page.sequence.card.visible
+    assert [row['frame'] for row in page.sequence.table.rows] == ['a', 'b', 'b_2']
+    assert page.detections.title.text == f'{FILTER} on a'
+    await visitor.set(page.sequence.slider, 2)
+    assert page.detections.title.text == f'{FILTER} on b'
+    assert page.sequence.place.text == '2 of 3: b'
+    label = np.zeros((30, 64), np.uint8)
+    label[10:12, 20:22] = 1
+    await visitor.send('b.png', png(label), page.label_upload)
+    assert page.sequence.text.text.startswith('3 frames; of 1 with a label: IoU ')
+    assert (page.sequence.table.rows[1]['found'], page.sequence.table.rows[0]['found']) == (1, '–')
+    await visitor.set(page.detections.threshold, 0.05)
+    assert page.sequence.table.rows[0]['detections'] > 1
+    before = dict(page.sequence.analyses)
+    await visitor.set(page.range, 'minmax')
+    await visitor.until(lambda: not page.sequence.running and len(page.sequence.analyses) == 3)
+    assert page.sequence.analyses[0] is not before[0]
+    visitor.user.find('download-all').click()
+    response = await visitor.user.download.next(timeout=20)
+    assert 'mat/b_2.mat' in zipfile.ZipFile(io.BytesIO(response.content)).namelist()
+    visitor.user.find('sample-0').click()
+    await asyncio.sleep(0.1)
+    await visitor.done()
+    assert page.detections.title.text == f'{FILTER} on first'
+
+
+@visiting
 async def test_displays_and_charts(visitor, folder):
     page = visitor.page
     shown, scores = page.detections.overlay.picture.source, page.detections.score_map.picture.source
@@ -434,8 +472,9 @@ def request(server, method, path, body=None, headers=None):
 
 
 def upload_path(server):
-    (path,) = set(re.findall(r'/_nicegui/client/[\w-]+/upload/\d+', request(server, 'GET', '/')[1]))
-    return path
+    image, label = sorted(set(re.findall(r'/_nicegui/client/[\w-]+/upload/\d+', request(server, 'GET', '/')[1])))
+    assert image != label
+    return image
 
 
 def form(content, name='one.png'):

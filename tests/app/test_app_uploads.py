@@ -81,6 +81,29 @@ def test_pixels_are_counted_before_decoding(monkeypatch):
         read_upload('large.png', cv2.imencode('.png', np.zeros((4097, 4096), np.uint8))[1].tobytes(), LIMIT)
 
 
+def test_videos_are_read_as_frames(tmp_path, monkeypatch):
+    path = tmp_path / 'clip.avi'
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 10, (48, 40), False)
+    for _ in range(3):
+        video.write(frame())
+    video.release()
+    content = path.read_bytes()
+    frames = uploads.read_frames('my clip.avi', content, LIMIT)
+    assert [name for name, _ in frames] == ['my_clip_000000', 'my_clip_000001', 'my_clip_000002']
+    assert all(values.shape == (40, 48) for _, values in frames)
+    assert len(uploads.read_frames('one.png', cv2.imencode('.png', frame())[1].tobytes(), LIMIT)) == 1
+    monkeypatch.setattr(uploads, 'MAX_FRAMES', 2)
+    for wrong, message in (
+        (content, r'clip\.avi is too long'),
+        (b'#EXTM3U\nhttp://elsewhere.example/x.ts', 'not a video'),
+        (b'RIFF' + bytes(60), r'Cannot read video clip\.avi'),
+        (bytes(LIMIT + 1), 'up to 1 MB'),
+    ):
+        with pytest.raises(UserError, match=message) as caught:
+            uploads.read_frames('clip.avi', wrong, LIMIT)
+        assert tempfile.gettempdir() not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ('name', 'stem'),
     [
