@@ -98,7 +98,7 @@ class Page:
         self.shown: Request | None = None
         self._outcome: Outcome | None = None
         self._sequence_of: Request | None = None
-        self._batch: list[Sample] | None = None
+        self._batch: list[list[Sample]] | None = None
         self._reading = 0
         self._is_sent = False
         self._address = dict(address or {})
@@ -321,51 +321,48 @@ class Page:
 
     def _begin_upload(self) -> None:
         self.failure.set_visibility(False)
-        self._batch = []
+        self._batch, self._is_sent = [], False
 
     async def _take_upload(self, event: events.UploadEventArguments) -> None:
-        """Takes a file: by itself, or as one of those that are being sent."""
+        """Takes a file: by itself, or as one of those that are being sent, in the order in which they came."""
         batch = self._batch
         if batch is None:
             self.failure.set_visibility(False)
-        content = await event.file.read()
+        frames: list[Sample] = []
+        sent = [] if batch is None else batch
+        sent.append(frames)
         self._reading += 1
-        frames = await self._attempt(read_frames, event.file.name, content, self.max_upload)
+        content = await event.file.read()
+        read = await self._attempt(read_frames, event.file.name, content, self.max_upload)
         self._reading -= 1
-        samples = [Sample(name, UPLOADED, values) for name, values in frames or ()]
+        pixels = sum(sample.frame.size for others in sent for sample in others)
+        for name, values in read or ():
+            pixels += values.size
+            if pixels > max(MAX_SEQUENCE_PIXELS, values.size) or sum(map(len, sent)) == MAX_FRAMES:
+                self._fail(f'{name} and what follows is left out: {SEQUENCE_LIMIT}.')
+                break
+            frames.append(Sample(name, UPLOADED, values))
         if batch is None:
-            alone: list[Sample] = []
-            self._add(alone, samples)
-            await self._take(alone)
-        else:
-            self._add(batch, samples)
-            if self._is_sent and not self._reading:
-                await self._finish_upload()
-
-    def _add(self, batch: list[Sample], samples: Sequence[Sample]) -> None:
-        """Adds frames to those that were sent, as far as there is room, under names that differ."""
-        names = {sample.name for sample in batch}
-        pixels = sum(sample.frame.size for sample in batch)
-        for sample in samples:
-            pixels += sample.frame.size
-            if batch and (len(batch) == MAX_FRAMES or pixels > MAX_SEQUENCE_PIXELS):
-                self._fail(f'{sample.name} and what follows is left out: {SEQUENCE_LIMIT}.')
-                return
-            name = next(name for name in _free_names(sample.name) if name not in names)
-            names.add(name)
-            batch.append(replace(sample, name=name))
+            await self._take(frames)
+        elif self._is_sent:
+            await self._finish_upload()
 
     async def _finish_upload(self) -> None:
         """All files are sent; goes on when they are read as well."""
-        self._is_sent = bool(self._reading)
+        self._is_sent = True
         if self._batch is not None and not self._reading:
-            samples, self._batch = self._batch, None
-            await self._take(samples)
+            sent, self._batch = self._batch, None
+            await self._take([sample for frames in sent for sample in frames])
 
-    async def _take(self, samples: Sequence[Sample]) -> None:
+    async def _take(self, samples: list[Sample]) -> None:
         """Shows frames that were sent; more than one of them as a sequence."""
         if not samples:
             return
+        names: set[str] = set()
+        for number, sample in enumerate(samples):
+            name = next(name for name in _free_names(sample.name) if name not in names)
+            names.add(name)
+            samples[number] = replace(sample, name=name)
         self.sequence.take(samples)
         self._sample = samples[0]
         if len(samples) > 1:
