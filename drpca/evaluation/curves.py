@@ -425,15 +425,26 @@ class CurveSum:
         if self._held > 2 * self.kept:
             self._compact()
 
+    def merge(self, other: CurveSum) -> CurveSum:
+        """Adds the images of another sum on the same scale; returns itself."""
+        other._compact()
+        self.lowest = max(self.lowest, other.lowest)
+        self._counts += other._counts
+        for name, parts in other._parts.items():
+            self._parts[name] += parts
+        self._held += other._held
+        self._compact()
+        return self
+
     def _compact(self) -> None:
         joined = {name: np.concatenate(parts) for name, parts in self._parts.items()}
         pixels = joined['pixels']
         if len(pixels) > self.kept:
             place = len(pixels) - self.kept - 1
             self.lowest = float(np.partition(pixels, place)[place])
-            joined['changes'] = joined['changes'][joined['values'] > self.lowest]
-            for name in ('values', 'pixels', 'peaks', 'merges'):
-                joined[name] = joined[name][joined[name] > self.lowest]
+        joined['changes'] = joined['changes'][joined['values'] > self.lowest]
+        for name in ('values', 'pixels', 'peaks', 'merges'):
+            joined[name] = joined[name][joined[name] > self.lowest]
         self._parts = {name: [values] for name, values in joined.items()}
         self._held = len(joined['pixels'])
 

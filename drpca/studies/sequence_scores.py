@@ -1,0 +1,235 @@
+"""What a detector finds in labelled sequences: by frame, by sequence, by signal-to-noise ratio, and its tracks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from drpca.datasets.sequences import FrameSequence, find_sequences
+from drpca.errors import UserError
+from drpca.evaluation import functional as F
+from drpca.evaluation.curves import CURVE_FIGURES, CurveSum
+from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
+from drpca.evaluation.sequences import (
+    ShootingCounts,
+    contrast_gains,
+    finite_means,
+    point_targets,
+    shooting_counts,
+    track_figures,
+)
+from drpca.inference.detector import Detector
+from drpca.inference.temporal import TemporalFilter
+
+LOW_SNR = 3.0
+NUDT_MIRSDT_LOW = frozenset(f'Sequence{number}' for number in (47, 56, 59, 76, 92, 101, 105, 119))
+"""Test sequences of NUDT-MIRSDT with a signal-to-noise ratio up to 3, as its authors list them."""
+ALL, LOW, HIGH = 'all', 'SNR <= 3', 'SNR > 3'
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """One frame at the detector's threshold, by distance: a target is hit if a detection's centroid is nearer than 3
+    pixels.
+
+    Attributes:
+        name: Of the frame.
+        targets: Labelled targets.
+        hits: Those hit.
+        false_alarms: Detections that hit none.
+        false_pixels: Their area.
+    """
+
+    name: str
+    targets: int
+    hits: int
+    false_alarms: int
+    false_pixels: int
+
+
+@dataclass(frozen=True)
+class SequenceScore:
+    """Figures of a sequence or of a group of them.
+
+    Attributes:
+        name: Of the sequence, or ``'all'``, ``'SNR <= 3'``, ``'SNR > 3'``.
+        frames: Number of frames.
+        targets: Labelled targets, frame by frame.
+        snr: Mean local signal-to-noise ratio of the targets in the frames, |mean − mean around| / deviation around.
+        seconds: Of the processor, a frame; all threads.
+        figures: ``Pd`` and ``Fa`` at the detector's threshold by distance, ``pd_at_fa_1e-5``, … of all thresholds;
+            ``shooting_Pd``, ``shooting_Fa``; the 3D-ROC; ``SCRG``, ``SCRG_finite``, …; and, with a filter,
+            ``confirmed_Pd``, ``confirmed_Fa`` and ``track_…`` (:class:`drpca.evaluation.sequences.TrackFigures`).
+        rows: One of each frame; empty of a group.
+    """
+
+    name: str
+    frames: int
+    targets: int
+    snr: float
+    seconds: float
+    figures: dict[str, float]
+    rows: list[FrameScore] = field(default_factory=list)
+
+
+@dataclass
+class _Sums:
+    curve: CurveSum = field(default_factory=CurveSum)
+    roc_3d: F.Roc3dCounts = field(default_factory=F.Roc3dCounts.zero)
+    shooting: ShootingCounts = field(default_factory=ShootingCounts)
+    gains: list[np.ndarray] = field(default_factory=list)
+    snr: list[np.ndarray] = field(default_factory=list)
+    counts: np.ndarray = field(default_factory=lambda: np.zeros(6))  # hits, targets, false pixels, pixels, frames, s
+    confirmed: np.ndarray = field(default_factory=lambda: np.zeros(2))  # hits, false pixels
+    tracks: list[dict[str, float]] = field(default_factory=list)
+
+    def figures(self, with_tracks: bool) -> dict[str, float]:
+        hits, targets, false_pixels, pixels, *_ = self.counts
+        curve = self.curve.curve()
+        figures = {'Pd': F.ratio(hits, targets, targets), 'Fa': F.ratio(false_pixels, pixels, pixels)}
+        figures |= dict(zip(CURVE_FIGURES, curve.figures().values()))
+        figures |= {f'shooting_{name}': value for name, value in self.shooting.figures().items()}
+        figures |= F.roc_3d_figures(self.roc_3d)
+        figures |= finite_means(np.concatenate(self.gains) if self.gains else np.zeros((0, 4)))
+        if with_tracks:
+            figures |= {
+                'confirmed_Pd': F.ratio(self.confirmed[0], targets, targets),
+                'confirmed_Fa': F.ratio(self.confirmed[1], pixels, pixels),
+            }
+            for name in self.tracks[0]:
+                values = np.array([tracks[name] for tracks in self.tracks])
+                is_mean = name in ('delay', 'false_per_minute')
+                known = values[~np.isnan(values)]
+                whole = known.mean() if known.size else np.nan
+                figures[f'track_{name}'] = float(whole if is_mean else values.sum())
+        return figures
+
+
+def score_sequences(
+    detector: Detector,
+    root: str | Path,
+    *,
+    names: Sequence[str] = (),
+    limit: int | None = None,
+    confirm: tuple[int, int] | None = None,
+    candidate_threshold: float = 0.25,
+    min_speed: float = 0.0,
+    rate: float = 25.0,
+    within: int = 10,
+) -> list[SequenceScore]:
+    """Scores a detector, of single frames or of windows of them, on sequences with points as labels.
+
+    Args:
+        detector: Its score maps and its threshold are judged.
+        root: Folder of sequences with points (:mod:`drpca.datasets.sequences`).
+        names: Of the sequences; default: all.
+        limit: Only so many frames of each, from its beginning.
+        confirm: m and n of a :class:`drpca.inference.temporal.TemporalFilter`, whose tracks are judged too.
+        candidate_threshold: Of the filter.
+        min_speed: Likewise, in pixels per frame.
+        rate: Frames a second, for false tracks a minute.
+        within: A target counts as found in time up to so many frames after it appears.
+
+    Returns:
+        One score of each sequence; then of all, and of those with a signal-to-noise ratio up to 3 and above it, where
+        there are both.
+
+    Raises:
+        UserError: No sequences, or none of that name; one without points; as the detector.
+    """
+    found = {sequence.name: sequence for sequence in find_sequences(root)}
+    for name in names:
+        if name not in found:
+            raise UserError(f'{root} has no sequence {name!r}: expected one of {", ".join(found)}.')
+    chosen = [found[name] for name in names] or list(found.values())
+    for sequence in chosen:
+        sequence.read_points()  # what is wrong with a label is told before the first frame
+    groups: dict[str, _Sums] = {ALL: _Sums(), LOW: _Sums(), HIGH: _Sums()}
+    scores = []
+    for sequence in chosen:
+        temporal = None if confirm is None else TemporalFilter(*confirm, candidate_threshold, min_speed=min_speed)
+        sums = _Sums()
+        rows: list[FrameScore] = []
+        _add_frames(detector, sequence, limit, temporal, rate, within, sums, rows)
+        snr = _mean(sums.snr)
+        is_low = sequence.name in NUDT_MIRSDT_LOW or snr <= LOW_SNR
+        for name in (ALL, LOW if is_low else HIGH):
+            _join(groups[name], sums)
+        scores.append(_score(sequence.name, sums, temporal is not None, rows))
+    wanted = [name for name, sums in groups.items() if sums.counts[4]]
+    return scores + [
+        _score(name, groups[name], confirm is not None) for name in wanted if len(wanted) > 2 or name == ALL
+    ]
+
+
+def _mean(parts: list[np.ndarray]) -> float:
+    values = np.concatenate(parts) if parts else np.zeros(0)
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if finite.size else float('nan')
+
+
+def _score(name: str, sums: _Sums, with_tracks: bool, rows: list[FrameScore] | None = None) -> SequenceScore:
+    *_, frames, seconds = sums.counts
+    targets = int(sums.counts[1])
+    figures = sums.figures(with_tracks)
+    return SequenceScore(name, int(frames), targets, _mean(sums.snr), seconds / frames, figures, rows or [])
+
+
+def _join(group: _Sums, sums: _Sums) -> None:
+    group.curve.merge(sums.curve)
+    group.roc_3d += sums.roc_3d
+    group.shooting += sums.shooting
+    group.gains += sums.gains
+    group.snr += sums.snr
+    group.counts = group.counts + sums.counts
+    group.confirmed = group.confirmed + sums.confirmed
+    group.tracks += sums.tracks
+
+
+def _add_frames(
+    detector: Detector,
+    sequence: FrameSequence,
+    limit: int | None,
+    temporal: TemporalFilter | None,
+    rate: float,
+    within: int,
+    sums: _Sums,
+    rows: list[FrameScore],
+) -> None:
+    count = len(sequence) if limit is None else min(limit, len(sequence))
+    frames = [(f'{sequence.name}/{sequence.frames[place].stem}', sequence.read_frame(place)) for place in range(count)]
+    points = sequence.read_points()[:count]
+    reports: list[list[tuple[int, float, float]]] = []
+    started = time.process_time()
+    detections = detector(frames)
+    seconds = time.process_time() - started
+    for detection, places in zip(detections, points, strict=True):
+        image, scores = detection.image, detection.scores
+        targets = point_targets(places, scores.shape)
+        predictions = F.connected_components(detection.mask)
+        matching = F.match_centroid(targets, predictions)
+        free = matching.unmatched_predictions(len(predictions))
+        hits, area = int(matching.hit.sum()), F.unmatched_area(predictions, matching)
+        rows.append(FrameScore(detection.name.rpartition('/')[2], len(targets), hits, int(free.sum()), area))
+        sums.curve.update(scores, targets)
+        sums.roc_3d += F.roc_3d_counts(scores, targets)
+        sums.shooting += shooting_counts(scores, targets, detector.threshold)
+        sums.gains.append(contrast_gains(image, scores, targets.centroids))
+        squares = F.connected_components(F.dilate(targets.mask, 1))
+        sums.snr.append(contrast_to_noise(*local_statistics(image, squares)))
+        sums.counts = sums.counts + (hits, len(targets), area, scores.size, 1, 0)
+        if temporal is not None:
+            kept = temporal.step(detection)
+            left = F.connected_components(kept.mask)
+            confirmed = F.match_centroid(targets, left)
+            sums.confirmed = sums.confirmed + (confirmed.hit.sum(), F.unmatched_area(left, confirmed))
+            reports.append([(int(target.track or 0), target.row, target.column) for target in kept.targets])
+    sums.counts[5] += seconds
+    if temporal is not None:
+        figures: dict[str, Any] = vars(track_figures(reports, points, rate, within))
+        sums.tracks.append({name: float(value) for name, value in figures.items()})

@@ -1,0 +1,95 @@
+"""Scoring of detectors on labelled sequences: function and command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import drpca
+from drpca.cli import sequences
+from drpca.errors import UserError
+from drpca.studies.sequence_scores import score_sequences
+from tests.support import error_line
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sequences of six frames: a strong target over little noise, and a dim one with a false alarm at (30, 30)."""
+    root = tmp_path_factory.mktemp('sequences')
+    rng = np.random.default_rng(0)
+    for name, height in (('bright', 120), ('dim', 8)):
+        (root / name / 'images').mkdir(parents=True)
+        lines = []
+        for time in range(6):
+            image = 60 + rng.normal(0, 6, (40, 44))
+            image[10:12, 8 + 2 * time : 10 + 2 * time] += height
+            if name == 'dim':
+                image[29 + time % 2 * 6, 30] = 250
+            cv2.imwrite(str(root / name / 'images' / f'{time:04d}.png'), np.clip(image, 0, 255).astype(np.uint8))
+            lines.append(f'{8.6 + 2 * time} 10.5')
+        (root / name / 'points.txt').write_text('\n'.join(lines) + '\n')
+    return root
+
+
+def test_figures_of_sequences_and_groups(folder: Path) -> None:
+    scores = {score.name: score for score in score_sequences(drpca.Detector('tophat_paper'), folder, confirm=(2, 3))}
+    assert list(scores) == ['bright', 'dim', 'all', 'SNR <= 3', 'SNR > 3']
+    bright, dim, whole = scores['bright'].figures, scores['dim'].figures, scores['all'].figures
+    assert scores['bright'].snr > 3 > scores['dim'].snr
+    assert (bright['Pd'], bright['Fa'], bright['pd_at_fa_1e-5']) == (1, 0, 1)
+    assert dim['Pd'] < 0.5
+    assert dim['Fa'] > 0
+    assert whole['Pd'] == pytest.approx((bright['Pd'] + dim['Pd']) / 2)
+    assert whole['Fa'] == pytest.approx((bright['Fa'] + dim['Fa']) / 2)
+    assert scores['SNR > 3'].figures['pd_at_fa_1e-4'] == 1
+    assert np.isnan(whole['pd_at_fa_1e-4']), 'the false alarms are the highest of all'
+    assert bright['shooting_Pd'] == 1
+    assert bright['AUC_FaPd'] > dim['AUC_FaPd']
+    assert bright['CG_finite'] == 6
+    assert (bright['track_found_in_time'], bright['track_fragments'], bright['track_false_tracks']) == (1, 0, 0)
+    assert bright['track_delay'] == 1, 'two of three frames'
+    assert bright['confirmed_Pd'] == pytest.approx(5 / 6)
+    rows = scores['dim'].rows
+    assert [row.name for row in rows] == [f'{time:04d}' for time in range(6)]
+    assert sum(row.hits for row in rows) == round(6 * dim['Pd'])
+    assert sum(row.false_pixels for row in rows) == round(6 * 40 * 44 * dim['Fa'])
+
+
+def test_methods_for_windows_are_scored_likewise(folder: Path) -> None:
+    options = {'model.window': 3, 'model.patch_size': 10, 'model.step': 10}
+    (score, whole) = score_sequences(drpca.Detector('tensortrain', options=options), folder, names=['bright'], limit=4)
+    assert (score.frames, whole.frames, len(score.rows)) == (4, 4, 4)
+    assert score.figures['pd_at_fa_1e-4'] == 1
+    assert 'confirmed_Pd' not in score.figures
+
+
+def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / 'scores.json'
+    arguments = ['tophat_paper', '--input', str(folder), '--names', 'bright', '--json', str(file)]
+    assert sequences.main(arguments) == 0
+    head, row, _ = capsys.readouterr().out.splitlines()
+    assert len(head.split()) >= 18
+    assert row.split()[:3] == ['bright', '6', '6']
+    first, _ = json.loads(file.read_text())
+    assert first['figures']['Pd'] == 1
+    assert len(first['rows']) == 6
+    for wrong, message in (
+        (arguments, 'scores.json'),
+        (['tophat', '--input', str(folder), '--names', 'dark'], 'bright, dim'),
+        (['tophat'], '--input'),
+        (['--input', str(folder)], 'CONFIG'),
+    ):
+        assert sequences.main(wrong) == 2
+        assert message in error_line(capsys)
+
+
+def test_sequences_without_points_are_refused_first(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / 'bare' / 'images').mkdir(parents=True)
+    for number in range(2):
+        cv2.imwrite(str(tmp_path / 'bare' / 'images' / f'{number:04d}.png'), np.zeros((20, 20), np.uint8))
+    with pytest.raises(UserError, match='no file of points'):
+        score_sequences(drpca.Detector('tophat'), tmp_path)
