@@ -125,7 +125,9 @@ def _plain(value: Any) -> Any:
 
 def table(scores: list[SequenceScore]) -> str:
     """A row of each sequence; behind SCRG, BSF and CG the number of targets for which they are finite."""
-    rows = [['sequence', 'frames', 'targets', 'SNR', *_COLUMNS, 'found', 'ms']]
+    from drpca.reports.plain_tables import text_table
+
+    rows = []
     for score in scores:
         row = [score.name, str(score.frames), str(score.targets), f'{score.snr:.1f}']
         for name in _COLUMNS.values():
@@ -134,5 +136,4 @@ def table(scores: list[SequenceScore]) -> str:
             row.append(f'{value:.4g}' + ('' if finite is None else f' ({finite:.0f})'))
         found, there = (score.figures.get(f'track_{name}', math.nan) for name in ('found_in_time', 'targets'))
         rows.append([*row, f'{found:.0f}/{there:.0f}', f'{1000 * score.seconds:.1f}'])
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return '\n'.join('  '.join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows)
+    return text_table(['sequence', 'frames', 'targets', 'SNR', *_COLUMNS, 'found', 'ms'], rows)
