@@ -221,7 +221,7 @@ def _learning(sources: Sequence[str | Path], names: Sequence[str], key: str, wid
                 if is_drawable(line.get(key)) and is_drawable(line['epoch'])
             }
             if points:
-                label = names[number] if names else run.name
+                label = names[number] if names else RunFolder(run.path.resolve()).name
                 curves.append(LearningCurve('', label, list(points), list(points.values())))
     if not curves:
         raise unknown_name('figure of the logs', key, sorted(known)) if known else UserError('No run to draw.')
