@@ -1,8 +1,9 @@
 # make demo   set up; then, within five minutes of CPU: make frames, train, infer, score, draw
 # make test   set up, run the tests
 # make fuzz   bad input of every kind for every command: 50,000 cases (FUZZ_CASES, FUZZ_SEED)
-# make lint   ruff and mypy
+# make lint   ruff, mypy, and hadolint of the Dockerfile
 # make docs   the documentation as a site, into site/ (python -m http.server -d site)
+# make notebooks   run the notebooks of the documents anew
 # make lock   choose versions anew where requirements.txt or pyproject.toml ask for it (UPGRADE=--upgrade: everywhere)
 # make audit  known vulnerabilities of the locked versions; make licences: THIRD_PARTY.md
 PYTHON ?= python3
@@ -14,7 +15,7 @@ TORCH ?= torch==2.13.0
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 
-.PHONY: install demo test test-all lint docs lock audit licences clean
+.PHONY: install demo test test-all lint docs notebooks lock audit licences clean
 
 install: $(INSTALLED)
 
@@ -62,6 +63,10 @@ lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	if [ -x $(BIN)/hadolint ]; then $(BIN)/hadolint Dockerfile; fi
+
+notebooks: install
+	$(BIN)/python tools/notebooks.py
 
 docs: install
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
