@@ -24,10 +24,12 @@ from mkdocs.structure.pages import Page
 
 from drpca.cards import FILE, known_weights, read_card
 from drpca.config import list_configs
+from drpca.names import simplify
 from drpca.registry import BASELINES, MODELS
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTSIDE = ('*.md', 'datasets/README.md', 'checkpoints/README.md', 'results/README.md', 'configs/**/README.md')
+APART = ('classical', 'ablations')
 ROOMS = {
     'Data': ('drpca.datasets', 'drpca.datasets.io.ValueRange', 'drpca.datasets.labels'),
     'Networks': ('drpca.models.unfolding', 'drpca.models.detector', 'drpca.registry'),
@@ -76,14 +78,20 @@ def _members(module: str) -> str:
 
 @cache
 def networks() -> dict[str, Path]:
-    """Name of a network → its folder in ``configs``."""
-    return {read_card(path)['Name']: path.parent for path in sorted(ROOT.glob(f'configs/*/{FILE}'))
-            if path.parent.name != 'classical'}  # fmt: skip
+    """Name of a network → its folder in ``configs``, by the heading of its README."""
+    pages = [path for path in sorted(ROOT.glob('configs/*/README.md')) if path.parent.name not in APART]
+    return {path.read_text(encoding='utf-8').splitlines()[0].removeprefix('# '): path.parent for path in pages}
+
+
+def _module_of(folder: Path) -> str:
+    """The module of a network: as its metafile says, or the one that defines a network called like the folder."""
+    named = {simplify(name): module for name, module in MODELS.files.items()}
+    known = read_card(folder / FILE)['Network']['type'] if (folder / FILE).is_file() else folder.name
+    return named[simplify(known)]
 
 
 def network_part(folder: Path) -> str:
     """What the page of a network says besides its README: configs, weights, and the docstrings of its file."""
-    card = read_card(folder / FILE)
     configs = [name for name, path in list_configs().items() if path.parent == folder]
     parts = ['', '## Configs', 'For `run_configs.py`: ' + ', '.join(f'`{name}`' for name in configs) + '.']
     heads = ('config', 'trained on', 'MB', 'from', 'licence')
@@ -100,7 +108,7 @@ def network_part(folder: Path) -> str:
     ]
     if rows:
         parts += ['## Weights by name', 'For `drpca weights get`:', table(*heads, rows=rows)]
-    return '\n\n'.join([*parts, '## In Python', _members(MODELS.files[card['Network']['type']]), ''])
+    return '\n\n'.join([*parts, '## In Python', _members(_module_of(folder)), ''])
 
 
 _weights = cache(known_weights)
