@@ -223,6 +223,7 @@ SMALL = {
     'Misc_70': 'test_000000', 'Misc_96': 'test_000001', 'SIRSTv1': 'synthetic', 'NUDT-SIRST': 'my_frames',
     'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', 'IRSTD-1k': 'synthetic', '256': '32', '200': '2', '8': '4',
     'results/SIRSTv1': 'results/synthetic', 'results/NUDT-SIRST': 'results/my_frames', 'local': 'debug',
+    'other/SIRSTv1': 'other/synthetic',
     'their_maps/': 'datasets/synthetic/test/masks', 'their_masks/': 'datasets/synthetic/test/masks',
     '~/Downloads/NUDT.zip': 'NUDT.zip', 'rpcanet.pt2': 'new.pt2',
 }  # fmt: skip
@@ -288,7 +289,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_video(folder / 'flight.mp4', 'mp4v')
         Path('frames').mkdir()
         cv2.imwrite('frames/a.png', np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8))
-        for split, out in (('test', 'results'), ('val', 'val')):
+        for split, out in (('test', 'results'), ('val', 'val'), ('test', 'other')):
             drpca.predict('tophat', out=out, dataset='synthetic', split=split)
     return folder
 
@@ -328,6 +329,20 @@ def test_all_commands_run_in_small(page: str, world: Path, monkeypatch: pytest.M
     ran, failed = run_in_small(page, MORE.__contains__, train=True)
     assert not failed
     assert ran
+
+
+def test_the_readme_shows_what_commands_print_and_how_long_they_take() -> None:
+    """Under each block of commands stands its output, and a time; no section is longer than a screen."""
+    text = (ROOT / 'README.md').read_text(encoding='utf-8')
+    for section in re.split(r'^## ', text, flags=re.MULTILINE):
+        assert section.count('\n') <= 45, section.splitlines()[0]
+        parts = re.split(r'^```(.*)\n((?:(?!```).*\n)*)```$', section, flags=re.MULTILINE)
+        blocks_of = list(zip(parts[1::3], parts[2::3], parts[3::3]))
+        for index, (language, body, below) in enumerate(blocks_of):
+            if language == '' and body.split(' ')[0] in _WORDS:
+                assert blocks_of[index + 1][0] == 'text', body
+                said = below + blocks_of[index + 1][1] + blocks_of[index + 1][2]
+                assert re.search(r'\d s\b|minutes|seconds', said), body
 
 
 def test_most_commands_are_run() -> None:
