@@ -25,6 +25,7 @@ from drpca.config import config_for, default_models, load_config
 from drpca.datasets import InfraredDataset, SeededSampler
 from drpca.datasets.device_loader import DeviceLoader
 from drpca.datasets.synthetic import generate_dataset
+from drpca.deploy.processor import machine
 from drpca.engine.optimisation import OptimWrapper
 from drpca.errors import UserError
 from drpca.evaluation.metrics import TargetMetric
@@ -385,6 +386,7 @@ def benchmark_training(
         if threads < 1:
             raise UserError(f'--threads must be at least 1, got {threads}.')
         torch.set_num_threads(threads)
+    words = torch.cuda.get_device_name(where) if gpu else str(machine())
     added = [way for way in levers(where) if graphs or not way.graphs]
     ways = [AS_PUBLISHED, *(added if each_lever else [replace(added[-1], name='here (--fast)')])]
     results: list[WaySpeed] = []
@@ -397,5 +399,4 @@ def benchmark_training(
             results += measure(network, ways, data, steps, repetitions)
             gc.collect()
             differences[network] = difference(network, added[-1], data)
-    words = torch.cuda.get_device_name(where) if gpu else f'CPU, {torch.get_num_threads()} threads'
     return TrainingSpeed(where, words, size, batch, results, differences)
