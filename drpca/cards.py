@@ -34,6 +34,7 @@ from drpca.config import config_folder, find_config, split_name
 from drpca.errors import UserError
 from drpca.files import save_text
 from drpca.names import canonical_name
+from drpca.options import called
 
 PUBLISHED = 'published'
 """In place of a weight file: the one that the authors published for the config."""
@@ -205,8 +206,8 @@ def weight_file(config: str | Path, weights: str | os.PathLike[str]) -> Path:
     file = _files_of(entered).get(path.stem) if entered.is_file() else None
     if file is None:
         raise UserError(
-            f'No published weights are known of {path.stem}: drpca weights lists those that are; or give the path of a '
-            f'file (./{PUBLISHED}, if it has that name).'
+            f'No published weights are known of {path.stem}: {called("weights")} lists those that are; or give the '
+            f'path of a file (./{PUBLISHED}, if it has that name).'
         )
     return file.fetch()
 

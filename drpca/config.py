@@ -23,7 +23,7 @@ from mmengine.config import config as _mmengine
 from drpca.errors import UserError, did_you_mean, unknown_name, warn
 from drpca.files import cannot_write, is_full
 from drpca.names import canonical_name, joined_names, simplify
-from drpca.options import MAX_SIDE
+from drpca.options import MAX_SIDE, called
 
 # Keys of a config that MMEngine's Runner or this project reads.
 KNOWN_KEYS = {
@@ -143,7 +143,7 @@ def find_config(name: str | os.PathLike[str]) -> Path:
     is_name = path.suffix != '.py' or len(path.parts) == 1
     if known and (is_name or path.resolve() == known or path == known.relative_to(config_folder().parent)):
         return known
-    raise UserError(f'{unknown_name("config", str(name), list(configs))} drpca config lists all.')
+    raise UserError(f'{unknown_name("config", str(name), list(configs))} {called("config")} lists all.')
 
 
 def config_for(model: str, dataset: str) -> Path:

@@ -22,6 +22,7 @@ from drpca.errors import UserError, unknown_name
 from drpca.fetch import fetch, fetch_archive, file_url
 from drpca.files import cannot_write, make_folder, save_text
 from drpca.names import KNOWN_DATASETS, canonical_name, simplify
+from drpca.options import called
 
 _DEPTH = 5
 _MOST_ARCHIVES = 8
@@ -81,10 +82,10 @@ def list_datasets(data_root: str | Path | None = None) -> list[KnownDataset]:
     rows = []
     for name in dict.fromkeys([*KNOWN_DATASETS, *here]):
         info, tree = KNOWN_DATASETS.get(name), here.get(name)
-        advice = 'drpca make-synthetic'
+        advice = called('make-synthetic')
         if info and info.source:
-            fetched = f'drpca data get {name}'
-            advice = fetched if info.fetched else f'link at {info.source}, then drpca data import {name} ARCHIVE'
+            fetched = f'{called("data")} get {name}'
+            advice = fetched if info.fetched else f'link at {info.source}, then {called("data")} import {name} ARCHIVE'
         images = info.images if info else None
         rows.append(KnownDataset(name, images, len(tree) if tree else 0, tree.root if tree else None, advice))
     return rows
@@ -296,7 +297,7 @@ def get_dataset(
     if not info.fetched:
         raise UserError(
             f'{name} lies on a drive that only a browser can open: find the link at {info.source} (or at '
-            f'{_LINKS}), download it, then: drpca data import {name} ARCHIVE'
+            f'{_LINKS}), download it, then: {called("data")} import {name} ARCHIVE'
         )
     _check_target(root / (_BOTH if name == 'SIRSTv2' else name), root, overwrite)
     if name == 'SIRSTv2':

@@ -466,7 +466,7 @@ def _weight_file(model: str | os.PathLike[str] | None, weights: str | os.PathLik
         return Path(weights)
     if model is None:
         raise UserError(
-            "'published' weights of what? Give CONFIG, for example rpcanet_sirstv1; drpca weights lists them."
+            f"'published' weights of what? Give CONFIG, for example rpcanet_sirstv1; {called('weights')} lists them."
         )
     name = os.fspath(model)
     home = _home_config(name) if _is_network(name) else None

@@ -161,7 +161,7 @@ def test_links_and_several_data_sets(tmp_path: Path) -> None:
     assert (done.folder / 'images/im0.png').is_file()
     found = {known.name: known for known in list_datasets(tmp_path / 'data')}
     assert (found['IRSTD-1k'].found, found['IRSTD-1k'].folder) == (10, done.folder)
-    assert found['SIRSTv1'].advice == 'drpca data get SIRSTv1'
+    assert found['SIRSTv1'].advice == 'python tools/data.py get SIRSTv1'
 
 
 def bad_tar(member: tarfile.TarInfo, content: bytes = b'') -> bytes:
@@ -274,7 +274,7 @@ def test_what_lies_on_drives_is_told(
     assert 'find the link at https://github.com/RuiZhang97/ISNet' in capsys.readouterr().err
     assert main([]) == 0
     out = capsys.readouterr().out
-    assert 'drpca data import NUDT-SIRST ARCHIVE' in out
+    assert 'python tools/data.py import NUDT-SIRST ARCHIVE' in out
     assert not os.listdir(), 'a list makes nothing'
     assert main(['list', '--data-root', 'nope']) == 2
     assert main(['import', 'x', str(tmp_path), '--data-root', 'no/such']) == 2
