@@ -16,7 +16,8 @@ const make = (tag, text = '', more = {}) => Object.assign(document.createElement
 const shown = (value, digits) =>
   value === null || value === undefined ? '-' : Math.abs(value) > 1e300 ? '∞' : value.toFixed(digits);
 async function unpacked(id) {
-  const bytes = Uint8Array.from(atob($(id).textContent), letter => letter.charCodeAt(0));
+  const text = atob($(id).textContent), bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
   return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream('gzip'))).text();
 }
 const results = () => data.results[preset];
@@ -121,15 +122,18 @@ function drawCharts() {
       layout: {xaxis: {title: {text: 'recall'}, range: [0, 1.02]}, yaxis: {title: {text: 'precision'}, range: [0, 1.04]}},
     }));
     for (const scale of ['logit', 'score']) {
+      const swept = has.filter(([curve]) => curve.scale === scale);
+      const worth = swept.flatMap(([{sweep}]) => sweep.threshold.filter((_, k) => sweep.f1[k] > 0.01));
+      const ends = worth.length ? [Math.min(...worth), Math.max(...worth)] : [0, 1], margin = 0.03 * (ends[1] - ends[0]) || 0.1;
       chart('sweep_' + scale, () => ({
-        traces: has.filter(([curve]) => curve.scale === scale).flatMap(([curve, i]) => {
+        traces: swept.flatMap(([curve, i]) => {
           const {threshold, f1, best} = curve.sweep, style = look(i);
           return [{
             name: names[i], legendgroup: i, x: threshold, y: f1, mode: 'markers', marker: {...style.marker, size: Math.max(3, 7 - i)},
             hovertemplate: `${names[i]}<br>${scale} %{x}<br>F1 %{y}<extra></extra>`,
           }, star(i, best[0], best[1], `${names[i]}, best F1 ${shown(100 * best[1], 2)} %<br>${folded(best[2])}`)];
         }),
-        layout: {xaxis: {title: {text: 'threshold, ' + scale}}, yaxis: {title: {text: 'F1'}, range: [0, 1.04]}},
+        layout: {xaxis: {title: {text: 'threshold, ' + scale}, range: [ends[0] - margin, ends[1] + margin]}, yaxis: {title: {text: 'F1'}, range: [0, 1.04]}},
       }));
     }
     chart('published_roc', () => {

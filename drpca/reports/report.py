@@ -11,7 +11,7 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from functools import cache
+from functools import cache, reduce
 from typing import Any
 
 import jinja2
@@ -33,7 +33,10 @@ BUDGET = 14_000_000
 """Bytes of a report that pictures may fill up."""
 
 _FIGURES = tables.FIGURES[: tables.FIGURES.index('images')]
-_HEADINGS = {key: text.replace('x1e', '×1e').replace('<=', ' ≤ ') for key, text in tables.HEADINGS.items()}
+_TYPESET = {'x1e': '×1e', '<=': '\u00a0≤\u00a0', ' %': '\u00a0%', 'e-': 'e-\u2060'}
+_HEADINGS = {
+    key: reduce(lambda text, pair: text.replace(*pair), _TYPESET.items(), text) for key, text in tables.HEADINGS.items()
+}
 
 
 def render_report(scores: Sequence[Score], budget: int = BUDGET) -> str:

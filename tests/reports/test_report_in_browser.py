@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from pathlib import Path
 
 import numpy as np
@@ -192,12 +191,11 @@ def test_a_large_report_is_small_and_quick(browser, tmp_path):
     save(tmp_path, maps, lambda number, name, scores: np.where(alarm(scores) & (rng.random() < 0.3), 0.8, scores))
     url = report(tmp_path, '--protocol', 'basicirstd')
     assert 0.8 * BUDGET < (tmp_path / 'report.html').stat().st_size < 15e6
-    times = []
-    for _ in range(3):
-        page, started = browser.new_page(), time.perf_counter()
-        page.goto(url)
-        page.wait_for_selector(':root[data-ready]', state='attached')
-        times.append(time.perf_counter() - started)
-        page.close()
-    print(f'ready after {min(times):.2f} s of {times}')
-    assert min(times) < 3
+    page = browser.new_page()
+    session = page.context.new_cdp_session(page)
+    session.send('Performance.enable', {'timeDomain': 'threadTicks'})  # what others do at the time does not count
+    page.goto(url)
+    page.wait_for_selector(':root[data-ready]', state='attached')
+    worked = {metric['name']: metric['value'] for metric in session.send('Performance.getMetrics')['metrics']}
+    print(f'{worked["TaskDuration"]:.2f} s of the main thread until the page is ready')
+    assert worked['TaskDuration'] < 3
