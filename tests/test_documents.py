@@ -265,7 +265,7 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
         arguments[first:end] = ['0']
     more = MORE[name]
     if trains and train and not alone and '--dry-run' not in given:
-        epochs = [] if {'--epochs', '--time', '--fast-dev-run'} & {*given} else ['--epochs', '1']
+        epochs = [] if {'--epochs', '--time', '--fast-dev-run'} & {*given} else ['--epochs', '2']
         options = ['--cfg-options', *TINY] if '--cfg-options' not in given else TINY
         more = [*epochs, *options]
     if name == 'infer' and not {'--size', '--backend', 'configs/classical/tophat.py'} & {*given}:
@@ -322,7 +322,7 @@ def test_quick_commands_run_in_small(page: str, world: Path, monkeypatch: pytest
 @pytest.mark.slow
 @pytest.mark.parametrize('page', WITH_COMMANDS)
 def test_all_commands_run_in_small(page: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Trainings train for an epoch."""
+    """Trainings train for two epochs: a warm-up and one after it."""
     folder = world / f'of_{Path(page).stem}'
     shutil.copytree(world, folder, ignore=shutil.ignore_patterns('of_*'))
     monkeypatch.chdir(folder)

@@ -2,4 +2,4 @@
 train = ['drpcanet']
 compare = ['rpcanet', 'rpcanet_plus', 'drpcanet', 'lrrnet']
 # The config whose weights, which come with the project, detect where neither is named and nothing was trained.
-detect = ['rpcanet_plus_sirstv1_whole']
+detect = ['resunet_sirstv1_cpu']
