@@ -70,6 +70,11 @@ class Choice:
     milliseconds: dict[str, float] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def changes_maps(self) -> bool:
+        """Whether maps differ, by rounding at least, from those of the form that runs where nothing is chosen."""
+        return self.variant != IN_PYTORCH
+
     def __str__(self) -> str:
         times = ', '.join(
             f'{described(name)} {value:.0f} ms' for name, value in sorted(self.milliseconds.items(), key=lambda x: x[1])

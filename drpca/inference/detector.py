@@ -291,7 +291,9 @@ class Detector:
 
     def described(self) -> dict[str, Any]:
         """What it is, for files; as in a results folder's ``run.json``."""
-        runtime = {} if self.runtime is None else {'runtime': self.runtime.variant}
+        runtime = {}
+        if self.runtime is not None and self.runtime.changes_maps:
+            runtime['runtime'] = self.runtime.variant
         return {
             **runtime,
             'config': self.method,

@@ -161,6 +161,7 @@ def test_a_form_that_computes_something_else_is_refused(home: Path, monkeypatch:
     monkeypatch.setattr(Backend, 'logits', lambda self, images: right(self, images) + 0.5)
     detector = opened()
     assert detector.runtime.variant == 'optimised'
+    assert detector.described() == opened(backend=None).described(), 'the same maps as without a choice'
     assert 'not ONNX Runtime: its logits differ from PyTorch by up to 0.5' in str(detector.runtime)
     with pytest.raises(UserError, match='ONNX Runtime: its logits differ'):
         opened(backend='onnx')
