@@ -1,4 +1,4 @@
-# On crops of 64² of synthetic sequences, for a CPU.
+# On crops of 48² of synthetic sequences, for a CPU.
 _base_ = [
     '../_base_/models/tensor_rpcanet.py',
     '../_base_/sequences/synthetic_sequence.py',
@@ -11,7 +11,7 @@ train_dataloader = dict(
     dataset=dict(
         **_base_.window,
         pipeline=[
-            dict(type='RandomCrop', size=64, target_prob=0.8),
+            dict(type='RandomCrop', size=48, target_prob=0.8),
             dict(type='RandomFlip'),
             dict(type='RandomTranspose'),
             dict(type='GainJitter', gain=0.4, offset=0.1),
@@ -21,7 +21,7 @@ train_dataloader = dict(
 val_dataloader = test_dataloader = dict(dataset=_base_.window)
 
 train_cfg = dict(max_epochs=30, val_interval=5)
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-4), clip_grad=dict(max_norm=1.0))
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=3e-3, weight_decay=1e-4), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', eta_min=0.0, by_epoch=True, begin=1, convert_to_iter_based=True),
@@ -30,5 +30,5 @@ custom_hooks = [
     dict(type='SeedHook'),
     dict(type='LossEpochHook'),
     dict(type='TrainingLogHook', interval=5),
-    dict(type='EMAHook', ema_type='MomentumAnnealingEMA', gamma=10, momentum=1e-3, update_buffers=True),
+    dict(type='EMAHook', ema_type='MomentumAnnealingEMA', gamma=5, momentum=5e-3, update_buffers=True),
 ]

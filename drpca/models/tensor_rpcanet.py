@@ -33,6 +33,8 @@ from .unfolding import Stage, StageState, UnfoldingNetwork
 _PLACES = ('causal', 'centred')
 _PRIOR = 4.0
 """Minus the logit of a pixel at the start of a training: targets are rare."""
+_FIRST_STEP = 0.1
+"""What P, S, R, M and L add at the start, of what a usual initialisation adds: a stage begins near the identity."""
 
 
 class LowRankOverTime(nn.Module):
@@ -173,6 +175,14 @@ class TensorRPCANet(UnfoldingNetwork):
         self.reported = (frames - 1 if placement == 'causal' else frames // 2,)
         self.size_multiple = patch
         initialise(self)
+        with torch.no_grad():
+            for step in self.modules():
+                if isinstance(step, BackgroundStep | SparseStep):
+                    step.convs[-1].weight.mul_(_FIRST_STEP)  # type: ignore[union-attr, operator]
+                elif isinstance(step, ReconstructionStep):
+                    step.mapping[-1].weight.mul_(_FIRST_STEP)  # type: ignore[union-attr, operator]
+                elif isinstance(step, LowRankOverTime):
+                    step.fold.weight.mul_(_FIRST_STEP)
         nn.init.constant_(self.decos[-1].sparse.convs[-1].bias, _PRIOR)  # type: ignore[union-attr, arg-type, index]
 
     def _shown(self, values: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from drpca.checkpoint import load_weights
+from drpca.datasets import SequenceDataset
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
@@ -185,3 +186,37 @@ def test_the_network_of_this_project_says_what_it_takes() -> None:
     for options in ({'frames': 1}, {'placement': 'block'}):
         with pytest.raises(UserError, match='expected at least 2 frames and placement causal or centred'):
             MODELS.build({'type': 'TensorRPCANet', **options})
+
+
+@torch.no_grad()
+def test_a_stage_begins_near_the_identity() -> None:
+    """So that T begins as rare as targets are, and a training does not have to undo a random start."""
+    network = MODELS.build({'type': 'TensorRPCANet'})
+    window = torch.rand(2, 8, 24, 24)
+    *_, last = network.unroll(window)
+    assert float((last.background - window).square().mean()) < 0.1
+    assert -5 < float(last.target.mean()) < -3
+    assert float(last.target.std()) < 1
+
+
+@pytest.mark.slow
+def test_a_short_training_learns_moving_targets() -> None:
+    synthetic = {'train': 12, 'num_frames': 16, 'size': 64}
+    data = SequenceDataset(synthetic=synthetic, pipeline=[{'type': 'RandomCrop', 'size': 40, 'target_prob': 0.9}])
+    losses = {'soft_iou': {'type': 'SoftIoULoss'}, 'bce': {'type': 'BCELoss', 'weight': 20.0}}
+    torch.manual_seed(0)
+    model = DetectionModel({'type': 'TensorRPCANet'}, losses)
+    optimizer = torch.optim.AdamW(model.parameters(), 3e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=120, pct_start=0.15)
+    rng, overlaps = np.random.default_rng(0), []
+    for step in range(120):
+        samples = [data[int(rng.integers(len(data))), 6 * step + k] for k in range(6)]
+        window, mask = (torch.stack([sample[key] for sample in samples]) for key in ('image', 'gt_mask'))
+        terms = model(window, mask, mode='loss')
+        optimizer.zero_grad()
+        sum(terms.values()).backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        overlaps.append(float(terms['loss_soft_iou'].detach()))
+    assert np.mean(overlaps[-30:]) < np.mean(overlaps[:30]) - 0.08, 'an empty map would stay at the start'

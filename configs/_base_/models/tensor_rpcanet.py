@@ -5,7 +5,7 @@ model = dict(
     network=dict(type='TensorRPCANet'),
     losses=dict(
         soft_iou=dict(type='SoftIoULoss'),
-        bce=dict(type='BCELoss', weight=5.0),
+        bce=dict(type='BCELoss', weight=20.0),
         background=dict(type='FidelityLoss', weight=10.0, on='background'),
         fidelity=dict(type='FidelityLoss', weight=1.0),
     ),
