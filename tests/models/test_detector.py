@@ -37,9 +37,9 @@ class Echo(nn.Module):
 
 SMALLEST = {
     'ACM': 16, 'AGPCNet': 80, 'ALCNet': 16, 'DNANet': 16, 'DRPCANet': 8, 'ISNet': 16, 'ISTDUNet': 8, 'L2SKNet': 8,
-    'DTUM': 8, 'L2SKNet1D': 8, 'TensorRPCANet': 8, 'L2SKNet1DFPN': 1, 'L2SKNetFPN': 1, 'LRRNet': 8, 'MSHNet': 16,
-    'MTUNet': 16, 'RDIAN': 1,
-    'RPCANet': 8, 'RPCANetPlus': 8, 'RPCANetPlusPlus': 8, 'ResUNet': 8, 'UIUNet': 1,
+    'DTUM': 8, 'L2SKNet1D': 8, 'TenRPCANet': 32, 'TensorRPCANet': 8, 'L2SKNet1DFPN': 1, 'L2SKNetFPN': 1,
+    'LRRNet': 8, 'MSHNet': 16, 'MTUNet': 16, 'RDIAN': 1, 'RPCANet': 8, 'RPCANetPlus': 8, 'RPCANetPlusPlus': 8,
+    'ResUNet': 8, 'UIUNet': 1,
 }  # fmt: skip
 """Sides of the smallest square that the published networks take."""
 

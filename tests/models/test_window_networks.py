@@ -14,6 +14,7 @@ from drpca.checkpoint import load_weights
 from drpca.datasets import SequenceDataset
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
+from drpca.models.ten_rpcanet import linear_filter
 from drpca.registry import MODELS
 from tests.support import DATA, shared_path
 
@@ -220,3 +221,32 @@ def test_a_short_training_learns_moving_targets() -> None:
         schedule.step()
         overlaps.append(float(terms['loss_soft_iou'].detach()))
     assert np.mean(overlaps[-30:]) < np.mean(overlaps[:30]) - 0.08, 'an empty map would stay at the start'
+
+
+# TenRPCANet
+
+
+@torch.no_grad()
+def test_linear_filtering_keeps_what_is_linear_in_its_guide() -> None:
+    guide = torch.rand(1, 2, 20, 24, dtype=torch.float64)
+    torch.testing.assert_close(linear_filter(guide, 3 * guide - 0.5), 3 * guide - 0.5, rtol=0, atol=0.02)
+    noise = torch.rand(1, 2, 20, 24, dtype=torch.float64)
+    smooth = linear_filter(torch.zeros_like(guide), noise)
+    assert float(smooth.std()) < 0.3 * float(noise.std()), 'a flat guide leaves local means'
+
+
+@torch.no_grad()
+def test_eight_frames_in_and_eight_maps_out_that_share_what_they_see() -> None:
+    torch.manual_seed(0)
+    network: Any = MODELS.build({'type': 'TenRPCANet'}).eval()
+    assert sum(value.numel() for value in network.parameters()) == 24_674
+    assert network.reported == tuple(range(8))
+    window = torch.rand(1, 8, 64, 32)
+    (logits,) = network(window)
+    assert logits.shape == (1, 8, 64, 32)
+    changed = window.clone()
+    changed[:, 0, :16, :16] += 0.5  # one block of attention, in the first frame
+    (others,) = network(changed)
+    difference = (others - logits).abs().amax(dim=(0, 2, 3))
+    assert (difference > 1e-6).all(), 'in every frame'
+    assert float((others - logits)[:, 1:, 48:].abs().max()) == 0, 'and not beyond the blocks and filters around it'
