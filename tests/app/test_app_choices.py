@@ -12,7 +12,8 @@ from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import UserError
 
 
-def test_a_fresh_clone_offers_the_weights_of_the_project_and_classical_methods(tmp_path):
+def test_a_fresh_clone_offers_the_weights_of_the_project_and_classical_methods(tmp_path, monkeypatch):
+    monkeypatch.setenv('DRPCA_HOME', str(tmp_path / 'home'))  # where no test before has fetched anything
     found = list_choices(tmp_path / 'nothing')
     own = [label for label in found if label.endswith('weights of the project')]
     assert list(found)[: len(own)] == own == [f'{name}, weights of the project' for name in weight_cards()]
