@@ -1,6 +1,7 @@
 """The page itself: a simulated visitor, and the server over HTTP."""
 
 import asyncio
+import functools
 import http.client
 import io
 import os
@@ -29,7 +30,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from drpca.app import page as page_module
-from drpca.app.choices import NATIVE, DetectorStore, list_choices
+from drpca.app.choices import NATIVE, Choice, DetectorStore, list_choices
 from drpca.app.page import Page
 from drpca.app.samples import Sample
 from drpca.app.work import WorkQueue
@@ -92,10 +93,15 @@ class Visit:
             return [repr(element._to_dict()) for element in self.user.client.elements.values()]
 
 
+@functools.cache
+def classical():
+    """The choices without weights, whose configs are read once."""
+    return {label: choice for label, choice in list_choices('nowhere').items() if choice.checkpoint is None}
+
+
 @asynccontextmanager
 async def visit(folder, address='/'):
-    save_run(folder)
-    store = DetectorStore(list_choices(folder))
+    store = DetectorStore({NETWORK: Choice(NETWORK, None, save_run(folder)), **classical()})
     label = np.zeros((64, 64), bool)
     label[10:12, 20:22] = True
     samples = [
