@@ -62,7 +62,8 @@ class SequenceScore:
         targets: Labelled targets, frame by frame.
         snr: Mean local signal-to-noise ratio of the targets in the frames, |mean − mean around| / deviation around.
         seconds: Of the processor, a frame; all threads.
-        figures: ``Pd`` and ``Fa`` at the detector's threshold by distance, ``pd_at_fa_1e-5``, … of all thresholds;
+        figures: ``Pd`` and ``Fa`` at the detector's threshold by distance, ``pd_at_fa_1e-5``, … of all thresholds,
+            of logits where there are any;
             ``shooting_Pd``, ``shooting_Fa``; the 3D-ROC; ``SCRG``, ``SCRG_finite``, …; and, with a filter,
             ``confirmed_Pd``, ``confirmed_Fa`` and ``track_…`` (:class:`drpca.evaluation.sequences.TrackFigures`).
         rows: One of each frame; empty of a group.
@@ -181,6 +182,8 @@ def _score(name: str, sums: _Sums, with_tracks: bool, rows: list[FrameScore] | N
 
 
 def _join(group: _Sums, sums: _Sums) -> None:
+    if not group.counts[4]:
+        group.curve = CurveSum(sums.curve.scale)
     group.curve.merge(sums.curve)
     group.roc_3d += sums.roc_3d
     group.shooting += sums.shooting
@@ -216,7 +219,9 @@ def _add_frames(
         free = matching.unmatched_predictions(len(predictions))
         hits, area = int(matching.hit.sum()), F.unmatched_area(predictions, matching)
         rows.append(FrameScore(detection.name.rpartition('/')[2], len(targets), hits, int(free.sum()), area))
-        sums.curve.update(scores, targets)
+        if not sums.counts[4] and detection.logits is not None:
+            sums.curve = CurveSum('logit')  # they tell scores of exactly 1 apart
+        sums.curve.update(scores if detection.logits is None else detection.logits, targets)
         sums.roc_3d += F.roc_3d_counts(scores, targets)
         sums.shooting += shooting_counts(scores, targets, detector.threshold)
         sums.gains.append(contrast_gains(image, scores, targets.centroids))

@@ -12,6 +12,7 @@ import pytest
 import drpca
 from drpca.cli import sequences
 from drpca.errors import UserError
+from drpca.inference.mappers import FrameMapper, ScoredBatch
 from drpca.studies.sequence_scores import score_sequences
 from tests.support import error_line
 
@@ -57,6 +58,29 @@ def test_figures_of_sequences_and_groups(folder: Path) -> None:
     assert [row.name for row in rows] == [f'{time:04d}' for time in range(6)]
     assert sum(row.hits for row in rows) == round(6 * dim['Pd'])
     assert sum(row.false_pixels for row in rows) == round(6 * 40 * 44 * dim['Fa'])
+
+
+class Saturated(FrameMapper):
+    """Logits of 40 where the image is brightest and 30 at (30, 30): scores of exactly 1 at both."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
+        logits = [np.where(image == image.max(), 40, -40).astype(np.float32) for image in images]
+        for values in logits:
+            values[30, 30] = 30
+        return ScoredBatch([(1 / (1 + np.exp(-values))).astype(np.float32) for values in logits], logits)
+
+    def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
+        return list(self.map_batch(images).scores)
+
+
+def test_logits_tell_saturated_scores_apart(folder: Path) -> None:
+    scores = score_sequences(drpca.Detector.from_mapper(Saturated()), folder, names=['bright'])
+    for score in scores:
+        assert score.figures['Fa'] > 0
+        assert score.figures['pd_at_fa_1e-5'] == 1
 
 
 def test_methods_for_windows_are_scored_likewise(folder: Path) -> None:
