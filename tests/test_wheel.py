@@ -80,7 +80,9 @@ COMMANDS_RUN = (
     f'infer {DETECTOR} --dataset synthetic --size 64',
     'score --report report.html',
 )
-_WEIGHTS = f'{DETECTOR} --checkpoint {{package}}/checkpoints/{OWN[DETECTOR]} --dataset synthetic --size 64'
+UNFOLDED = 'rpcanet_plus_sirstv1_whole'
+"""Its weights come with the project, too, and it has B and T."""
+_WEIGHTS = f'{UNFOLDED} --checkpoint {{package}}/checkpoints/{OWN[UNFOLDED]} --dataset synthetic --size 64'
 MORE_RUN = (
     'train rpcanet_plus_synthetic --epochs 2 --cfg-options model.network.num_stages=1 train_dataloader.num_workers=0 '
     'train_dataloader.persistent_workers=False train_dataloader.batch_size=2 train_dataloader.dataset.size=64',
