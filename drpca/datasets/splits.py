@@ -253,7 +253,9 @@ def read_tree(root: Path) -> Tree | None:
     if parts:
         return Tree(root, parts, _find_lists(root, parts), doubled)
     inner = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith('.')]
-    return read_tree(inner[0]) if len(inner) == 1 else None
+    if len(inner) != 1 or root.resolve().is_relative_to(inner[0].resolve()):  # a link that leads back
+        return None
+    return read_tree(inner[0])
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 import shutil
+from pathlib import Path
 
 import pytest
 
-from drpca.datasets import find_datasets, open_split
+from drpca.datasets import find_datasets, open_split, splits
 from drpca.datasets.check import check_datasets
 from drpca.datasets.splits import available_splits, find_dataset, read_list
 from drpca.errors import UserError
@@ -220,3 +221,12 @@ def test_missing_images_and_masks(kit_root, two_part_root):
     (two_part_root / 'NUDT-SIRST/test/images/000010.png').unlink()
     with pytest.raises(UserError, match="'000010' has a mask without image"):
         open_split('NUDT-SIRST', 'test', two_part_root)
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin' / 'X11').symlink_to('.')
+    read = []
+    monkeypatch.setattr(splits, '_read_part', lambda root, *_: read.append(root))
+    assert splits.read_tree(tmp_path / 'bin') is None
+    assert {*read} <= {tmp_path / 'bin'}

@@ -196,7 +196,7 @@ def parser_of(command: str) -> argparse.ArgumentParser:
     def parse(self: argparse.ArgumentParser, *_: Any, **__: Any) -> None:
         raise Caught(self)
 
-    with mock.patch.object(argparse.ArgumentParser, 'parse_args', parse):
+    with mock.patch.object(argparse.ArgumentParser, 'parse_known_args', parse):
         try:
             main([command])
         except Caught as caught:
