@@ -67,7 +67,11 @@ class OptionsAction(DictAction):
         for text in values:
             if '=' not in text or text.startswith('='):
                 parser.error(f'{option_string}: expected KEY=VALUE, got {text!r}')
-        super().__call__(parser, namespace, values, option_string)
+            try:
+                super().__call__(parser, namespace, [text], option_string)
+            except (AssertionError, RecursionError):  # of MMEngine: brackets left open, dict(…)
+                expected = 'a number, a word or a list like [1,2], and keys of a dictionary one by one (a.b=1)'
+                parser.error(f'{option_string}: expected {expected}, got {text[:60]!r}')
 
 
 def size_argument(text: str) -> int | str:

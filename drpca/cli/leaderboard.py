@@ -42,7 +42,7 @@ time. The test split is scored with inference.py and cal_from_mask.py's presets;
 
 _EXAMPLES = """\
   python tools/leaderboard.py --dataset SIRSTv1 --seeds 0 1 2 --json table.json --markdown table.md
-      the four unfolded networks, three seeds each, and the twelve classical methods
+      the four unfolded networks, three seeds each, and the classical methods
   python tools/leaderboard.py rpcanet drpcanet ipi --dataset SIRSTv1 NUDT-SIRST --dry-run
       what there is and what would be done
   python tools/leaderboard.py --weights published --classical --dataset SIRSTv1

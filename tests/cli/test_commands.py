@@ -104,6 +104,8 @@ def test_another_checkpoint_needs_overwrite(workplace: Path, capsys: pytest.Capt
         ([CONFIG, '--checkpoint', 'w.pth', '--batch-size', '0'], '--batch-size'),
         ([CONFIG, '--checkpoint', 'w.pth', '--device', 'quantum', *ONE_STAGE], 'quantum'),
         ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'model.network.depth=3'], "no argument 'depth'"),
+        ([CONFIG, '--cfg-options', 'model.losses=dict(a=1,b=2)'], 'dictionary one by one (a.b=1), got'),
+        ([CONFIG, '--cfg-options', 'model.network.stages=(1,2'], 'expected a number, a word or a list'),
         ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'modell.x=3'], 'Unknown config key'),
         ([CONFIG, '--checkpoint', 'w.pth', '--cfg-options', 'model.network.type=RPCANt'],
          "RPCANt is not a registered model: correct the name (type=…) in the config. Did you mean 'RPCANet'?"),

@@ -21,7 +21,7 @@ from drpca.options import SCRIPTS, script_of
 from drpca.studies.decomposition import VIEWS
 from tests.support import ROOT, python
 
-BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo', 'site_pages'}
+BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo', 'notebooks', 'site_pages'}
 """Scripts for those who work on the project: no commands, each whole in itself."""
 
 
