@@ -6,6 +6,7 @@ them from here, or a test holds the two together.
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -57,10 +58,15 @@ def script_of(command: str) -> str:
 def called(command: str) -> str:
     """How to call a command, in a line that proposes one: as this process was called.
 
-    ``drpca train``, ``python -m drpca train``, or by its file, ``python run_configs.py``, where there is one.
+    ``drpca train``, ``python -m drpca train``, or by its file, ``python run_configs.py``, from the folder one is in.
     """
     program = Path(sys.argv[0] if sys.argv else '')
     if program.name == '__main__.py' and program.parent.name in ('drpca', 'app'):
         return f'python -m drpca {command}'
-    has_files = Path(__file__).parents[1].joinpath(script_of(command)).is_file()
-    return f'python {script_of(command)}' if has_files and program.stem != 'drpca' else f'drpca {command}'
+    script = Path(script_of(command))
+    if program.name in SCRIPTS.values():
+        return f'python {shlex.quote(str(program.parent / script))}'
+    if program.parent.name == 'tools':
+        return f'python {shlex.quote(str(program.parent.parent / script))}'
+    has_files = (Path(__file__).parents[1] / script).is_file()
+    return f'python {script}' if has_files and program.stem != 'drpca' else f'drpca {command}'

@@ -60,14 +60,21 @@ def test_refusals_are_one_line_that_names_what_may_have_been_meant(
 
 @pytest.mark.parametrize(
     ('program', 'expected'),
-    [('/bin/drpca', 'drpca train'), ('/lib/drpca/__main__.py', 'python -m drpca train'), ('x/run_configs.py', None)],
-    ids=range(3),
+    [
+        ('/bin/drpca', 'drpca train'),
+        ('/lib/drpca/__main__.py', 'python -m drpca train'),
+        ('run_configs.py', 'python run_configs.py'),
+        ('../my runs/inference.py', "python '../my runs/run_configs.py'"),
+        ('../tools/export.py', 'python ../run_configs.py'),
+        ('pytest', 'python run_configs.py'),
+    ],
+    ids=range(6),
 )
 def test_commands_are_proposed_as_this_one_was_called(
-    program: str, expected: str | None, monkeypatch: pytest.MonkeyPatch
+    program: str, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr('sys.argv', [program])
-    assert called('train') == (expected or 'python run_configs.py')
+    assert called('train') == expected
 
 
 @pytest.mark.parametrize(

