@@ -99,6 +99,7 @@ def test_the_public_names_are_listed_and_described() -> None:
         ('drpca.train_network()', 'has no attribute'),
     ],
 )
+@pytest.mark.slow
 def test_type_checkers_know_the_public_names(line: str, verdict: str, tmp_path: Path) -> None:
     """As from another project that has this one installed: ``py.typed`` and the stub are what counts."""
     file = tmp_path / 'use.py'

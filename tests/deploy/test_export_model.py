@@ -122,7 +122,7 @@ def test_normalisation_and_padding_are_those_of_the_model(tmp_path: Path, scale_
     assert agreement.max_error < 1e-5
 
 
-@pytest.mark.parametrize('name', ['LRRNet', 'ISTDUNet'])
+@pytest.mark.parametrize('name', ['LRRNet', pytest.param('ISTDUNet', marks=pytest.mark.slow)])
 def test_a_program_takes_the_smallest_frames(name: str, tmp_path: Path) -> None:
     """Whose deepest features would be one pixel: they are padded to two."""
     network = DetectionModel(MODELS.build(small(name))).eval()

@@ -318,7 +318,9 @@ def compiler() -> Iterator[Compiler]:
     torch.compiler.reset()
 
 
-@pytest.mark.parametrize('config', ['rpcanet_sirstv1', 'deep_supervision'])  # the latter decomposes
+@pytest.mark.parametrize(
+    'config', ['rpcanet_sirstv1', pytest.param('deep_supervision', marks=pytest.mark.slow)]
+)  # the latter decomposes
 def test_a_smaller_last_batch_has_a_program_of_its_own(compiler: Compiler, config: str) -> None:
     model = model_of(config)
     model.compile_network(backend=compiler)
@@ -353,6 +355,7 @@ def test_every_run_that_compiles_begins_without_programs_of_others() -> None:
         assert reset.call_count == expected
 
 
+@pytest.mark.slow
 def test_every_network_of_the_benchmark_is_compiled(compiler: Compiler) -> None:
     """Eight programs are the most that PyTorch makes of one piece of code, and three networks share theirs."""
 

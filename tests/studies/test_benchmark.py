@@ -64,6 +64,7 @@ def test_exported_variants() -> None:
     assert errors['onnxruntime'] < 1e-4 < errors['onnxruntime-int8'] < 0.1
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_variant_alone() -> None:
     (result,) = measure('RPCANet', [], size=512, repetitions=1, warm_up=1, options={'num_stages': 1})
     assert result.peak_mb is not None
