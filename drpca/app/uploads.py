@@ -19,10 +19,6 @@ MAX_PIXELS = 4096 * 4096
 MAX_FRAMES = 500
 MAX_SEQUENCE_PIXELS = 2**24
 SEQUENCE_LIMIT = f'up to {MAX_FRAMES} frames of {MAX_SEQUENCE_PIXELS / 1e6:.1f} megapixels together are taken'
-# What videos start with: RIFF, Matroska, MPEG, ASF; or the first box of MP4 and QuickTime. The decoder would also take
-# texts that name other files and addresses.
-_VIDEO_STARTS = (b'RIFF', b'\x1aE\xdf\xa3', b'\x00\x00\x01\xba', b'\x00\x00\x01\xb3', b'0&\xb2u')
-_BOXES = (b'ftyp', b'moov', b'mdat', b'wide', b'free', b'skip')
 
 
 def clean_stem(file_name: str) -> str:
@@ -97,8 +93,6 @@ def read_frames(file_name: str, content: bytes, max_bytes: int) -> list[tuple[st
     stem = clean_stem(file_name)
     if len(content) > max_bytes:
         raise UserError(f'{stem}{suffix} is too large: files of up to {max_bytes / 2**20:g} MB are taken.')
-    if content[4:8] not in _BOXES and not content.startswith(_VIDEO_STARTS):
-        raise UserError(f'{stem}{suffix} is not a video: expected {", ".join(VIDEO_SUFFIXES)}.')
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f'{stem}{suffix}'
         path.write_bytes(content)

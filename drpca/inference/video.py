@@ -7,6 +7,7 @@ and, for AVI, by the size in its RIFF header: decoders fill up the frame in whic
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -18,13 +19,32 @@ from drpca.errors import UserError
 
 # What FFmpeg says of a damaged file would come before our one line.
 os.environ.setdefault('OPENCV_FFMPEG_LOGLEVEL', '-8')
+# What videos start with: AVI, Matroska, MPEG, a packet of an MPEG stream, ASF; or the first box of MP4 and QuickTime.
+_STARTS = re.compile(
+    rb'RIFF....AVI|\x1aE\xdf\xa3|\x00\x00\x01[\xb0-\xbf]|G[@-_].[\x10-\x1f0-?]|0&\xb2u\x8ef\xcf\x11|'
+    rb'....(ftyp|moov|mdat|wide|free|skip|pnot)',
+    re.DOTALL,
+)
+
+
+def _open_file(path: str | os.PathLike[str]) -> cv2.VideoCapture:
+    """The decoder of a file, not opened unless the file begins as a video does.
+
+    FFmpeg goes by content: of a text with the suffix of a video it would follow the files and addresses that it names.
+    """
+    try:
+        with open(path, 'rb') as file:
+            is_video = _STARTS.match(file.read(12))
+    except OSError:
+        is_video = None
+    return cv2.VideoCapture(os.fspath(path)) if is_video else cv2.VideoCapture()
 
 
 def video_facts(path: str | os.PathLike[str]) -> tuple[int | None, float | None]:
     """Number of frames and frames per second that a video announces; None where it does not."""
     if not Path(path).is_file():  # opening a pipe would wait
         return None, None
-    video = cv2.VideoCapture(os.fspath(path))
+    video = _open_file(path)
     count, rate = (
         (video.get(key) for key in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FPS)) if video.isOpened() else (0, 0)
     )
@@ -56,7 +76,7 @@ def video_frames(path: Path) -> Iterator[tuple[str, np.ndarray]]:
     """
     if not path.is_file():
         raise UserError(f'Cannot read video {path}: no such file.')
-    video = cv2.VideoCapture(str(path))
+    video = _open_file(path)
     try:
         if not video.isOpened():
             raise UserError(f'Cannot read video {path}: not a video, or truncated; fetch it again.')

@@ -20,7 +20,7 @@ from drpca.inference import video as module
 from drpca.inference.detections import Detection, Target
 from drpca.inference.frames import FrameSource
 from drpca.inference.live import LiveStream
-from drpca.inference.video import video_frames
+from drpca.inference.video import video_facts, video_frames
 from drpca.inference.video_writer import CODECS, AnnotatedVideo, annotate
 from drpca.studies.sequences import TopHatMapper
 from tests.support import limited_files, write_video
@@ -246,6 +246,24 @@ def test_a_video_cut_anywhere_gives_whole_frames_and_then_an_error(tmp_path: Pat
 
 def spot(row: int, column: int, track: int | None = None) -> Target:
     return Target(row, column, (row, column, row + 2, column + 2), 4, 0.75, 0.7, 3.0, track)
+
+
+def test_texts_that_name_other_files_are_no_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = write_video(tmp_path / 'inner.avi')
+    assert len(list(video_frames(inner))) == video_facts(inner)[0] == 12
+    opened: list[str] = []
+    decoder = cv2.VideoCapture
+    monkeypatch.setattr(module.cv2, 'VideoCapture', lambda *names: opened.extend(names) or decoder(*names))
+    for name, text in (
+        ('list.avi', f"ffconcat version 1.0\nfile '{inner.name}'\n"),
+        ('stream.mp4', '#EXTM3U\n#EXTINF:1,\nhttp://127.0.0.1:9/x.ts\n#EXT-X-ENDLIST\n'),
+        ('empty.mkv', ''),
+    ):
+        (tmp_path / name).write_text(text)
+        assert video_facts(tmp_path / name) == (None, None)
+        with pytest.raises(UserError, match=f'{name}: not a video'):
+            list(video_frames(tmp_path / name))
+    assert not opened
 
 
 @pytest.mark.parametrize('suffix', CODECS)
