@@ -121,8 +121,8 @@ class LiveStream:
 
     Each frame goes through the detector by itself, without waiting for a batch. One that looks at several frames gets
     them in a row, without those that were dropped, and answers :attr:`drpca.Detector.delay` frames late, which the
-    latency includes. Leaving the loop ends the
-    reader thread. What goes wrong in the reader is raised in the loop after the frames read before.
+    latency includes. Leaving the loop ends the reader thread. What goes wrong in the reader is raised in the loop after
+    the frames read before.
 
     Args:
         detector: The detector.
@@ -193,14 +193,20 @@ class LiveStream:
                 yield arrival, detection
             return
         waiting: deque[Arrival] = deque()
+        stopped: list[Exception] = []
 
         def arrivals() -> Iterator[tuple[str, np.ndarray]]:
-            for arrival in queue:
-                waiting.append(arrival)
-                yield arrival.name, arrival.frame
+            try:
+                for arrival in queue:
+                    waiting.append(arrival)
+                    yield arrival.name, arrival.frame
+            except Exception as error:  # is told after the frames that are still in a window
+                stopped.append(error)
 
         for detection in self.detector.stream(CheckedFrames(arrivals())):
             yield waiting.popleft(), detection
+        for error in stopped:
+            raise error
 
     def _read(self, queue: FrameQueue) -> None:
         try:

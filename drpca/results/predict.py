@@ -24,7 +24,7 @@ from drpca.inference.frames import FrameSource, find_inputs, is_camera, stem_of
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
-from drpca.options import RECIPE
+from drpca.options import RECIPE, called
 from drpca.progress import watched
 from drpca.results.folder import DETECTOR_MAPS, FRAME_MAPS, ResultsWriter
 from drpca.results.stage_pictures import stages_picture
@@ -119,6 +119,11 @@ def predict(
         detector = Detector(detector, checkpoint, **options)
     elif options or checkpoint is not None:
         raise UserError(f'The detector is made already: give {", ".join(options) or "checkpoint"} to Detector(...).')
+    if stages and detector.frames > 1:
+        raise UserError(
+            f'{detector.name} looks at {detector.frames} frames together: {called("visualize-stages")} draws its '
+            'stages, --save-stages those of single frames.'
+        )
     decomposer = make_decomposer(detector.mapper) if stages else None
     frames, name, images = _open_frames(detector, source, dataset, split, data_root)
     stream = _open_stream(detector, frames, live, queue)

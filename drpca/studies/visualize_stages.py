@@ -13,7 +13,7 @@ import numpy as np
 
 from drpca.datasets.io import Levelled, resize_map, resize_mask, unit
 from drpca.datasets.splits import spread
-from drpca.inference.decomposer import FrameDecomposition, WindowDecomposer, make_decomposer
+from drpca.inference.decomposer import FrameDecomposition, make_decomposer
 from drpca.inference.detector import Detector
 from drpca.inference.frames import list_images, stem_of
 from drpca.results.stage_pictures import StageFolder, stages_picture
@@ -84,10 +84,10 @@ def visualize_stages(
     else:
         path = Path(source) if isinstance(source, str | Path) else None
         title = 'frames' if path is None else stem_of(path)
-        if path is not None and path.is_dir() and not isinstance(decomposer, WindowDecomposer):
+        if path is not None and path.is_dir() and detector.frames == 1:
             source = spread(list_images(path), limit)
         of_ones_own = detector.mapper.source(source)
-        count = None if isinstance(decomposer, WindowDecomposer) else limit  # others need the frames around those drawn
+        count = limit if detector.frames == 1 else None  # windows need the frames around those drawn
         frames = ((name, frame, None) for name, frame in islice(of_ones_own, count))
         described |= {'dataset': None, 'split': None}
     folder: StageFolder | None = None

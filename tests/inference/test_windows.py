@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -150,6 +151,16 @@ def test_live_is_the_stream_with_latencies(placement: str) -> None:
         assert one.latency is not None
     assert len(live.latencies) == 6
 
+    def broken() -> Iterator[np.ndarray]:
+        yield from frames[:4]
+        raise ValueError('lens cap')
+
+    detections = iter(detector.live(broken()))
+    for other in detector.stream(frames[:4]):
+        np.testing.assert_array_equal(next(detections).scores, other.scores)
+    with pytest.raises(ValueError, match='lens cap'):
+        next(detections)
+
 
 def test_an_exported_network_gets_windows(monkeypatch: pytest.MonkeyPatch) -> None:
     class Backend:
@@ -175,6 +186,21 @@ def test_stages_are_of_the_window() -> None:
         assert len(parts.stages) == 2
         np.testing.assert_array_equal(parts.image, frame)
         np.testing.assert_allclose(scores, detection.scores, atol=1e-5)
+
+
+def test_pictures_of_stages_are_of_consecutive_frames(tmp_path: Path) -> None:
+    detector = drpca.Detector(DetectionModel(network(placement='centred')))
+    (tmp_path / 'frames').mkdir()
+    for number, frame in enumerate(sequence(5)):
+        cv2.imwrite(str(tmp_path / f'frames/{number}.png'), np.rint(255 * frame).astype(np.uint8))
+    found = detector(tmp_path / 'frames')
+    drawn = list(drpca.visualize_stages(detector, tmp_path / 'frames', limit=2))
+    assert [one.name for one in drawn] == ['0', '1']
+    for one, detection in zip(drawn, found):
+        np.testing.assert_allclose(one.decomposition.stages[-1].target, detection.logits, atol=1e-4)
+    with pytest.raises(UserError, match=r'looks at 3 frames together: .*visualize.stages'):
+        drpca.predict(detector, tmp_path / 'frames', tmp_path / 'out', stages=True)
+    assert not (tmp_path / 'out').exists()
 
 
 def test_images_of_a_data_set_are_no_sequence() -> None:
