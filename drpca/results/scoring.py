@@ -36,6 +36,7 @@ from drpca.evaluation.curves import (
 from drpca.evaluation.metrics import Evaluator, ImageCase, ImageRecord
 from drpca.evaluation.protocols import DEFAULT_PROTOCOLS, Protocol, choose_protocols
 from drpca.evaluation.target_rows import DetectionRow, TargetRow, detection_rows, target_rows
+from drpca.options import called
 from drpca.progress import watched
 from drpca.results.folder import ResultsFolder, find_results
 
@@ -613,6 +614,6 @@ def iterate_cases(
                 raise UserError(
                     f'{folder.path}: mixed sizes, {folder.map_path(name).name} is {F.shape_text(shape)} and '
                     f'{folder.map_path(other.name).name} {F.shape_text(other.scores.shape)}; expected all maps at '
-                    'the size of their images or all at one size. Make the folder again with {called("infer")}.'
+                    f'the size of their images or all at one size. Make the folder again with {called("infer")}.'
                 )
         yield case

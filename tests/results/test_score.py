@@ -441,6 +441,7 @@ class TestErrors:
         message = fails(capsys)
         assert 'mixed sizes' in message
         assert f'{name}.mat' in message
+        assert '{' not in message
 
     def test_wrong_run_json(self, workplace, capsys):
         Path('results/mini/run.json').write_text('{')
