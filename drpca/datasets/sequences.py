@@ -415,20 +415,20 @@ def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | No
 
 def _given_parts(root: Path, sequences: list[FrameSequence]) -> dict[str, list[FrameSequence]]:
     """Parts by name, as lists or folders give them; spellings such as ``training`` count as the usual one."""
-    given: dict[str, list[FrameSequence]] = {}
+    listed: dict[str, dict[str, FrameSequence]] = {}
     by_name = {sequence.name: sequence for sequence in sequences}
     for file in sorted([*root.glob('*.txt'), *root.glob('img_idx/*.txt')]):
         match = re.match(r'(trainval|train|val|test)(_|$)', file.stem, re.IGNORECASE)
         if match:
-            listed = {}
+            names = listed.setdefault(match[1].lower(), {})  # several lists of one part add up
             for line in filter(None, _lines(file)):
                 words = [word for word in re.split(r'[\\/]', line)[:-1] if word.lower() not in _IMAGE_FOLDERS]
                 if '/'.join(words) not in by_name:
                     raise UserError(f'{file} lists {line[:60]!r}, but there is no such sequence under {root}.')
-                listed['/'.join(words)] = by_name['/'.join(words)]
-            given[match[1].lower()] = list(listed.values())
-    if given:
-        return given
+                names['/'.join(words)] = by_name['/'.join(words)]
+    if listed:
+        return {part: list(names.values()) for part, names in listed.items()}
+    given: dict[str, list[FrameSequence]] = {}
     usual = {spelling: name for name, spellings in PARTS.items() for spelling in spellings}
     for sequence in sequences:
         if sequence.part:
@@ -463,6 +463,9 @@ def _take(given: dict[str, list[FrameSequence]], sequences: list[FrameSequence],
         return sequences
     if split in given and (split != 'train' or 'val' in given):
         return given[split]
+    if split == 'train' and 'val' in given:
+        validation = [sequence.frames for sequence in given['val']]
+        return [sequence for sequence in given.get('trainval', []) if sequence.frames not in validation]
     if split not in SPLITS or (given and split == 'test'):
         return []
     known = [given[part] for part in ('trainval', 'train', 'val') if part in given]

@@ -123,6 +123,19 @@ def test_sequences_are_divided_whole_and_never_shared(plain: Path) -> None:
         open_sequences('mine', 'train', plain)
 
 
+def test_lists_of_one_part_add_up_and_training_leaves_out_what_validates(plain: Path) -> None:
+    for name, numbers in (('trainval', (1, 3, 4)), ('val', (3,)), ('test_easy', (2,)), ('test_hard', (5,))):
+        (plain / f'mine/{name}.txt').write_text(''.join(f'seq{number}/0001\n' for number in numbers))
+
+    def opened(split: str) -> list[str]:
+        return [one.name for one in open_sequences('mine', split, plain)]
+
+    assert (opened('train'), opened('val'), opened('test')) == (['seq1', 'seq4'], ['seq3'], ['seq2', 'seq5'])
+    (plain / 'mine/trainval.txt').unlink()
+    with pytest.raises(UserError, match="no split 'train'"):
+        opened('train')
+
+
 # Labels and bad input
 
 
