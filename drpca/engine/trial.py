@@ -25,6 +25,7 @@ from drpca.engine.hooks.stopwatch import read_times
 from drpca.engine.train import build_runner, limited, train
 from drpca.errors import UserError
 from drpca.models.detector import bare_model
+from drpca.models.layers import arrange
 from drpca.registry import DATASETS, MODELS
 
 REHEARSED = 2
@@ -178,7 +179,7 @@ def faster_order(config: Config) -> bool:
 
         def step(order: torch.memory_format) -> None:
             model.memory_format = order
-            model.network.to(memory_format=order)
+            arrange(model.network, order)
             step_fits(runner, model, short.train_dataloader.batch_size)
 
         orders = {'NHWC': torch.channels_last, 'NCHW': torch.contiguous_format}

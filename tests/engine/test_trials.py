@@ -13,7 +13,7 @@ import torch
 import drpca
 from drpca import progress
 from drpca.cli import train as train_command
-from drpca.config import find_config
+from drpca.config import LOADERS, find_config, load_config
 from drpca.datasets.dataset import InfraredDataset, part_of
 from drpca.engine import runs, trial
 from drpca.engine.loop import Interrupted
@@ -66,6 +66,18 @@ def test_a_rehearsal_finds_what_would_fail_later(
     assert 'All of it works' not in out
     assert ('the export does not: no such operator' in err) == (stage == 'export')
     assert 'Traceback' not in err
+
+
+def test_both_memory_orders_are_tried_of_3d_convolutions_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(trial, 'milliseconds', lambda calls, _: {name: call() or 1.0 for name, call in calls.items()})
+    config = load_config(find_config('dtum_synthetic_sequence'), fast='cpu', options={'model.network.channels': 4})
+    for loader in LOADERS:
+        config[loader].dataset.synthetic.update(train=1, val=1, test=1, num_frames=5, size=32)
+    config.work_dir = str(tmp_path)
+    assert trial.faster_order(config)
+    assert 'NHWC 1 ms, NCHW 1 ms a step' in capsys.readouterr().out
 
 
 def _refuse(*_: Any, **__: Any) -> None:
