@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from mmengine.config import Config
 from drpca.cards import weight_file
 from drpca.checkpoint import file_hash
 from drpca.config import evaluation_data, find_config, load_config
+from drpca.datasets import SequenceDataset
 from drpca.datasets.io import ValueRange, read_image, resize_image, resize_mask, unit
 from drpca.datasets.splits import open_split
 from drpca.deploy.export_model import Agreement, export_model
@@ -109,12 +111,16 @@ def split_images(
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """The first images of a split of the config's data set, (H, W) float32 in [0, 1], and their masks.
 
+    Of sequences so many windows (n, H, W), spread over the split, and the masks of the last frames reported on.
+
     Raises:
         UserError: The data set is not there.
     """
     source = evaluation_data(config)
     if not source.get('dataset'):
         raise UserError('Which images? The config names no data set: give --images FOLDER.')
+    if source.get('type') == 'SequenceDataset':
+        return _split_windows(source, split_name, count, size, data_root)
     split = open_split(source['dataset'], split_name, data_root or source.get('data_root'))
     names = split.names[:count]
     values = ValueRange(source.get('range', AUTO), source.get('bad_pixels', False))
@@ -124,3 +130,15 @@ def split_images(
         frames = [resize_image(frame, (size, size)) for frame in frames]
         labels = [resize_mask(label, (size, size)) for label in labels]
     return [unit(frame) for frame in frames], labels
+
+
+def _split_windows(
+    source: Mapping[str, Any], split_name: str, count: int | None, size: int | None, data_root: str | Path | None
+) -> tuple[list[np.ndarray], list[np.ndarray]]:
+    chosen = {key: value for key, value in source.items() if key not in ('type', 'pipeline')}
+    chosen |= {'split': split_name, 'limit': count, 'cache': False}
+    chosen |= {} if size is None else {'size': size}
+    chosen |= {} if data_root is None else {'data_root': data_root}
+    dataset = SequenceDataset(**chosen)
+    samples = [dataset[place] for place in range(len(dataset))]
+    return [one['image'].numpy() for one in samples], [one['gt_mask'][-1].numpy() > 0 for one in samples]

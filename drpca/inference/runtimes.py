@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from drpca.datasets.synthetic import generate_frame
 from drpca.deploy.backends import Backend
@@ -59,14 +60,19 @@ def fastest_mapper(
     Args:
         model: With weights.
         size: See :class:`NetworkMapper`, as of ``batch_size`` and ``tiles``.
-        device: None or ``'cpu'``: forms are timed on a CPU alone.
+        device: ``'cpu'``, which is what None means where there is no GPU: forms are timed on a CPU alone.
         backend: See :func:`drpca.deploy.fastest.fastest`, as of ``precision``.
 
     Raises:
-        UserError: As :func:`drpca.deploy.fastest.fastest`; another device.
+        UserError: As :func:`drpca.deploy.fastest.fastest`; another device, or a GPU that would not be used.
     """
     if device not in (None, 'cpu'):
         raise UserError(f'--backend {backend} chooses between runtimes on a CPU: leave out --device {device}.')
+    if device is None and torch.cuda.is_available():
+        raise UserError(
+            f'--backend {backend} chooses between runtimes on a CPU, and there is a GPU here: leave it out, or give '
+            '--device cpu.'
+        )
     found = fastest(
         model, check_frames(), backend=backend, precision=precision, side=size, batch=batch_size or 1
     )  # fmt: skip

@@ -17,10 +17,12 @@ from scipy.io import loadmat
 import drpca
 from drpca.cli import export as command
 from drpca.cli import infer
+from drpca.config import find_config, load_config
 from drpca.deploy import export_model as module
 from drpca.deploy.backends import InputRules, open_backend
 from drpca.deploy.export_model import export_model, exportable, input_rules
 from drpca.errors import DiskFull, UserError
+from drpca.inference.export import split_images
 from drpca.models.detector import DetectionModel, unused_parameter_names
 from drpca.options import EXPORT_FORMATS
 from drpca.registry import MODELS
@@ -38,6 +40,14 @@ def model(name: str = 'RPCANet') -> DetectionModel:
 def needs_onnx() -> None:
     for package in ('onnx', 'onnxruntime'):
         pytest.importorskip(package)
+
+
+def test_networks_of_windows_are_compared_on_windows() -> None:
+    config = load_config(find_config('tensor_rpcanet_synthetic_sequence'))
+    config.test_dataloader.dataset.synthetic.update(test=2, num_frames=9, size=32)
+    windows, masks = split_images(config, 'test', 3, None, None)
+    assert [window.shape for window in windows] == [(8, 32, 32)] * 3
+    assert [(mask.shape, mask.dtype) for mask in masks] == [((32, 32), bool)] * 3
 
 
 @pytest.mark.parametrize('name', ['RPCANet', 'RPCANetPlus', 'DRPCANet'])

@@ -217,3 +217,10 @@ def test_forms_take_turns_and_a_slow_one_drops_out() -> None:
 def test_options_that_do_not_go_together(options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         opened(**options)
+
+
+def test_a_gpu_is_not_passed_over_in_silence(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    with pytest.raises(UserError, match='there is a GPU here: leave it out, or give --device cpu'):
+        opened(backend='onnx')
+    assert opened(backend='onnx', device='cpu').runtime.variant == 'onnxruntime'
