@@ -112,7 +112,7 @@ def test_everything_that_one_does_with_a_report(browser, folder):
     page.locator('#pairs .points path').first.click(force=True)
     page.locator('#tiles canvas').nth(4).wait_for()
     page.keyboard.press('Escape')
-    assert page.evaluate('location.hash') == ''
+    page.wait_for_function("location.hash === ''")  # the browser tells of a closed dialog a little later
     page.locator('#cases figure button').first.click()
     assert page.locator('#viewer-name').text_content() == 'b_1 (mini test)'
     assert page.evaluate('view.zoom') == 5
