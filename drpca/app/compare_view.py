@@ -10,7 +10,7 @@ from nicegui import ui
 from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame
 from drpca.app.verdicts import RULES, Verdicts, fa_text, judge
-from drpca.app.widgets import Attempt, Tile, data_table, heading
+from drpca.app.widgets import Attempt, Tile, data_table, heading, sortable
 from drpca.inference.detections import Detection
 
 _COLUMNS = ('detector', 'IoU', 'Pd', 'Fa', 'found', 'missed', 'false alarms', 'detections', 'seconds')
@@ -34,19 +34,7 @@ class CompareView:
             with ui.element('div').classes('tiles w-full') as self.tiles:
                 pass
             self.table = data_table(
-                'detectors side by side',
-                columns=[
-                    {
-                        'name': n,
-                        'label': n,
-                        'field': n,
-                        'align': 'left' if n == 'detector' else 'right',
-                        'sortable': True,
-                    }
-                    for n in _COLUMNS
-                ],
-                rows=[],
-                row_key='detector',
+                'detectors side by side', columns=sortable(_COLUMNS, 'detector'), rows=[], row_key='detector'
             )
             self.table.classes('w-full').props('flat dense hide-pagination :rows-per-page-options="[0]"').mark(
                 'compare'
@@ -95,7 +83,7 @@ def _drawn(analyses: Sequence[AnalysedFrame], threshold: float) -> list[tuple[De
 
 
 def _row(analysis: AnalysedFrame, detection: Detection, verdicts: Verdicts | None) -> dict[str, str | int]:
-    """A line of the table; numbers of equal width, so that they sort as text as well."""
+    """A line of the table."""
     row: dict[str, str | int] = dict.fromkeys(_COLUMNS, '–')
     row |= {'detector': analysis.detector, 'detections': len(detection.targets), 'seconds': f'{analysis.seconds:.2f}'}
     if verdicts is not None:

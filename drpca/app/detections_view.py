@@ -19,6 +19,7 @@ from drpca.inference.detections import Detection
 from drpca.visualization.panels import range_text, variable_picture
 
 SCORES, LOGITS = 'scores', 'logits'
+MAX_THRESHOLD = 0.99
 READOUT = 'Point at a picture for its values; zoom with + and −, the wheel (Ctrl, or after a click) or a double click.'
 
 
@@ -58,7 +59,7 @@ class DetectionsView:
             with ui.row().classes('w-full items-center no-wrap gap-4'):
                 ui.label('threshold').classes('text-sm')
                 self.threshold = slider(
-                    'threshold', min=0, max=0.99, step=0.01, value=threshold, on_change=self._moved
+                    'threshold', min=0, max=MAX_THRESHOLD, step=0.01, value=threshold, on_change=self._moved
                 ).mark('threshold')
                 shown = ui.label().classes('w-10')
                 shown.bind_text_from(self.threshold, 'value', lambda value: f'{value:.2f}')

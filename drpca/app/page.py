@@ -18,7 +18,7 @@ from drpca.app.analysis import AnalysedFrame, analyse
 from drpca.app.choices import NATIVE, RANGE_RULES, RECIPE, SIZES, DetectorStore, size_text
 from drpca.app.closer_view import CloserView
 from drpca.app.compare_view import CompareView
-from drpca.app.detections_view import DetectionsView
+from drpca.app.detections_view import MAX_THRESHOLD, DetectionsView
 from drpca.app.samples import UPLOADED, Sample
 from drpca.app.sequence_view import SequenceView
 from drpca.app.stages_view import StagesView
@@ -126,7 +126,7 @@ class Page:
         except ValueError:
             value = -1.0
         if 0 <= value < 1:
-            return round(value, 2)
+            return min(round(value, 2), MAX_THRESHOLD)
         self._wrong.append(f'Expected a threshold from 0 to 0.99 in the address, got {text[:20]!r}.')
         return THRESHOLD
 
@@ -169,8 +169,8 @@ class Page:
         self.sequence.stop()
 
     async def _begin_work(self) -> None:
-        for message in self._wrong:
-            self._fail(message)
+        if self._wrong:
+            self._fail(' '.join(self._wrong))
         await self._analyse()
 
     def _build_controls(self) -> None:
@@ -310,7 +310,7 @@ class Page:
             self.queue.cancel(self)
         elif key in '[]':
             value = self.detections.value + (0.01 if key == ']' else -0.01)
-            self.detections.threshold.set_value(round(min(max(value, 0), 0.99), 2))
+            self.detections.threshold.set_value(round(min(max(value, 0), MAX_THRESHOLD), 2))
         elif key in ',.':
             by = 1 if key == '.' else -1
             if len(self.sequence.samples) > 1:
@@ -385,8 +385,9 @@ class Page:
         if label is None:
             return
         labelled = replace(before, gt_mask=label)
-        self.sequence.relabel({before.name: labelled})
-        await self.sequence.draw()
+        if before in self.sequence.samples:  # a sample may have the name of a frame
+            self.sequence.relabel({before.name: labelled})
+            await self.sequence.draw()
         if self._sample is not before:
             return
         is_shown = self.shown == self.request

@@ -14,7 +14,7 @@ from drpca.app.analysis import AnalysedFrame
 from drpca.app.download import results_zip
 from drpca.app.samples import Sample
 from drpca.app.verdicts import Verdicts, fa_text, figures_text, joint_figures, judge
-from drpca.app.widgets import Attempt, data_table, heading, icon_button, slider
+from drpca.app.widgets import Attempt, data_table, heading, icon_button, slider, sortable
 from drpca.app.work import Job, WorkQueue
 from drpca.errors import UserError
 from drpca.inference.detections import Detection
@@ -81,14 +81,7 @@ class SequenceView:
                 icon_button('skip_next', 'next frame', lambda: self.step(1))
                 self.place = ui.label().classes('text-sm')
             self.table = data_table(
-                'frames',
-                columns=[
-                    {'name': n, 'label': n, 'field': n, 'align': 'left' if n == 'frame' else 'right', 'sortable': True}
-                    for n in _COLUMNS
-                ],
-                rows=[],
-                row_key='no.',
-                pagination=10,
+                'frames', columns=sortable(_COLUMNS, 'frame'), rows=[], row_key='no.', pagination=10
             ).mark('frames-table')
             self.table.on('row-click', self._pressed)
         self.card.set_visibility(False)
@@ -139,6 +132,8 @@ class SequenceView:
             self.analyses[number] = replace(analysis, gt_mask=self.samples[number].gt_mask)
             if number % 10 == 0:
                 await self.draw()
+            if job is not self._job:
+                return  # meanwhile
         self._set_running(False)
         await self.draw()
 

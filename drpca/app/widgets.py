@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -131,6 +131,22 @@ def data_table(name: str, **options: Any) -> ui.table:
     """A table with a name; where it is wider than the page, the keyboard scrolls it."""
     with ui.element('div').classes('table-box w-full').props(f'tabindex=0 role="region" aria-label="{name}"'):
         return ui.table(**options).classes('w-full').props('flat dense')
+
+
+def sortable(names: Sequence[str], words: str) -> list[dict[str, Any]]:
+    """Columns of numbers, or of texts of numbers, that are sorted as such; what is none comes first.
+
+    Args:
+        names: Of the columns.
+        words: The one that holds words.
+    """
+    numbers = '(a, b) => { const n = v => isNaN(v) ? -1 : Number(v); return n(a) - n(b); }'
+    return [
+        {'name': n, 'label': n, 'field': n, 'sortable': True, 'align': 'left'}
+        if n == words
+        else {'name': n, 'label': n, 'field': n, 'sortable': True, 'align': 'right', ':sort': numbers}
+        for n in names
+    ]
 
 
 def targets_table() -> ui.table:

@@ -88,8 +88,8 @@ class Job:
             self.cancelled
             and event == 'call'
             and frame.f_globals.get('__name__', '').startswith('drpca.')
-            and frame.f_code.co_name != '<module>'
             and not frame.f_code.co_flags & CO_GENERATOR
+            and not _is_importing(frame)
         ):
             raise _Stopped
 
@@ -107,6 +107,13 @@ class Job:
             pass
         except Exception as error:
             self._settle(self._future.set_exception, error)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Whether a module is being executed, which would be registered by half, and never again as a whole."""
+    while frame is not None and frame.f_code.co_name != '<module>':
+        frame = frame.f_back
+    return frame is not None
 
 
 class WorkQueue:

@@ -15,6 +15,9 @@ import pytest
 from app_support import frame, save_run
 
 pytest.importorskip('nicegui', reason="the page needs the extra 'app'")
+from drpca.app.compare_view import _COLUMNS as COLUMNS
+from drpca.app.widgets import sortable
+
 playwright = pytest.importorskip('playwright.sync_api', reason="needs the extra 'browser'")
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,6 +96,22 @@ def test_pictures_are_zoomed_together_and_tell_values(browser, address):
     assert len(set(transforms(page))) == 1
     picture.hover(position={'x': 30, 'y': 30})
     page.get_by_text('value').filter(has_text='score 0.').first.wait_for()
+    page.close()
+
+
+def test_numbers_in_tables_are_sorted_as_such(browser, address):
+    page = opened(browser, address, f'?compare={QUICK}|{SLOW}')
+    (order,) = {column[':sort'] for column in sortable(('name', 'Fa', 'seconds'), 'name') if ':sort' in column}
+    values = ['2.1e-03', '9.0e-06', '–', '0', 10, '9.00']
+    assert page.evaluate(f'values => values.sort({order})', values) == ['–', '0', '9.0e-06', '2.1e-03', '9.00', 10]
+    table = page.get_by_role('region', name='detectors side by side')
+    for heading in ('seconds', 'Fa'):
+        at = COLUMNS.index(heading)
+        table.locator('th').nth(at).click()
+        table.locator('th[aria-sort=ascending]').nth(0).wait_for()
+        shown = [float(row.locator('td').nth(at).text_content()) for row in table.locator('tbody tr').all()]
+        assert len(shown) == 3
+        assert shown == sorted(shown)
     page.close()
 
 

@@ -13,6 +13,7 @@ import threading
 import time
 import zipfile
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qs, urlencode
 
@@ -256,6 +257,24 @@ async def test_several_frames(visitor, folder):
 
 
 @visiting
+async def test_a_newer_run_of_the_frames_ends_the_older_one(visitor, folder):
+    sequence, analysis, newer = visitor.page.sequence, visitor.page.analysis, []
+    sequence.take([Sample(name, 'upload', frame()) for name in 'abc'])
+    draw = sequence.draw
+
+    async def choose_another_and_draw(*args):
+        if not newer:
+            newer.append(asyncio.create_task(sequence.run(lambda *_: replace(analysis, name='new'), 0.5)))
+            await asyncio.sleep(0)
+        await draw(*args)
+
+    sequence.draw = choose_another_and_draw
+    await sequence.run(lambda *_: replace(analysis, name='old'), 0.5)
+    await newer[0]
+    assert [one.name for one in sequence.analyses.values()] == ['new'] * 3
+
+
+@visiting
 async def test_displays_and_charts(visitor, folder):
     page = visitor.page
     shown, scores = page.detections.overlay.picture.source, page.detections.score_map.picture.source
@@ -357,6 +376,8 @@ def test_two_tabs_and_what_an_address_says(tmp_path, monkeypatch):
             assert other.page.detections.title.text == f'{NETWORK} on first', 'while the other tab waits'
             assert other.page.detections.value == 0.5
             assert 'Expected a threshold from 0 to 0.99' in other.page.failure_text.text
+            assert "'nothing'" in other.page.failure_text.text, 'all that is wrong is told'
+            assert Page(page.store, page.samples, LIMIT, page.queue, {'threshold': '0.999'})._begin_threshold() == 0.99
             held.opened.set()
             await visitor.done()
             assert page.detections.title.text == f'{FILTER} on first'

@@ -100,6 +100,22 @@ def test_cancelling_ends_the_computation(queue):
     assert ended == ['counts']
 
 
+def test_a_module_is_imported_as_a_whole(queue):
+    """One that was registered by half would be refused ever after."""
+    code = compile('def register(): done.append(1)\njob.cancelled = True\nregister()\nregister()', 'fake', 'exec')
+    done = []
+
+    def importing(job):
+        exec(code, {'__name__': 'drpca.fake', 'job': job, 'done': done})
+        ratio(1, 2, 3)
+        done.append('went on')
+
+    job = queue.submit('one', importing)
+    assert result(queue.submit('one', lambda job: 'next')) == 'next'
+    assert job.cancelled
+    assert done == [1, 1]
+
+
 def test_what_goes_wrong_is_passed_on(queue):
     def wrong(job):
         raise UserError('no such thing')
