@@ -156,7 +156,8 @@ def _reduced(levels: np.ndarray, average: bool = False) -> np.ndarray:
     size = tuple(max(1, round(side / factor)) for side in levels.shape[::-1])
     if average:
         return cv2.resize(levels, size, interpolation=cv2.INTER_AREA)
-    return cv2.resize(cv2.dilate(levels, np.ones((factor, factor))), size, interpolation=cv2.INTER_NEAREST)
+    rows, columns = (np.linspace(0, side, n, endpoint=False, dtype=int) for side, n in zip(levels.shape, size[::-1]))
+    return np.maximum.reduceat(np.maximum.reduceat(levels, rows, axis=0), columns, axis=1)
 
 
 def _png(levels: np.ndarray) -> str:

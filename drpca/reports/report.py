@@ -30,7 +30,7 @@ from drpca.results.scoring import Score
 from drpca.version import __version__
 
 BUDGET = 14_000_000
-"""Bytes of a report that pictures may fill up."""
+"""Bytes of a page at which its pictures end; its tables and numbers have no limit."""
 
 _FIGURES = tables.FIGURES[: tables.FIGURES.index('images')]
 _TYPESET = {'x1e': '×1e', '<=': '\u00a0≤\u00a0', ' %': '\u00a0%', 'e-': 'e-\u2060'}
@@ -45,7 +45,8 @@ def render_report(scores: Sequence[Score], budget: int = BUDGET) -> str:
     Args:
         scores: Results folders scored with ``analyse=True`` under the same protocols; the first is the one
             that the others are compared with.
-        budget: Bytes that the page may have. The worst image of each folder under each preset has a picture anyhow.
+        budget: Bytes of the page at which pictures end; tables and numbers have no limit. The worst image of each
+            folder under each preset has a picture anyhow.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader('drpca.reports', '.'),
@@ -105,8 +106,8 @@ def _pictures_note(pictures: Pictures, budget: int) -> str:
     parts = [f'All {shown} images have pictures.']
     if shown < pictures.images:
         parts = [
-            f'{shown} of {pictures.images} images have pictures, {pictures.bytes / 1e6:.1f} MB, so that the page stays '
-            f'within {budget / 1e6:g} MB.',
+            f'{shown} of {pictures.images} images have pictures, {pictures.bytes / 1e6:.1f} MB: they end where the '
+            f'page has {budget / 1e6:g} MB.',
             'First come the worst image of each method under each preset, then in turn the next worst, the most '
             'visible misses and the largest false alarms of each, last images without a fault.',
         ]

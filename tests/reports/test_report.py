@@ -197,7 +197,7 @@ class TestPictures:
         size = len(render_report(scores, 0).encode())
         text = render_report(scores, size + 500)
         assert len(text.encode()) < size + 1500, 'but for the worst, and what is said of it'
-        said = re.search(r'(\d) of 3 images have pictures, .* so that the page stays within [\d.]+ MB', text)
+        said = re.search(r'(\d) of 3 images have pictures, .*: they end where the page has [\d.]+ MB', text)
         assert int(said.group(1)) == len(json.loads(block(text, 'pictures')))
         assert 'WebP of quality 92, at most' in text
 
@@ -211,10 +211,11 @@ class TestPictures:
 
     def test_large_pictures_keep_their_peaks(self, scores):
         big = np.zeros((1100, 700), np.uint8)
-        big[900, 333] = 255
+        big[900, 333] = big[1099, 699] = 255
         small = _reduced(big)
         assert small.shape == (367, 233)
-        assert small[300, 111] == 255
+        assert small[300, 111] == small[366, 232] == 255
+        assert np.count_nonzero(small) == 2
 
 
 def iou(counts):
