@@ -118,6 +118,8 @@ def main(argv: list[str] | None = None) -> int:
 def _compare_backends(args: argparse.Namespace) -> int:
     if args.plot or args.all or len(args.networks) > 1 or len(args.sizes or []) > 1:
         raise UserError('--backends takes one config, one size at most, and draws no plot.')
+    if args.device != 'cpu' or args.batches != [1]:
+        raise UserError('--backends runs on the CPU, an image at a time: leave out --device and --batches.')
     from drpca.studies.backends import benchmark_backends
 
     options = keywords(benchmark_backends, args)

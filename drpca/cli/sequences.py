@@ -87,6 +87,9 @@ def main(argv: list[str] | None = None) -> int:
         return _score(args)
     if args.input is not None:
         raise UserError(f'--input {args.input}: which detector? Give CONFIG, for example tensortrain.')
+    for name in ('checkpoint', 'names', 'limit', 'device', 'json', 'cfg_options'):
+        if getattr(args, name):
+            raise UserError(f'--{name.replace("_", "-")} is of scoring a detector: give CONFIG and --input, too.')
     print('seed  Pd filter  single  Fa x1e-6 filter  single  alarms a frame filter  single')
     for seed, filtered, single in drpca.confirmation_gain(**keywords(drpca.confirmation_gain, args)):
         print(

@@ -320,13 +320,14 @@ def _scored_rows(
     """A row per results folder, or per group of folders whose names differ in the seed alone."""
     preset = build_protocol(protocol or 'basicirstd')
     titles = _called(folders, names)
-    groups: dict[tuple[str, str, str], list[tuple[str, dict[str, float]]]] = {}
+    groups: dict[tuple[str, str, str, str], list[tuple[str, dict[str, float]]]] = {}
     for folder, title in zip(folders, titles):
         scored = score_folder(folder, [preset], dataset, split, data_root)
-        key = seed_group(str(folder.path)), scored.split.dataset, scored.split.split
+        called = seed_group(title) if names else ''  # names that differ stay apart
+        key = seed_group(str(folder.path)), called, scored.split.dataset, scored.split.split
         groups.setdefault(key, []).append((title, scored.figures[preset.name]))
     rows = []
-    for (_, data, part), members in groups.items():
+    for (_, _, data, part), members in groups.items():
         spread = mean_and_deviation([figures for _, figures in members])
         mean = {key: m for key, (m, _) in spread.items() if key in KEYS and m == m}
         std = {key: d for key, (_, d) in spread.items() if key in mean and d == d}

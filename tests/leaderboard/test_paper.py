@@ -193,6 +193,8 @@ def test_seeds_of_results_folders_become_mean_and_deviation(workplace: Path, cap
     assert command.main(['table', *folders, '--names', 'M_seed0', 'M_seed1', '--key', 'Pd', '--out', 'tab']) == 0
     assert r'M & 100.00 $\pm$ 0.00 \\' in Path('tab.tex').read_text()
     assert 'wrote tab.tex' in capsys.readouterr().out
+    drpca.figure('table', folders, 'two', names=['A', 'B'], keys=['Pd'])
+    assert [line[:1] for line in Path('two.tex').read_text().splitlines() if '100.00' in line] == ['A', 'B']
 
 
 def test_latex_shows_every_letter() -> None:

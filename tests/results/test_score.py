@@ -440,6 +440,7 @@ class TestErrors:
         save_map(workplace, name, np.zeros((256, 256)))
         message = fails(capsys)
         assert 'mixed sizes' in message
+        assert '{' not in message
         assert f'{name}.mat' in message
         assert '{' not in message
 

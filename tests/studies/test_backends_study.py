@@ -61,6 +61,8 @@ def test_command(box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cap
     assert '1 of 2 images at 32 pixels' in capsys.readouterr().out
     assert command.main(['--limit', '1']) == 2
     assert '--limit belong to --backends' in capsys.readouterr().err
+    assert command.main(['--backends', 'rpcanet_synthetic_demo', '--device', 'cuda']) == 2
+    assert 'leave out --device' in capsys.readouterr().err
     with pytest.raises(UserError, match='has one form only'):
         benchmark_backends('tophat', dataset='synthetic', data_root=box)
 

@@ -106,6 +106,7 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) ->
         (['tophat', '--input', str(folder), '--names', 'dark'], 'bright, dim'),
         (['tophat'], '--input'),
         (['--input', str(folder)], 'CONFIG'),
+        (['--json', 'new.json'], 'give CONFIG'),
     ):
         assert sequences.main(wrong) == 2
         assert message in error_line(capsys)
