@@ -43,9 +43,8 @@ export default {
     },
     async send(chosen) {
       const known = this.accept.split(",");
-      const isTaken = (file) =>
-        known.some((suffix) => file.name.toLowerCase().endsWith(suffix)) && file.size <= this.maxFileSize;
-      const files = chosen.filter(isTaken);
+      const wanted = chosen.filter((file) => known.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
+      const files = wanted.filter((file) => file.size <= this.maxFileSize);
       const most = this.multiple ? this.maxFiles : 1;
       if (files.length > most || files.length < (chosen.length > 1 ? 1 : chosen.length)) {
         this.$emit("rejected");
@@ -55,6 +54,7 @@ export default {
       files.sort((a, b) => place(a).localeCompare(place(b), undefined, { numeric: true }));
       [this.sent, this.total] = [0, files.length];
       this.$emit("begin", { files: files.length });
+      if (files.length < wanted.length) this.$emit("failed");
       for (const file of files) {
         const form = new FormData();
         form.append("file", file, file.name);

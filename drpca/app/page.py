@@ -234,7 +234,7 @@ class Page:
             on_upload=take,
             on_rejected=lambda: self._fail(f'Not taken: expected files ({expected} each, {MAX_FRAMES} at most.'),
         )
-        upload.on('failed', lambda: self._fail('The file was not taken; it may be too large.'), args=[])
+        upload.on('failed', lambda: self._fail('A file was not taken; it may be too large.'), args=[])
         upload.props(f'accept="{",".join(suffixes)}"')
         return upload
 

@@ -145,9 +145,11 @@ def test_a_slow_run_is_cancelled_and_holds_up_no_other_tab(browser, address, tmp
 def test_a_folder_on_narrow_and_dark_screens(browser, address, tmp_path, options):
     for number in range(3):
         cv2.imwrite(str(tmp_path / f'frame_{number}.png'), frame())
+    (tmp_path / 'large.png').write_bytes(bytes(21 * 2**20))
     page = opened(browser, address, f'?compare={QUICK}', **options)
     page.locator('input[webkitdirectory]').first.set_input_files(tmp_path)
     page.get_by_text('3 frames', exact=True).wait_for()
+    assert page.get_by_text('A file was not taken; it may be too large.').is_visible()
     page.get_by_role('button', name='next frame').click()
     page.get_by_text('2 of 3: frame_1').wait_for()
     settled(page)
