@@ -96,7 +96,10 @@ class WindowBaseline(Baseline):
         solved: SolvedFrames | None = None
         for frame in frames:
             if held and frame.shape != held[-1].shape:
-                raise UserError(f'Expected frames of one size, got {held[-1].shape} and {frame.shape}.')
+                raise UserError(
+                    f'{type(self).__name__} needs consecutive frames of one size, got {held[-1].shape} and '
+                    f'{frame.shape}: put those of each size into a folder of their own.'
+                )
             held.append(frame)
             waiting += 1
             if len(held) < self.window or (self.placement == 'block' and waiting < self.window):

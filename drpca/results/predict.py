@@ -119,12 +119,12 @@ def predict(
         detector = Detector(detector, checkpoint, **options)
     elif options or checkpoint is not None:
         raise UserError(f'The detector is made already: give {", ".join(options) or "checkpoint"} to Detector(...).')
+    decomposer = make_decomposer(detector.mapper) if stages else None
     if stages and detector.frames > 1:
         raise UserError(
             f'{detector.name} looks at {detector.frames} frames together: {called("visualize-stages")} draws its '
             'stages, --save-stages those of single frames.'
         )
-    decomposer = make_decomposer(detector.mapper) if stages else None
     frames, name, images = _open_frames(detector, source, dataset, split, data_root)
     stream = _open_stream(detector, frames, live, queue)
     if video_out and isinstance(frames.images, str | os.PathLike) and _is_same(video_out, frames.images):

@@ -234,6 +234,8 @@ def test_bad_frames_are_refused(name: str) -> None:
     ):
         with pytest.raises(UserError, match=message):
             method.predict(images)
+    with pytest.raises(UserError, match=r'got \(20, 20\) and \(24, 20\): put those of each size into a folder'):
+        list(method.stream([np.zeros((20, 20)), np.zeros((24, 20))]))
     assert not method.predict(np.full((5, 32, 32), 7, np.uint8)).any()
     with pytest.raises(UserError, match='step'):
         build(name, step=99)

@@ -200,6 +200,8 @@ def test_pictures_of_stages_are_of_consecutive_frames(tmp_path: Path) -> None:
         np.testing.assert_allclose(one.decomposition.stages[-1].target, detection.logits, atol=1e-4)
     with pytest.raises(UserError, match=r'looks at 3 frames together: .*visualize.stages'):
         drpca.predict(detector, tmp_path / 'frames', tmp_path / 'out', stages=True)
+    with pytest.raises(UserError, match='Places has no decomposition'):
+        drpca.predict(DetectionModel(Places()), tmp_path / 'frames', tmp_path / 'out', stages=True)
     assert not (tmp_path / 'out').exists()
 
 
