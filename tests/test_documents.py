@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shlex
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from importlib import import_module
 from itertools import product
 from pathlib import Path
+from urllib.request import urlopen
 
 import cv2
 import numpy as np
@@ -25,7 +33,7 @@ from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
 from drpca.options import VARIANTS, script_of
 from drpca.registry import network_names
 from tests.loopback import serving
-from tests.support import ROOT, exit_code, save_weights, shared_path, write_video
+from tests.support import ROOT, exit_code, load_tool, save_weights, shared_path, write_video
 
 PAGES = sorted(
     path
@@ -220,44 +228,66 @@ def test_from_nothing_to_detections(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 
 SMALL = {
-    'W.pth': 'RPCANet_SIRST.pkl', 'published': 'RPCANet_SIRST.pkl', 'val_v1': 'val', 'val/SIRSTv1': 'val/synthetic',
+    'W.pth': 'RPCANet_SIRST.pkl', 'published': 'RPCANet_SIRST.pkl', 'val_v1': 'val',
     'Misc_70': 'test_000000', 'Misc_96': 'test_000001', 'SIRSTv1': 'synthetic', 'NUDT-SIRST': 'my_frames',
     'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', 'IRSTD-1k': 'synthetic', '256': '32', '200': '2', '8': '4',
-    'results/SIRSTv1': 'results/synthetic', 'results/NUDT-SIRST': 'results/my_frames', 'local': 'debug',
-    'other/SIRSTv1': 'other/synthetic',
+    'results/NUDT-SIRST': 'results/my_frames', 'local': 'debug', 'runs/': 'checkpoints', '/data': 'datasets',
+    'dtum_nudt_mirsdt_attached': 'dtum_synthetic_sequence_attached',
+    'rpcanet_sirstv1=published': 'rpcanet_synthetic=RPCANet_SIRST.pkl',
     'their_maps/': 'datasets/synthetic/test/masks', 'their_masks/': 'datasets/synthetic/test/masks',
     '~/Downloads/NUDT.zip': 'NUDT.zip', 'rpcanet.pt2': 'new.pt2',
 }  # fmt: skip
 """Word of a document → what stands for it in the small world."""
-SYNTHETIC = re.compile(r'_(?:sirstv1|nudt_sirst|sirst_aug|irstd_1k)(?=$|_|=)')
-TINY = [f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')] + ['train_dataloader.num_workers=0']
+SYNTHETIC = re.compile(r'(?<=_)(?:sirstv1|nudt_sirst|sirst_aug|irstd_1k)(?=$|_|=|/)|(?<=/)SIRSTv1$')
+TINY = [f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')]
+BRIEF = [
+    f'{part}_dataloader.dataset.synthetic.{option}'
+    for part in ('train', 'val', 'test')
+    for option in (f'{part}=1', 'num_frames=10')
+]
+LOADER = ['train_dataloader.num_workers=0', 'train_dataloader.batch_size=4']
 MORE = {
     'weights': [], 'data': [], 'config': [], 'check-dataset': [], 'score': ['--overwrite'], 'export': ['--overwrite'],
-    'make-synthetic': ['--num-train', '16', '--num-test', '2', '--size', '32'], 'infer': ['--overwrite'],
+    'make-synthetic': ['--num-train', '16', '--num-test', '2', '--size', '64'], 'infer': ['--overwrite'],
     'visualize-stages': ['--overwrite'], 'analyse-decomposition': [], 'robustness': [], 'cross-dataset': [],
     'train': ['--dry-run'], 'leaderboard': ['--dry-run'],
     'benchmark': ['--sizes', '32', '--repetitions', '1', '--warm-up', '0', '--no-memory'],
     'benchmark-training': ['--size', '32', '--batch', '2', '--steps', '1', '--repetitions', '1'],
+    'figure': ['--overwrite'], 'publish': ['--out', 'published', '--no-metafile'], 'sequences': ['--overwrite'],
+    'browse': ['--overwrite'], 'app': ['--no-browser'], 'benchmark_baselines': ['--methods', 'TopHat', 'MaxMedian'],
 }  # fmt: skip
 """The commands that are run, with what makes them small."""
+BEFORE = {
+    'docs/leaderboard.md': ('train rpcanet_plus_synthetic_cpu --epochs 2',),
+    'docs/figures.md': (
+        'train rpcanet_synthetic lrrnet_synthetic --epochs 2',
+        'robustness rpcanet_synthetic --checkpoint RPCANet_SIRST.pkl --corruption gaussian=10 --limit 2',
+        'leaderboard tophat maxmedian --dataset synthetic --no-latency --json table.json',
+        *(f'infer tophat --dataset synthetic --out results/run_seed{seed}' for seed in range(3)),
+    ),
+}
+"""Commands of other pages whose results those of a page take."""
 QUICK = {'weights', 'data', 'config', 'check-dataset', 'make-synthetic', 'score'}
 """Those that take a moment; the others are run with the slow tests, and trainings then train."""
-NOT_RUN = {'ResUNet_DTUM_NUDT-MIRSDT.pth', 'get', '0', 'cuda', 'slurm', 'pytorch', 'auto', '--gpus', '--live'}
+NOT_RUN = {
+    'ResUNet_DTUM_NUDT-MIRSDT.pth', 'ACM_full_SIRST3.pth.tar', 'ALCNet_full_SIRST3.pth.tar', 'get', '0', 'cuda',
+    'slurm', 'pytorch', 'auto', '--gpus', '--live',
+}  # fmt: skip
 """With one of these words a command needs weights of others, a network, a camera, a GPU, a cluster, or fills memory.
 Of a training its plan, ``--dry-run``, is run then."""
 
 
 def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     """A command of the documents and its arguments in small form; None if it is not run."""
-    called = parser_and_arguments(words)
-    if called is None or called[0] not in MORE:
+    tool = Path(words[1]).stem if words[0] == 'python' and words[1].startswith('tools/') else None
+    name, given = parser_and_arguments(words) or (tool, words[2:])
+    if name not in MORE:
         return None
-    name, given = called
     alone = {*given} & NOT_RUN - ({'0'} if '--seeds' in given else set())
     trains = name in ('train', 'leaderboard')
     if (alone and not trains) or given == ['--all'] or any(word in OWN for word in given):
         return None
-    arguments = [SMALL.get(word, SYNTHETIC.sub('_synthetic', word)) for word in given]
+    arguments = [SMALL.get(word, SYNTHETIC.sub('synthetic', word)) for word in given]
     if '--time' in arguments:  # hours
         arguments[arguments.index('--time') + 1] = '0.002'
     if '--seeds' in arguments:
@@ -267,33 +297,78 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     more = MORE[name]
     if trains and train and not alone and '--dry-run' not in given:
         epochs = [] if {'--epochs', '--time', '--fast-dev-run'} & {*given} else ['--epochs', '2']
-        options = ['--cfg-options', *TINY] if '--cfg-options' not in given else TINY
-        more = [*epochs, *options]
+        options = (BRIEF if any('sequence' in word for word in arguments) else TINY) + LOADER
+        more = [*epochs, *(['--cfg-options'] if '--cfg-options' not in given else []), *options]
     if name == 'infer' and not {'--size', '--backend', 'configs/classical/tophat.py'} & {*given}:
         more = [*more, '--size', '32']
+    if name == 'infer' and not given:
+        more = [*more, '--dataset', 'synthetic']
+    if {'FILE', 'best.pth'} & {*given}:  # of a training above
+        weights = f'checkpoints/{arguments[0]}/seed_0/best.pth'
+        arguments = [weights if word in ('FILE', 'best.pth') else word for word in arguments]
     if name == 'data' and {'import', 'convert'} & {*given}:
         more = ['--overwrite']
     return name, [*arguments, *more]
 
 
+def open_page(arguments: list[str]) -> int:
+    """The page in a process of its own, asked for once and ended by Ctrl-C; its exit code."""
+    with socket.socket() as listener:
+        listener.bind(('127.0.0.1', 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, '-m', 'drpca.app', *arguments, '--port', str(port)]
+    known = {key: value for key, value in os.environ.items() if not key.startswith(('PYTEST', 'NICEGUI'))}
+    process = subprocess.Popen(
+        command, env={**known, 'PYTHONPATH': str(ROOT)}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == f'The page is at http://127.0.0.1:{port} (Ctrl-C stops it)\n'
+        for _ in range(100):
+            with suppress(ConnectionError), urlopen(f'http://127.0.0.1:{port}/') as page:
+                assert b'drpca' in page.read()
+                break
+            time.sleep(0.1)
+        else:
+            pytest.fail('the page does not answer')
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=30)
+        assert 'Traceback' not in said, said
+    finally:
+        process.kill()
+    return process.returncode
+
+
+def run_command(name: str, arguments: list[str]) -> int:
+    if name == 'app':
+        return open_page(arguments)
+    return exit_code(main, [name, *arguments]) if name in COMMANDS else exit_code(load_tool(name).main, arguments)
+
+
 @pytest.fixture(scope='module')
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with all that the documents' commands name: two data sets, frames, a video, weights, results."""
+    """A folder with all that the documents' commands name: data sets, frames, a video, a sequence, weights, results."""
     folder = tmp_path_factory.mktemp('world')
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        generate_dataset('datasets', num_train=16, num_test=2, size=32)
+        generate_dataset('datasets', num_train=16, num_test=2, size=64)  # NIPPS needs 50 at least
         shutil.copytree('datasets/synthetic', 'datasets/my_frames')
         shutil.make_archive('NUDT', 'zip', 'datasets', 'my_frames')
         Path('configs').symlink_to(config_folder())
         save_weights('RPCANet_SIRST.pkl', network='RPCANet', num_stages=6)
+        save_weights('RPCANetPlus_IRSTD-1k.pkl', num_stages=6)
         write_video(folder / 'flight.mp4', 'mp4v')
         Path('frames').mkdir()
         for index in range(15):  # as many as a method over windows needs
             frame = np.random.default_rng(index).integers(0, 255, (48, 64), dtype=np.uint8)
             cv2.imwrite(f'frames/{index:04d}.png', frame)
+        shutil.copytree('frames', 'sequences/one/images')
+        Path('sequences/one/points.txt').write_text('30 20\n' * 15)
         for split, out in (('test', 'results'), ('val', 'val'), ('test', 'other')):
             drpca.predict('tophat', out=out, dataset='synthetic', split=split)
+        drpca.predict('tophat', dataset='my_frames')
+        Path('checkpoints').mkdir()
+        Path('checkpoints/rpcanet_plus_sirstv1_cpu').symlink_to('rpcanet_plus_synthetic_cpu')  # of which _whole begins
     return folder
 
 
@@ -310,7 +385,7 @@ def run_in_small(page: str, wanted: Callable[[str], bool], train: bool) -> tuple
         ran.add(line)
         for frames in ('frames', 'flight'):  # of which there are no masks
             shutil.rmtree(Path('results', frames), ignore_errors=True)
-        if exit_code(main, [small[0], *small[1]]) != 0:
+        if run_command(*small) != 0:
             failed.append(line)
     return len(ran), failed
 
@@ -326,9 +401,12 @@ def test_quick_commands_run_in_small(page: str, world: Path, monkeypatch: pytest
 @pytest.mark.parametrize('page', WITH_COMMANDS)
 def test_all_commands_run_in_small(page: str, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trainings train for two epochs: a warm-up and one after it."""
-    folder = world / f'of_{Path(page).stem}'
-    shutil.copytree(world, folder, ignore=shutil.ignore_patterns('of_*'))
+    folder = world / f'of_{simplify(page)}'
+    shutil.copytree(world, folder, symlinks=True, ignore=shutil.ignore_patterns('of_*'))
     monkeypatch.chdir(folder)
+    for line in BEFORE.get(page, ()):
+        words = line.split()
+        assert exit_code(main, [*words, *(['--cfg-options', *TINY, *LOADER] if words[0] == 'train' else [])]) == 0, line
     ran, failed = run_in_small(page, MORE.__contains__, train=True)
     assert not failed
     assert ran
@@ -350,4 +428,6 @@ def test_the_readme_shows_what_commands_print_and_how_long_they_take() -> None:
 
 def test_most_commands_are_run() -> None:
     ours = [words for lines in DOCUMENTED.values() for words in lines if parser_and_arguments(words)]
-    assert sum(in_small(words, False) is not None for words in ours) > 0.7 * len(ours)
+    ran = [small for words in ours if (small := in_small(words, False))]
+    assert len(ran) > 0.85 * len(ours)
+    assert {name for name, _ in ran} == {*COMMANDS}, 'every command, on some page'

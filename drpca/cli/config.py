@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import textwrap
 
@@ -41,15 +42,19 @@ def list_names() -> str:
     return '\n'.join(lines).replace('<data~set>', '<data set>')
 
 
-@guarded
-def main(argv: list[str] | None = None) -> int:
-    """Runs the command; returns its exit status."""
+def build_parser() -> argparse.ArgumentParser:
     parser = command_parser('config.py', _DESCRIPTION, _EXAMPLES, done='printed')
     add = parser.add_argument
     add('config', nargs='?', metavar='CONFIG', help='a config, by name or path')
     add('--dataset', metavar='D', help="in place of the config's own")
     add('--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='K=V', help='keys to change')
-    args = parser.parse_args(argv)
+    return parser
+
+
+@guarded
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    args = build_parser().parse_args(argv)
     if args.config is None:
         print(list_names())
         return 0

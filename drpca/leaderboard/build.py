@@ -172,7 +172,7 @@ class Task:
         )  # fmt: skip
         if made.failed:
             count = len(made.failed)
-            raise UserError(f'{count} of {made.done + count} inputs could not be read')
+            raise UserError(f'{count} of {made.done + count} inputs gave no score map: {made.failed[0]}')
 
 
 def task_of(contender: Contender, run: ScoredRun, options: LeaderboardOptions) -> Task:

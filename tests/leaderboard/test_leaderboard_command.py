@@ -189,7 +189,10 @@ def test_images_that_cannot_be_read_fail_the_method(workplace: Path, data: Path)
     split = open_split('synthetic', 'test', 'datasets')
     split.image_path(split.names[0]).write_bytes(b'no image')
     (row,) = small(['tophat'])
-    assert [(run.state, run.message) for run in row.runs] == [('failed', '1 of 3 inputs could not be read')]
+    ((state, message),) = [(run.state, run.message) for run in row.runs]
+    assert state == 'failed'
+    assert message.startswith('1 of 3 inputs gave no score map: '), 'and why'
+    assert split.names[0] in message
 
 
 def test_no_train_marks_what_is_missing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
