@@ -17,6 +17,7 @@ from contextlib import suppress
 from importlib import import_module
 from itertools import product
 from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import cv2
@@ -299,8 +300,10 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
         epochs = [] if {'--epochs', '--time', '--fast-dev-run'} & {*given} else ['--epochs', '2']
         options = (BRIEF if any('sequence' in word for word in arguments) else TINY) + LOADER
         more = [*epochs, *(['--cfg-options'] if '--cfg-options' not in given else []), *options]
-    if name == 'infer' and not {'--size', '--backend', 'configs/classical/tophat.py'} & {*given}:
+    if name == 'infer' and not {'--size', '--backend', 'configs/classical/tophat.py', 'tophat', 'pstnn'} & {*given}:
         more = [*more, '--size', '32']
+    if given[:1] == ['tradeoff']:  # of the figures in the metafiles
+        arguments = given
     if name == 'infer' and not given:
         more = [*more, '--dataset', 'synthetic']
     if {'FILE', 'best.pth'} & {*given}:  # of a training above
@@ -325,7 +328,7 @@ def open_page(arguments: list[str]) -> int:
         assert process.stdout is not None
         assert process.stdout.readline() == f'The page is at http://127.0.0.1:{port} (Ctrl-C stops it)\n'
         for _ in range(100):
-            with suppress(ConnectionError), urlopen(f'http://127.0.0.1:{port}/') as page:
+            with suppress(URLError), urlopen(f'http://127.0.0.1:{port}/') as page:
                 assert b'drpca' in page.read()
                 break
             time.sleep(0.1)
