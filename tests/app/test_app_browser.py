@@ -108,7 +108,7 @@ def test_numbers_in_tables_are_sorted_as_such(browser, address):
     for heading in ('seconds', 'Fa'):
         at = COLUMNS.index(heading)
         table.locator('th').nth(at).click()
-        table.locator('th[aria-sort=ascending]').nth(0).wait_for()
+        table.locator('th.sorted', has_text=heading).wait_for()
         shown = [float(row.locator('td').nth(at).text_content()) for row in table.locator('tbody tr').all()]
         assert len(shown) == 3
         assert shown == sorted(shown)
