@@ -29,6 +29,7 @@ from drpca.cards import published_files
 from drpca.cli.main import COMMANDS, main
 from drpca.config import config_folder, find_config, list_models
 from drpca.datasets.synthetic import generate_dataset
+from drpca.errors import EXIT_INTERRUPTED
 from drpca.evaluation.protocols import known_protocols
 from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
 from drpca.options import VARIANTS, script_of
@@ -231,9 +232,11 @@ def test_from_nothing_to_detections(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 SMALL = {
     'W.pth': 'RPCANet_SIRST.pkl', 'published': 'RPCANet_SIRST.pkl', 'val_v1': 'val',
     'Misc_70': 'test_000000', 'Misc_96': 'test_000001', 'SIRSTv1': 'synthetic', 'NUDT-SIRST': 'my_frames',
-    'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', 'IRSTD-1k': 'synthetic', '256': '32', '200': '2', '8': '4',
+    'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', 'IRSTD-1k': 'synthetic', '256': '32', '200': '2', '60': '2', '8': '4',
     'results/NUDT-SIRST': 'results/my_frames', 'local': 'debug', 'runs/': 'checkpoints', '/data': 'datasets',
     'dtum_nudt_mirsdt_attached': 'dtum_synthetic_sequence_attached',
+    'checkpoints/rpcanet_sirstv1_on_sirstv1+nudtsirst/seed_0/best.pth':
+        'checkpoints/rpcanet_synthetic_on_synthetic+myframes/seed_0/best.pth',
     'rpcanet_sirstv1=published': 'rpcanet_synthetic=RPCANet_SIRST.pkl',
     'their_maps/': 'datasets/synthetic/test/masks', 'their_masks/': 'datasets/synthetic/test/masks',
     '~/Downloads/NUDT.zip': 'NUDT.zip', 'rpcanet.pt2': 'new.pt2',
@@ -315,7 +318,7 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
 
 
 def open_page(arguments: list[str]) -> int:
-    """The page in a process of its own, asked for once and ended by Ctrl-C; its exit code."""
+    """The page in a process of its own, asked for once and ended by Ctrl-C; 0 if it ends as a command then does."""
     with socket.socket() as listener:
         listener.bind(('127.0.0.1', 0))
         port = listener.getsockname()[1]
@@ -339,7 +342,7 @@ def open_page(arguments: list[str]) -> int:
         assert 'Traceback' not in said, said
     finally:
         process.kill()
-    return process.returncode
+    return 0 if process.returncode == EXIT_INTERRUPTED else 1
 
 
 def run_command(name: str, arguments: list[str]) -> int:
