@@ -291,7 +291,8 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     trains = name in ('train', 'leaderboard')
     if (alone and not trains) or given == ['--all'] or any(word in OWN for word in given):
         return None
-    arguments = [SMALL.get(word, SYNTHETIC.sub('synthetic', word)) for word in given]
+    known = SMALL if '--gpus' not in given else SMALL | {'local': 'local'}  # which GPUs belong to
+    arguments = [known.get(word, SYNTHETIC.sub('synthetic', word)) for word in given]
     if '--time' in arguments:  # hours
         arguments[arguments.index('--time') + 1] = '0.002'
     if '--seeds' in arguments:
