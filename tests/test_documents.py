@@ -234,6 +234,7 @@ SMALL = {
     'Misc_70': 'test_000000', 'Misc_96': 'test_000001', 'SIRSTv1': 'synthetic', 'NUDT-SIRST': 'my_frames',
     'SIRSTv1+NUDT-SIRST': 'synthetic+my_frames', 'IRSTD-1k': 'synthetic', '256': '32', '200': '2', '60': '2', '8': '4',
     'results/NUDT-SIRST': 'results/my_frames', 'local': 'debug', 'runs/': 'checkpoints', '/data': 'datasets',
+    'rpcanet_plus_sirst_aug': 'rpcanet_plus_synthetic_best',  # trained apart from those on SIRST V1
     'dtum_nudt_mirsdt_attached': 'dtum_synthetic_sequence_attached',
     'checkpoints/rpcanet_sirstv1_on_sirstv1+nudtsirst/seed_0/best.pth':
         'checkpoints/rpcanet_synthetic_on_synthetic+myframes/seed_0/best.pth',
