@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from drpca.baselines.base import Baseline, Decomposition, as_grey
-from drpca.baselines.patches import Coverage, PatchGrid
+from drpca.baselines.patches import PatchGrid
 from drpca.baselines.rpca import Parts, Records
 from drpca.datasets.io import GreyRule
 from drpca.errors import UserError
@@ -220,12 +220,11 @@ class PatchStack:
     shape: tuple[int, int]
     patch_size: int
     step: int
-    coverage: Coverage = 'flush'
 
     @property
     def grid(self) -> PatchGrid:
         """Where the patches lie."""
-        return PatchGrid(self.shape, self.patch_size, self.step, self.coverage)
+        return PatchGrid(self.shape, self.patch_size, self.step)
 
     def patches(self, frames: np.ndarray) -> np.ndarray:
         """(n, H, W) → (p, p, n, patches)."""

@@ -8,10 +8,10 @@ import numpy as np
 
 from drpca.baselines.base import IterationRecord
 from drpca.baselines.frame_windows import PatchStack, Placement, SolvedFrames, WindowBaseline
+from drpca.baselines.patches import refuse_gaps
 from drpca.baselines.proximal import nonnegative_soft_threshold
 from drpca.baselines.rpca import Parts, Records
 from drpca.baselines.tensor import map_tensor_singular_values
-from drpca.errors import UserError
 from drpca.registry import BASELINES
 
 MAX_ITERATIONS = 500
@@ -47,11 +47,7 @@ class NeighbourTensor(WindowBaseline):
     def __init__(self, preset: str = 'toolbox', **overrides: Any) -> None:
         super().__init__(preset, **overrides)
         self.min_size = self.patch_size
-        if self.step > self.patch_size:
-            raise UserError(
-                f'{type(self).__name__}: step {self.step} is larger than patch_size {self.patch_size}, '
-                'pixels between patches would be lost; choose a smaller step.'
-            )
+        refuse_gaps(type(self).__name__, self.patch_size, self.step)
 
     @property
     def sparse_weight(self) -> float:

@@ -12,6 +12,8 @@ from typing import Literal
 
 import numpy as np
 
+from drpca.errors import UserError
+
 Coverage = Literal['flush', 'fitting', 'inside']
 Aggregation = Literal['mean', 'median', 'last', 'mean_without_last']
 
@@ -33,6 +35,19 @@ def positions(length: int, patch_size: int, step: int, coverage: Coverage = 'flu
         return list(range(0, max(last, 1), step))
     starts = list(range(0, last + 1, step))
     return [*starts, last] if coverage == 'flush' and starts[-1] != last else starts
+
+
+def refuse_gaps(method: str, patch_size: int, step: int) -> None:
+    """Refuses patches that do not touch.
+
+    Raises:
+        UserError: ``step`` is larger than ``patch_size``.
+    """
+    if step > patch_size:
+        raise UserError(
+            f'{method}: step {step} is larger than patch_size {patch_size}, pixels between patches would be lost; '
+            'choose a smaller step.'
+        )
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from drpca.baselines.base import Baseline, Decomposition, IterationRecord
-from drpca.baselines.patches import PatchGrid
+from drpca.baselines.patches import PatchGrid, refuse_gaps
 from drpca.baselines.proximal import shrink_tail
 from drpca.baselines.svd import SVD, map_singular_values
 from drpca.errors import UserError
@@ -69,11 +69,7 @@ class PatchRPCA(Baseline):
     def __init__(self, preset: str = 'leaderboard', **overrides: Any) -> None:
         super().__init__(preset, **overrides)
         self.min_size = max(self.patch_size, 2)
-        if self.step > self.patch_size:
-            raise UserError(
-                f'{type(self).__name__}: step {self.step} is larger than patch_size {self.patch_size}, '
-                'pixels between patches would be lost; choose a smaller step.'
-            )
+        refuse_gaps(type(self).__name__, self.patch_size, self.step)
         if 'device' in self.parameters:
             self._check_device()
 

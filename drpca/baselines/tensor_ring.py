@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from drpca.baselines.frame_windows import PatchStack, SolvedFrames, WindowBaseline
+from drpca.baselines.patches import refuse_gaps
 from drpca.baselines.rpca import Records
 from drpca.baselines.unfoldings import Unfolding, solve_unfoldings
-from drpca.errors import UserError
 from drpca.registry import BASELINES
 
 
@@ -35,11 +35,7 @@ class PatchTensor(WindowBaseline):
     def __init__(self, preset: str = 'toolbox', **overrides: Any) -> None:
         super().__init__(preset, **overrides)
         self.min_size = self.patch_size
-        if self.step > self.patch_size:
-            raise UserError(
-                f'{type(self).__name__}: step {self.step} is larger than patch_size {self.patch_size}, '
-                'pixels between patches would be lost; choose a smaller step.'
-            )
+        refuse_gaps(type(self).__name__, self.patch_size, self.step)
 
     def weights(self, sides: list[tuple[int, int]]) -> list[float]:
         """α of each unfolding, from its rows and columns."""

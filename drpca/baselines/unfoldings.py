@@ -1,12 +1,12 @@
 """Robust PCA of a four-way tensor by the nuclear norms of several of its unfoldings, one solver for all such methods.
 
-    min Σ_k α_k ‖B_(k)‖_* + λ₁‖Ω∘T‖₁ + λ₂‖N‖²_F   s.t. D = B + T + N
+    min Σ_k α_k ‖B_(k)‖_* + λ₁‖T‖₁ + λ₂‖N‖²_F   s.t. D = B + T + N
 
 Tensor train, tensor ring and fully connected tensor networks bound their ranks by those of unfoldings; they differ in
 which ones. ADMM with a copy U_k of B for each of the K unfoldings, scaled multipliers c_k (of U_k = B) and e (of
 D = B + T + N), and one penalty β, which grows by ρ per iteration and divides the multipliers alike:
 
-    U_k ← SVT_{α_k/β}(B − c_k),   B ← (ΣU_k + Σc_k + D − T − N + e)/(K + 1),   T ← soft(D − B − N + e, Ω·λ₁/β),
+    U_k ← SVT_{α_k/β}(B − c_k),   B ← (ΣU_k + Σc_k + D − T − N + e)/(K + 1),   T ← soft(D − B − N + e, λ₁/β),
     c_k ← c_k + U_k − B,   e ← e + D − B − T − N,   N ← β(D − B − T + s·e)/(β + 2λ₂)
 
 (Wu, Yu, Liu, Luo, Peng, IEEE TGRS 61, 2023; s = 1). Stops at ‖D − B − T − N‖/‖D‖ < tol or when the number of entries
@@ -18,7 +18,7 @@ a matrix whose norm is below its threshold is not decomposed, and a low rank ask
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -30,6 +30,8 @@ from drpca.baselines.rpca import Parts, Records
 from drpca.baselines.svd import map_singular_values
 
 LARGEST_PENALTY = 1e10
+GROWTH = 1.2
+"""ρ."""
 _CACHED = 2**15
 """Entries of a slice that is worked on at once."""
 
@@ -72,13 +74,11 @@ def solve_unfoldings(
     data: np.ndarray,
     unfoldings: Sequence[Unfolding],
     sparse_weight: float,
-    noise_weight: float | None = None,
+    noise_weight: float,
     *,
     noise_sign: int = 1,
     tolerance: float = 1e-7,
     max_iterations: int = 300,
-    growth: float = 1.2,
-    reweight: Callable[[np.ndarray], np.ndarray] | None = None,
     records: Records = None,
 ) -> Parts:
     """Solves the problem above, from β = 1e-4 and B = D.
@@ -87,12 +87,10 @@ def solve_unfoldings(
         data: D, (n1, n2, n3, n4) float64, not all 0.
         unfoldings: With their weights.
         sparse_weight: λ₁.
-        noise_weight: λ₂; None: without N.
+        noise_weight: λ₂.
         noise_sign: s, of which −1 is a slip of the tensor ring's published code.
         tolerance: tol.
         max_iterations: Iterations at most.
-        growth: ρ.
-        reweight: T → Ω for the next iteration; None: Ω = 1 throughout.
         records: List that takes one record per iteration, or None.
     """
     data = np.ascontiguousarray(data)
@@ -101,12 +99,11 @@ def solve_unfoldings(
     background, target, noise, dual = data.copy(), *(np.zeros_like(data) for _ in range(3))
     duals = [np.zeros_like(data) for _ in unfoldings]
     shifted = [data.copy() for _ in unfoldings]  # B − c_k
-    omega: np.ndarray | None = None
     step = max(1, _CACHED // int(np.prod(data.shape[1:])))
     slices = [slice(start, start + step) for start in range(0, len(data), step)]
     for _ in range(max_iterations):
         lows, sums = zip(*(one.shrink(matrix, one.weight / beta) for one, matrix in zip(unfoldings, shifted)))
-        next_beta = min(beta * growth, LARGEST_PENALTY)
+        next_beta = min(beta * GROWTH, LARGEST_PENALTY)
         squares, previous, positive = 0.0, positive, 0
         for at in slices:
             rest = data[at] - noise[at]
@@ -117,16 +114,15 @@ def solve_unfoldings(
                 b += c[at]
             b /= len(unfoldings) + 1
             rest -= b
-            t = soft_threshold(rest, sparse_weight / beta * (1.0 if omega is None else omega[at]))
+            t = soft_threshold(rest, sparse_weight / beta)
             rest -= t  # e + D − B − T − N
             left = data[at] - b
             left -= t
-            if noise_weight is not None:
-                n = rest * noise_sign
-                n += left
-                n *= beta / (beta + 2 * noise_weight)
-                left -= n
-                noise[at] = n
+            n = rest * noise_sign
+            n += left
+            n *= beta / (beta + 2 * noise_weight)
+            left -= n
+            noise[at] = n
             squares += float(np.vdot(left, left))
             positive += int(np.count_nonzero(t > 0))
             np.multiply(rest, beta / next_beta, out=dual[at])
@@ -141,12 +137,10 @@ def solve_unfoldings(
         residual = float(np.sqrt(squares)) / norm
         if records is not None:
             objective = sum(one.weight * total for one, total in zip(unfoldings, sums))
-            objective += sparse_weight * float(np.abs(target if omega is None else omega * target).sum())
-            objective += 0 if noise_weight is None else noise_weight * float(np.vdot(noise, noise))
+            objective += sparse_weight * float(np.abs(target).sum())
+            objective += noise_weight * float(np.vdot(noise, noise))
             rank = max(one.rank for one in unfoldings)
             records.append(IterationRecord(residual, objective, rank, int(np.count_nonzero(target))))
         if residual < tolerance or (positive == previous and positive > 0):
             break
-        if reweight is not None:
-            omega = reweight(target)
-    return Parts(background, target, None if noise_weight is None else noise)
+    return Parts(background, target, noise)
