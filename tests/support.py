@@ -6,6 +6,7 @@ import importlib.util
 import inspect
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,9 @@ from drpca.registry import MODELS, network_names
 
 DATA = Path(__file__).parent / 'data'
 ROOT = Path(__file__).resolve().parents[1]
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
+"""The browser of the tests that drive one, where there is one."""
 
 
 def shared_path(*parts: str) -> Path:

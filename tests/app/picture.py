@@ -1,18 +1,15 @@
 """Makes docs/images/app_light.png and app_dark.png: ``python -m tests.app.picture``, with playwright and Chromium."""
 
-import shutil
-import socket
-import subprocess
-import sys
 import tempfile
-from pathlib import Path
 from urllib.parse import urlencode
 
 import cv2
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.app.app_support import running_page
+from tests.support import CHROMIUM, ROOT
+
 OUT = ROOT / 'docs/images'
 DETECTOR = 'rpcanet_synthetic_demo, weights of the project'
 OTHERS = 'TopHat, classical filter, paper preset|FKRW, classical filter, leaderboard preset'
@@ -38,25 +35,13 @@ def shoot(browser: Browser, address: str, query: dict[str, str], file: str, heig
 
 def main() -> None:
     """Detections with verdicts, light; the comparison and the charts, dark."""
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-    command = [sys.executable, '-m', 'drpca.app', '--no-browser', '--port', str(port)]
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True)
-        try:
-            assert server.stdout is not None
-            server.stdout.readline()
-            path = shutil.which('chromium') or shutil.which('google-chrome')
-            browser = playwright.chromium.launch(executable_path=path, args=['--no-sandbox'])
-            query = {'detector': DETECTOR, 'sample': 'synthetic/horizon'}
-            address = f'http://127.0.0.1:{port}/'
-            shoot(browser, address, query, 'app_light.png', 860, 'light')
-            shoot(browser, address, query | {'compare': OTHERS}, 'app_dark.png', 1400, 'dark')
-            browser.close()
-        finally:
-            server.terminate()
-            server.wait()
+    with tempfile.TemporaryDirectory() as folder, running_page(folder) as (_, port), sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
+        query = {'detector': DETECTOR, 'sample': 'synthetic/horizon'}
+        address = f'http://127.0.0.1:{port}/'
+        shoot(browser, address, query, 'app_light.png', 860, 'light')
+        shoot(browser, address, query | {'compare': OTHERS}, 'app_dark.png', 1400, 'dark')
+        browser.close()
 
 
 if __name__ == '__main__':

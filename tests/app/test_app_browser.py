@@ -5,54 +5,38 @@
 
 import os
 import re
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
 import pytest
-from app_support import frame, save_run
+from app_support import frame, running_page, save_run
 
 pytest.importorskip('nicegui', reason="the page needs the extra 'app'")
 from drpca.app.compare_view import _COLUMNS as COLUMNS
 from drpca.app.widgets import sortable
+from tests.support import CHROMIUM
 
 playwright = pytest.importorskip('playwright.sync_api', reason="needs the extra 'browser'")
 
-ROOT = Path(__file__).resolve().parents[2]
-CHROMIUM = Path('/usr/bin/chromium')
 SLOW = 'IPI, classical RPCA, paper preset'
 QUICK = 'TopHat, classical filter, paper preset'
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not CHROMIUM.exists(), reason=f'needs {CHROMIUM}')]
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason='needs Chromium')]
 
 
 @pytest.fixture(scope='module')
 def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp('page')
     save_run(folder / 'checkpoints')
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(('PYTEST', 'NICEGUI'))}
-    environment['PYTHONPATH'] = str(ROOT)
-    process = subprocess.Popen(
-        [sys.executable, '-m', 'drpca.app', '--no-browser', '--port', str(port)],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    )  # fmt: skip
-    try:
-        assert 'The page is at' in process.stdout.readline()
+    with running_page(folder) as (process, port):
         yield f'http://127.0.0.1:{port}/'
         process.terminate()
         assert 'Traceback' not in process.communicate(timeout=30)[0]
-    finally:
-        process.kill()
 
 
 @pytest.fixture(scope='module')
 def browser():
     with playwright.sync_playwright() as session:
-        chromium = session.chromium.launch(executable_path=str(CHROMIUM), args=['--no-sandbox'])
+        chromium = session.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
         yield chromium
         chromium.close()
 

@@ -4,10 +4,8 @@ import asyncio
 import functools
 import http.client
 import io
-import os
 import re
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -20,7 +18,7 @@ from urllib.parse import parse_qs, urlencode
 import cv2
 import numpy as np
 import pytest
-from app_support import frame, save_run
+from app_support import frame, running_page, save_run
 
 pytest.importorskip('nicegui', reason="the page needs the extra 'app'")
 
@@ -35,8 +33,8 @@ from drpca.app.choices import NATIVE, Choice, DetectorStore, list_choices
 from drpca.app.page import Page
 from drpca.app.samples import Sample
 from drpca.app.work import WorkQueue
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 2**20
 NETWORK = 'rpcanet_tiny, seed 0'
 FILTER = 'TopHat, classical filter, paper preset'
@@ -468,18 +466,7 @@ def server(tmp_path_factory):
     """The page in a process of its own; gives host and port."""
     folder = tmp_path_factory.mktemp('server')
     save_run(folder / 'checkpoints')
-    with socket.socket() as listener:
-        listener.bind(('127.0.0.1', 0))
-        port = listener.getsockname()[1]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(('PYTEST', 'NICEGUI'))}
-    environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])
-    command = [sys.executable, '-m', 'drpca.app', '--no-browser', '--port', str(port), '--max-upload-mb', '1']
-    process = subprocess.Popen(
-        command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        line = process.stdout.readline()
-        assert line == f'The page is at http://127.0.0.1:{port} (Ctrl-C stops it)\n'
+    with running_page(folder, '--max-upload-mb', '1') as (process, port):
         wait_for(port)
         yield ('127.0.0.1', port)
         assert process.poll() is None
@@ -487,8 +474,6 @@ def server(tmp_path_factory):
         process.terminate()
         said, _ = process.communicate(timeout=10)
         assert 'Traceback' not in said, said
-    finally:
-        process.kill()
 
 
 def request(server, method, path, body=None, headers=None):

@@ -1,6 +1,5 @@
 """Makes docs/images/report.png: ``python -m tests.reports.picture``, with playwright and Chromium."""
 
-import shutil
 import tempfile
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from playwright.sync_api import sync_playwright
 import drpca
 from drpca.datasets.synthetic import generate_dataset
 from drpca.reports.report import render_report
+from tests.support import CHROMIUM
 
 OUT = Path(__file__).resolve().parents[2] / 'docs/images/report.png'
 DEMO = 'rpcanet_synthetic_demo'
@@ -29,8 +29,7 @@ def main() -> None:
         page = root / 'report.html'
         page.write_text(render_report(scores), encoding='utf-8')
         with sync_playwright() as playwright:
-            path = shutil.which('chromium') or shutil.which('google-chrome')
-            browser = playwright.chromium.launch(executable_path=path, args=['--no-sandbox'])
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
             view = browser.new_page(viewport={'width': 1440, 'height': 560}, color_scheme='light')
             view.goto(page.as_uri())
             view.wait_for_selector(':root[data-drawn]', state='attached')

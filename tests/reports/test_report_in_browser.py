@@ -1,7 +1,6 @@
 """The report in Chromium: what one reads off, opens, links to and prints, and how large and quick it is."""
 
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from scipy import io as scipy_io
 from drpca.cli.score import main
 from drpca.reports.report import BUDGET
 from tests.mini_results import make_maps
+from tests.support import CHROMIUM
 
 HOSTILE = 'a<img src=x onerror=alert(1)>'
 METHODS = ['good', 'blind', 'nervous']
@@ -20,11 +20,10 @@ METHODS = ['good', 'blind', 'nervous']
 @pytest.fixture(scope='module')
 def browser():
     api = pytest.importorskip('playwright.sync_api', reason='needs playwright (pip install ".[browser]")')
-    path = shutil.which('chromium') or shutil.which('chromium-browser') or shutil.which('google-chrome')
-    if path is None:
+    if CHROMIUM is None:
         pytest.skip('needs Chromium')
     with api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=['--no-sandbox'])
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=['--no-sandbox'])
         yield chromium
         chromium.close()
 
