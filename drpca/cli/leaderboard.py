@@ -57,7 +57,7 @@ _EXAMPLES = """\
 the --json file
   protocols {preset: its definition}; rows, a list of
     method, model, config, kind (trained, weights, classical), dataset, split, command, seeds, selection, …
-    cost {parameters, used_parameters, gflop, training_seconds, latency_ms, threads}
+    cost {parameters, used_parameters, gflop, training_seconds, latency_ms, threads, machine}
     figures {preset: {size, mean {IoU, nIoU, F1, Pd, Fa, AUC, partial_auc, pd_at_fa_1e-6, …, hIoU},
             std}}, ratios, std over seeds
     runs [{seed, state (done, failed, missing), message, checkpoint, epochs, seconds, figures, …}]

@@ -19,7 +19,7 @@ Of several seeds, the one with the best validation figure is taken; test figures
 _EXAMPLES = """\
   python tools/publish.py rpcanet_plus_sirstv1_cpu
       checkpoints/rpcanet_plus_sirstv1_cpu-1a2b3c4d.pth, and Weights in configs/rpcanet_plus/metafile.yml
-  python tools/publish.py lrrnet_sirstv1 --seed 2 --limit-mb 15 --out weights --no-metafile
+  python tools/publish.py lrrnet_sirstv1 --seed 2 --out weights --no-metafile
       a certain seed, somewhere else"""
 
 
@@ -35,7 +35,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('--final', action='store_true', help='the run with --final, its last weights')
     add('--out', type=Path, metavar='DIR', help="default: the project's checkpoints folder")
     add(
-        '--limit-mb', type=float, default=5.0, metavar='MB',
+        '--limit-mb', type=float, default=20.0, metavar='MB',
         help='refuse a larger file (default: %(default)s)',
     )  # fmt: skip
     add('--no-metafile', dest='metafile', action='store_false', help='write the file alone')

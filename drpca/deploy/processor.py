@@ -39,7 +39,8 @@ class Machine:
         load = 'load unknown' if self.busy is None else (
             'otherwise quiet' if self.busy <= QUIET else f'others kept {self.busy:.1f} cores busy'
         )  # fmt: skip
-        return f'{self.processor} ({self.instructions}), {self.threads} threads on {self.cores} cores, {load}'
+        threads, cores = (f'{n} {what}{"s" * (n != 1)}' for n, what in ((self.threads, 'thread'), (self.cores, 'core')))
+        return f'{self.processor} ({self.instructions}), {threads} on {cores}, {load}'
 
 
 def machine(seconds: float = 0.5) -> Machine:

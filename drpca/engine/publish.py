@@ -50,7 +50,7 @@ def publish(
     seed: int | None = None,
     final: bool = False,
     out: str | Path | None = None,
-    limit_mb: float = 5.0,
+    limit_mb: float = 20.0,
     metafile: bool = True,
 ) -> PublishedWeights:
     """Makes a small weight file of a trained run: a bare state dict under the published parameter names.

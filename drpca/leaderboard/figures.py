@@ -59,7 +59,7 @@ class _Point:
     deviation: float
 
 
-_COST_AXES = {'parameters': ('parameters, million', 1e-6), 'latency_ms': ('latency on a CPU, ms', 1.0)}
+_COST_AXES = {'parameters': ('parameters, million', 1e-6), 'shown_ms': ('latency on a CPU, ms', 1.0)}
 _KIND_STYLES = {'trained': (COLOURS[0], 'o'), 'weights': (COLOURS[1], 's'), 'classical': (COLOURS[2], '^')}
 _KIND_TEXTS = {'trained': 'trained here', 'weights': 'published weights', 'classical': 'classical'}
 

@@ -6,13 +6,14 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from drpca.datasets.splits import open_split, spread
+from drpca.deploy.processor import machine
 from drpca.inference.mappers import BaselineMapper, ScoreMapper, build_baseline, is_baseline, network_mapper
 from drpca.leaderboard.contenders import config_of
 from drpca.leaderboard.rows import Cost, Row
@@ -20,6 +21,8 @@ from drpca.options import NATIVE
 from drpca.registry import MODELS
 
 FRAMES = 8
+_LOOK = 0.2
+"""Seconds in which it is seen what else the machine does."""
 
 
 def measure_latency(rows: Sequence[Row], data_root: str | Path | None = None, progress: bool = False) -> list[Row]:
@@ -35,8 +38,9 @@ def measure_latency(rows: Sequence[Row], data_root: str | Path | None = None, pr
     """
     split = open_split(rows[0].dataset, rows[0].split, data_root)
     frames = [split.read_image(name) for name in spread(split.names, FRAMES)]
+    here = machine(_LOOK)
     if progress:
-        print(f'latency: {len(frames)} images, {torch.get_num_threads()} threads', file=sys.stderr)
+        print(f'latency: {len(frames)} images, {here}', file=sys.stderr)
     mappers: dict[tuple[Any, ...], ScoreMapper] = {}
     times: dict[tuple[Any, ...], list[float]] = {}
     timed = [row for row in rows if row.figures]
@@ -57,8 +61,9 @@ def measure_latency(rows: Sequence[Row], data_root: str | Path | None = None, pr
             list(mapper.score_maps([('frame', frame)]))
             if number:  # the first round warms up
                 times[key].append(1e3 * (time.perf_counter() - started))
-    threads = torch.get_num_threads()
-    return [row.with_latency(float(np.median(times[_timed(row)])), threads) if row.figures else row for row in rows]
+    measured = Cost(threads=here.threads, machine=str(here))
+    costs = {key: replace(measured, latency_ms=float(np.median(took))) for key, took in times.items()}
+    return [row.with_latency(costs[_timed(row)]) if row.figures else row for row in rows]
 
 
 def _timed(row: Row) -> tuple[Any, ...]:
@@ -69,5 +74,4 @@ def _timed(row: Row) -> tuple[Any, ...]:
 def keep_latency(rows: Sequence[Row], earlier: Sequence[Row]) -> list[Row]:
     """The rows with the latencies of an earlier table, where it has them."""
     known = {_timed(row): row.cost for row in earlier}
-    costs = [known.get(_timed(row), Cost()) for row in rows]
-    return [row.with_latency(cost.latency_ms, cost.threads) for row, cost in zip(rows, costs)]
+    return [row.with_latency(known.get(_timed(row), Cost())) for row in rows]

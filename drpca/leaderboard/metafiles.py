@@ -41,6 +41,7 @@ _COST = {
     'Training s': 'training_seconds',
     'Latency ms': 'latency_ms',
     'Threads': 'threads',
+    'Machine': 'machine',
 }
 _HEADINGS = {
     'published': 'Published:',
@@ -170,7 +171,7 @@ def _with_latency_of(earlier: Row | None, row: Row) -> Row:
     """The row; what was measured of its latency before stays if it was not measured again."""
     if earlier is None or row.cost.latency_ms is not None:
         return row
-    return row.with_latency(earlier.cost.latency_ms, earlier.cost.threads)
+    return row.with_latency(earlier.cost)
 
 
 def update_metafile(path: Path, rows: Sequence[Row]) -> bool:

@@ -71,7 +71,7 @@ def _cost_cells(cost: Cost) -> list[str]:
         if cost.used_parameters != cost.parameters:
             parameters += f' ({(cost.used_parameters or 0) / 1e6:.3f} used)'
     gflop = NONE if cost.gflop is None else f'{cost.gflop:.1f}'
-    latency = NONE if cost.latency_ms is None else f'{cost.latency_ms:.1f}'
+    latency = NONE if cost.shown_ms is None else f'{cost.shown_ms:.1f}'
     return [parameters, gflop, _duration(cost.training_seconds), latency]
 
 
@@ -193,13 +193,18 @@ def _heading(dataset: str, split: str) -> str:
 
 def _reading(rows: Sequence[Row]) -> str:
     """What the columns mean, for the foot of a main table."""
-    threads = sorted({row.cost.threads for row in rows if row.cost.threads})
-    many = 'thread' if threads == [1] else 'threads'
+    methods: dict[str, list[str]] = {}
+    for row in rows:
+        if row.cost.shown_ms is not None:
+            methods.setdefault(row.cost.machine or '', []).append(row.method)
     lines = ['Mean ± standard deviation over seeds where there are several.']
     if any(row.cost.gflop is not None for row in rows):
         lines.append('GFLOP per image of 256².')
-    if threads:
-        lines.append(f'ms: from an image to its score map on a CPU, {" or ".join(map(str, threads))} {many}.')
+    if methods:
+        where = '; '.join(
+            f'{", ".join(dict.fromkeys(of))}: {at}' if len(methods) > 1 else at for at, of in methods.items()
+        )
+        lines.append(f'ms: from an image to its score map. {where}.')
     return ' '.join([*lines, RULE])
 
 

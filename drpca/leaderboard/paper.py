@@ -262,10 +262,8 @@ def _tradeoff(
         raise unknown_name('figure', key, KEYS)
     rows, preset = _rows(sources, dataset, protocol)
     sets = ', '.join(dict.fromkeys(f'{row.dataset} {row.split}' for row in rows))
-    threads = ', '.join(sorted({str(row.cost.threads) for row in rows if row.cost.threads}))
-    said = (
-        f'{key} under the preset {preset} against parameters and latency on a CPU ({threads or "?"} threads), {sets}.'
-    )
+    where = '; '.join(sorted({row.cost.machine for row in rows if row.cost.machine}))
+    said = f'{key} under the preset {preset} against parameters and latency ({where or "not measured"}), {sets}.'
     return tradeoff_figure(rows, preset, key, width), said
 
 

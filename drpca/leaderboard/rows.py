@@ -96,6 +96,7 @@ class Cost:
         training_seconds: Mean over runs of the time spent in training epochs.
         latency_ms: Median time from an image in memory to its score map, on a CPU.
         threads: Threads that took.
+        machine: Where it was measured, in words; without it a latency is not shown.
     """
 
     parameters: int | None = None
@@ -104,6 +105,12 @@ class Cost:
     training_seconds: float | None = None
     latency_ms: float | None = None
     threads: int | None = None
+    machine: str | None = None
+
+    @property
+    def shown_ms(self) -> float | None:
+        """The latency, if it is known where it was measured."""
+        return None if self.machine is None else self.latency_ms
 
 
 @dataclass(frozen=True)
@@ -144,9 +151,9 @@ class Row:
     figures: dict[str, Figures] = field(default_factory=dict)
     runs: tuple[ScoredRun, ...] = ()
 
-    def with_latency(self, milliseconds: float | None, threads: int | None) -> Row:
-        """The same with a latency, measured now or earlier."""
-        return replace(self, cost=replace(self.cost, latency_ms=milliseconds, threads=threads))
+    def with_latency(self, of: Cost) -> Row:
+        """The same with the latency of another cost, measured now or earlier."""
+        return replace(self, cost=replace(self.cost, latency_ms=of.latency_ms, threads=of.threads, machine=of.machine))
 
     @property
     def source(self) -> str:

@@ -106,7 +106,7 @@ def test_what_disagrees(kind: L.Kind, runs: list[L.ScoredRun], iou: float, fa: f
 def test_main_table() -> None:
     rows = [
         row([run(0, 0.68), run(1, 0.72), run(2, 0, 'failed', message='NaN')], seeds=(0, 1)),
-        row([run(0, 0.9)], config='rpcanet_mine', cost=L.Cost(2_000_000, 1_500_000, 12.34, 5400.0, 7.06, 1)),
+        row([run(0, 0.9)], config='rpcanet_mine', cost=L.Cost(2_000_000, 1_500_000, 12.34, 5400.0, 7.06, 1, 'X')),
         row([run(0, 0, 'missing')], config='rpcanet_other', figures={}),
     ]
     table = P.main_table(rows, [published(figures={'IoU': 0.75, 'F1': 0.8, 'Pd': 0.9, 'Fa': 5e-6})])
@@ -200,7 +200,8 @@ def test_metafile_round_trip_and_idempotence(configs: Path) -> None:
     head = before[: before.index('  Measured:')]
     new = row(
         [run(0, 0.612345678), run(1, 0.65)], method='LRRNet', model='lrrnet', config='lrrnet_sirstv1', selection='val',
-        cost=L.Cost(10, 9, 1.5, 60.0, 7.0, 1), command="python tools/leaderboard.py x --cfg-options 'a: b'",
+        cost=L.Cost(10, 9, 1.5, 60.0, 7.0, 1, 'X (Y), 1 thread'),
+        command="python tools/leaderboard.py x --cfg-options 'a: b'",
     )  # fmt: skip
     bare = dataclasses.replace(new, runs=())
     readme = configs / 'lrrnet' / 'README.md'
@@ -219,7 +220,7 @@ def test_metafile_round_trip_and_idempotence(configs: Path) -> None:
     )
 
     assert M.update_metafiles([new], configs) == [], 'the same figures change nothing'
-    untimed = dataclasses.replace(new, cost=dataclasses.replace(new.cost, latency_ms=None, threads=None))
+    untimed = dataclasses.replace(new, cost=dataclasses.replace(new.cost, latency_ms=None, threads=None, machine=None))
     assert M.update_metafiles([untimed], configs) == [], 'a latency stays until it is measured again'
     other_seed = row([run(0, 0.5)], method='LRRNet', model='lrrnet', config='lrrnet_sirstv1', selection='val')
     before = len(M.measured_rows(configs))
@@ -228,6 +229,18 @@ def test_metafile_round_trip_and_idempotence(configs: Path) -> None:
     M.update_metafiles([dataclasses.replace(other_seed, selection='final')], configs)
     assert len(M.measured_rows(configs)) == before + 1, 'another kind of selection is another row'
     assert yaml.safe_load(path.read_text())['Name'] == 'LRRNet'
+
+
+def test_a_latency_is_shown_with_its_machine_and_not_without() -> None:
+    old, timed = (row([run(0, 0.5)], method=name, cost=L.Cost(latency_ms=12.5, threads=1)) for name in ('old', 'new'))
+    timed = timed.with_latency(dataclasses.replace(timed.cost, machine='X (AVX2), 1 thread'))
+    assert '12.5' not in P.block([old], [])
+    assert 'score map' not in P.block([old], [])
+    content = P.block([old, timed], [])
+    assert content.count('| 12.5 |') == 1
+    assert 'ms: from an image to its score map. X (AVX2), 1 thread.' in content
+    other = timed.with_latency(dataclasses.replace(timed.cost, machine='Y'))
+    assert 'new: X (AVX2), 1 thread; new: Y.' in P.block([timed, other], [])
 
 
 def test_rows_without_figures_or_metafile_are_not_entered(configs: Path) -> None:

@@ -50,7 +50,7 @@ def make_row(
     method: str, iou: float, fa: float, dataset: str = 'SIRSTv1', kind: Kind = 'trained', **more: float
 ) -> Row:
     figures = Figures(256, {'IoU': iou, 'Fa': fa}, {'IoU': more['std']} if 'std' in more else {})
-    cost = Cost(parameters=None if kind == 'classical' else 10**6, latency_ms=30.0, threads=1)
+    cost = Cost(parameters=None if kind == 'classical' else 10**6, latency_ms=30.0, threads=1, machine='X (AVX2)')
     return Row(method, '', method.lower(), kind, dataset, 'test', '', cost=cost, figures={'drpca': figures})
 
 
