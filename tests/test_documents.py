@@ -304,7 +304,7 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     if trains and train and not alone and '--dry-run' not in given:
         epochs = [] if {'--epochs', '--time', '--fast-dev-run'} & {*given} else ['--epochs', '2']
         options = (BRIEF if any('sequence' in word for word in arguments) else TINY) + LOADER
-        apart = ['--work-dir', 'by_model'] if '--model' in given else []  # of the same name, once in small
+        apart = ['--work-dir', 'apart'] if {'--model', '--time'} & {*given} else []  # of the same name, once in small
         more = [*apart, *epochs, *(['--cfg-options'] if '--cfg-options' not in given else []), *options]
     if name == 'infer' and not {'--size', '--backend', 'configs/classical/tophat.py', 'tophat', 'pstnn'} & {*given}:
         more = [*more, '--size', '32']
