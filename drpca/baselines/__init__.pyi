@@ -1,3 +1,4 @@
+from .asttv_ntla import ASTTVNTLA
 from .base import Baseline, Decomposition, IterationRecord
 from .fkrw import FKRW
 from .frame_windows import WindowBaseline
@@ -13,6 +14,7 @@ from .nram import NRAM
 from .nwmth import NWMTH
 from .parallel import map_images
 from .pstnn import PSTNN
+from .stpa_fctn import STPAFCTN
 from .stt import STT
 from .tensor_ring import TensorRing
 from .tensor_train import TensorTrain
@@ -20,6 +22,7 @@ from .tllcm import TLLCM
 from .top_hat import TopHat
 
 __all__ = [
+    'ASTTVNTLA',
     'FKRW',
     'HBMLCM',
     'IPI',
@@ -30,6 +33,7 @@ __all__ = [
     'NRAM',
     'NWMTH',
     'PSTNN',
+    'STPAFCTN',
     'STT',
     'TLLCM',
     'Baseline',

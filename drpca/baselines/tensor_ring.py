@@ -20,13 +20,13 @@ class PatchTensor(WindowBaseline):
     columns_k).
 
     Parameters: ``window``, frames of a block; ``patch_size`` p and ``step`` in pixels; ``sparsity``, H;
-    ``noise_weight``, λ₂; ``tolerance`` and ``max_iterations`` of the solver.
+    ``noise_weight``, λ₂, None for methods without N; ``tolerance`` and ``max_iterations`` of the solver.
     """
 
     patch_size: int
     step: int
     sparsity: float
-    noise_weight: float
+    noise_weight: float | None
     tolerance: float
     max_iterations: int
     UNFOLDINGS: ClassVar[tuple[tuple[tuple[int, ...], int], ...]]
@@ -49,13 +49,18 @@ class PatchTensor(WindowBaseline):
             one.weight = weight
         return found, sum(self.sparsity / float(np.sqrt(max(side))) for side in sides)
 
+    def prior(self, frames: np.ndarray) -> np.ndarray | None:
+        """P of :func:`drpca.baselines.unfoldings.solve_unfoldings`, (n, H, W), for frames in [0, 1]."""
+        return None
+
     def solve(self, frames: np.ndarray, records: Records) -> SolvedFrames:
         stack = PatchStack(frames.shape[1:], self.patch_size, self.step)
         data = stack.patches(frames / 255)
+        prior = self.prior(frames / 255)
         found, sparse_weight = self.unfoldings(data.shape)
         parts = solve_unfoldings(
             data, found, sparse_weight, self.noise_weight, noise_sign=self.noise_sign, tolerance=self.tolerance,
-            max_iterations=self.max_iterations, records=records,
+            max_iterations=self.max_iterations, records=records, prior=None if prior is None else stack.patches(prior),
         )  # fmt: skip
         return SolvedFrames(stack.frames(parts.target, 'last'), stack.parts(parts), 255.0)
 

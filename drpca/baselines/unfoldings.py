@@ -32,6 +32,8 @@ from drpca.baselines.svd import map_singular_values
 LARGEST_PENALTY = 1e10
 GROWTH = 1.2
 """ρ."""
+LARGEST_WEIGHT = 100.0
+"""Of Ω."""
 _CACHED = 2**15
 """Entries of a slice that is worked on at once."""
 
@@ -74,24 +76,28 @@ def solve_unfoldings(
     data: np.ndarray,
     unfoldings: Sequence[Unfolding],
     sparse_weight: float,
-    noise_weight: float,
+    noise_weight: float | None,
     *,
     noise_sign: int = 1,
     tolerance: float = 1e-7,
     max_iterations: int = 300,
     records: Records = None,
+    prior: np.ndarray | None = None,
 ) -> Parts:
     """Solves the problem above, from β = 1e-4 and B = D.
+
+    With a prior P the sparse term is λ₁‖Ω∘T‖₁, Ω = 1 at first and min(1/((|T| + 0.01)P), 100) after each step of T.
 
     Args:
         data: D, (n1, n2, n3, n4) float64, not all 0.
         unfoldings: With their weights.
         sparse_weight: λ₁.
-        noise_weight: λ₂.
+        noise_weight: λ₂; None: no N.
         noise_sign: s, of which −1 is a slip of the tensor ring's published code.
         tolerance: tol.
         max_iterations: Iterations at most.
         records: List that takes one record per iteration, or None.
+        prior: P, shape of D, at least 0, high where a target is likely; or None.
     """
     data = np.ascontiguousarray(data)
     norm = float(np.linalg.norm(data))
@@ -99,6 +105,7 @@ def solve_unfoldings(
     background, target, noise, dual = data.copy(), *(np.zeros_like(data) for _ in range(3))
     duals = [np.zeros_like(data) for _ in unfoldings]
     shifted = [data.copy() for _ in unfoldings]  # B − c_k
+    omega = None if prior is None else np.ones_like(data)
     step = max(1, _CACHED // int(np.prod(data.shape[1:])))
     slices = [slice(start, start + step) for start in range(0, len(data), step)]
     for _ in range(max_iterations):
@@ -114,15 +121,20 @@ def solve_unfoldings(
                 b += c[at]
             b /= len(unfoldings) + 1
             rest -= b
-            t = soft_threshold(rest, sparse_weight / beta)
+            if omega is None or prior is None:
+                t = soft_threshold(rest, sparse_weight / beta)
+            else:
+                t = soft_threshold(rest, omega[at] * (sparse_weight / beta))
+                omega[at] = 1 / np.maximum((np.abs(t) + 0.01) * prior[at], 1 / LARGEST_WEIGHT)
             rest -= t  # e + D − B − T − N
             left = data[at] - b
             left -= t
-            n = rest * noise_sign
-            n += left
-            n *= beta / (beta + 2 * noise_weight)
-            left -= n
-            noise[at] = n
+            if noise_weight is not None:
+                n = rest * noise_sign
+                n += left
+                n *= beta / (beta + 2 * noise_weight)
+                left -= n
+                noise[at] = n
             squares += float(np.vdot(left, left))
             positive += int(np.count_nonzero(t > 0))
             np.multiply(rest, beta / next_beta, out=dual[at])
@@ -137,10 +149,10 @@ def solve_unfoldings(
         residual = float(np.sqrt(squares)) / norm
         if records is not None:
             objective = sum(one.weight * total for one, total in zip(unfoldings, sums))
-            objective += sparse_weight * float(np.abs(target).sum())
-            objective += noise_weight * float(np.vdot(noise, noise))
+            objective += sparse_weight * float(np.abs(target if omega is None else omega * target).sum())
+            objective += (noise_weight or 0) * float(np.vdot(noise, noise))
             rank = max(one.rank for one in unfoldings)
             records.append(IterationRecord(residual, objective, rank, int(np.count_nonzero(target))))
         if residual < tolerance or (positive == previous and positive > 0):
             break
-    return Parts(background, target, noise)
+    return Parts(background, target, None if noise_weight is None else noise)

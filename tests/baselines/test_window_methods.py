@@ -12,6 +12,7 @@ import pytest
 import drpca
 from drpca.baselines import WindowBaseline
 from drpca.baselines.frame_windows import scaled
+from drpca.baselines.stpa_fctn import displacement, spatial_contrast, spatial_temporal_prior, temporal_contrast
 from drpca.baselines.structure import corner_edge_prior
 from drpca.baselines.unfoldings import solve_unfoldings
 from drpca.datasets.io import read_image
@@ -25,6 +26,8 @@ SMALL: dict[str, dict[str, Any]] = {
     'TensorTrain': {'window': 4, 'patch_size': 8, 'step': 8},
     'NPSTT': {'window': 5, 'patch_size': 24, 'step': 24},
     'STT': {'window': 3, 'patch_size': 16, 'step': 12},
+    'STPAFCTN': {'window': 5, 'patch_size': 16, 'step': 16},
+    'ASTTVNTLA': {'max_iterations': 9},
 }
 TOOLBOX = {'TR': 'TensorRing', 'TT': 'TensorTrain', 'NPSTT': 'NPSTT', 'LogTFNN': 'LogTFNN'}
 
@@ -139,8 +142,9 @@ def test_toolbox_maps_of_real_sequences(key: str, sequence: int) -> None:
         np.testing.assert_allclose(values[expected['nonzero_positions']], expected['nonzero_values'], atol=1e-6)
 
 
-MOVING = [(name, preset) for name in sorted(SMALL) for preset in ('toolbox', 'paper')]
+MOVING = [(name, preset) for name in sorted(SMALL) for preset in BASELINES.get(name).PRESETS]
 MOVING.remove(('NPSTT', 'paper'))  # needs patches of a real size
+MOVING.remove(('ASTTVNTLA', 'toolbox'))  # needs frames of a real size
 
 
 @pytest.mark.parametrize(('name', 'preset'), MOVING)
@@ -152,7 +156,8 @@ def test_maps_and_parts_of_a_moving_target(name: str, preset: str) -> None:
     assert parts.background.shape == parts.target.shape == images.shape
     assert parts.target.dtype == np.float32
     error = np.linalg.norm(parts.reconstruction - images / 255) / np.linalg.norm(images / 255)
-    assert error < 0.02, 'the solvers stop at 0.01, before overlaps are averaged'
+    # The solvers stop at 0.01, before overlaps are averaged; STPA-FCTN here as soon as its one target stands out.
+    assert error < (0.08 if name == 'STPAFCTN' else 0.02)
     assert (parts.noise is not None) == name.startswith('Tensor')
     assert parts.trace[-1].residual < parts.trace[0].residual
     assert all(np.isfinite([record.residual, record.objective]).all() for record in parts.trace)
@@ -162,6 +167,102 @@ def test_maps_and_parts_of_a_moving_target(name: str, preset: str) -> None:
         assert not parts.target[-2:].any(), 'frames after the middle one stay 0 in the toolbox'
         np.testing.assert_allclose(parts.background[-2:], images[-2:] / 255, atol=1e-6)
     np.testing.assert_array_equal(images, before)
+
+
+def test_fully_connected_network_by_its_equations() -> None:
+    rng = np.random.default_rng(0)
+    data, prior = rng.random((4, 5, 3, 2)), rng.random((4, 5, 3, 2))
+    method = build('STPAFCTN')
+    unfoldings, weight = method.unfoldings(data.shape)
+    assert weight == pytest.approx(0.015 * (20**-0.5 + 12**-0.5 + 15**-0.5))
+    weight /= 30  # of so small a tensor nothing is a target otherwise
+    parts = solve_unfoldings(data, unfoldings, weight, None, prior=prior, tolerance=1e-3, max_iterations=200)
+    b, mu, omega = data.copy(), 1e-4, 1.0
+    t, e, c = np.zeros_like(data), np.zeros_like(data), [np.zeros_like(data)] * 3
+    positive = 0
+    for _ in range(200):
+        u = []
+        for axes, multiplier in zip(((0, 1, 2, 3), (2, 0, 1, 3), (1, 2, 0, 3)), c):
+            turned = (b - multiplier / mu).transpose(axes)
+            left, sigma, right = np.linalg.svd(
+                turned.reshape(-1, turned.shape[2] * turned.shape[3]), full_matrices=False
+            )
+            low = (left * np.maximum(sigma - 1 / 3 / mu, 0)) @ right
+            u.append(low.reshape(turned.shape).transpose(np.argsort(axes)))
+        b = (sum(u) + sum(c) / mu + data - t - e / mu) / 4
+        argument, threshold = data - b - e / mu, omega * weight / mu
+        t = np.sign(argument) * np.maximum(np.abs(argument) - threshold, 0)
+        omega = np.minimum(1 / ((np.abs(t) + 0.01) * prior), 100)
+        c = [multiplier + mu * (low - b) for multiplier, low in zip(c, u)]
+        e = e + mu * (b + t - data)
+        mu *= 1.2
+        previous, positive = positive, np.count_nonzero(t > 0)
+        if np.linalg.norm(data - b - t) < 1e-3 * np.linalg.norm(data) or positive == previous > 0:
+            break
+    assert positive > 3
+    assert parts.noise is None
+    np.testing.assert_allclose(parts.background, b, atol=1e-9)
+    np.testing.assert_allclose(parts.target, t, atol=1e-9)
+
+
+def test_prior_of_the_fully_connected_network_finds_what_does_not_move_with_the_rest() -> None:
+    rng = np.random.default_rng(1)
+    scene = cv2.GaussianBlur(rng.random((60, 72)), (0, 0), 1.5)
+    moved = np.stack([scene[5 + 2 * t : 45 + 2 * t, 20 - 3 * t : 68 - 3 * t] for t in range(5)])
+    assert displacement(moved[2], moved[3], 8) == (-2, 3)
+    assert displacement(moved[2], moved[0], 16) == (4, -6)
+    moved[:, 20, 24] += 0.5
+    temporal = temporal_contrast(moved, 2)
+    assert place(temporal) == (20, 24)
+    assert np.count_nonzero(temporal[8:32, 12:36] > 1e-9) == 1, 'what can be seen in all frames is as expected'
+    dots = np.zeros((21, 21))
+    dots[10, 10], dots[10, 13] = 1, 0.5  # the first one sees the second, three pixels to the right, and so back
+    expected = np.zeros_like(dots)
+    expected[10, 10], expected[10, 13] = 1, abs(0.992 * 0.5 - 0.452) / (0.992 - 0.452 * 0.5)
+    np.testing.assert_allclose(spatial_contrast(dots), expected, atol=1e-12)
+    prior = spatial_temporal_prior(moved)
+    assert prior.shape == moved.shape
+    np.testing.assert_allclose(prior[0].max(), 1)
+    np.testing.assert_allclose(prior[4], spatial_contrast(moved[4]) - spatial_contrast(moved[4]).min(), atol=0.1)
+
+
+def test_asymmetric_variation_by_its_equations() -> None:
+    data = 100 + 50 * np.random.default_rng(2).random((6, 5, 3))
+    method, count = build('ASTTVNTLA', max_iterations=30, sparsity=1.0), 30
+    parts = method.solve_tensor(data)
+    x, mu = data, 0.005
+    b = np.random.default_rng(method.seed).random(x.shape)
+    t, n, y = (np.zeros_like(x) for _ in range(3))
+    v, d = [np.zeros_like(x)] * 3, [np.zeros_like(x)] * 3
+    identity, operators = np.eye(x.size), []
+    for axis in range(3):
+        columns = [(np.roll(one, -1, axis) - one).ravel() for one in identity.reshape(-1, *x.shape)]
+        operators.append(np.stack(columns, axis=1))
+    normal = 2 * identity + sum(operator.T @ operator for operator in operators)
+    sigma = None
+    for _ in range(count):
+        slices, found = np.fft.fft(b, axis=2), []
+        for k in range(3):
+            left, values, right = np.linalg.svd(slices[:, :, k], full_matrices=False)
+            last = values if sigma is None else sigma[k]
+            found.append(np.maximum(values - 1e6 * np.exp(-1e6 * last) / mu, 0))
+            slices[:, :, k] = (left * found[-1]) @ right
+        sigma, z = found, np.fft.ifft(slices, axis=2).real
+        right = x - t - n + z + y / mu
+        right = right.ravel() + sum(o.T @ (a + c / mu).ravel() for o, a, c in zip(operators, v, d))
+        b = np.linalg.solve(normal, right).reshape(x.shape)
+        soft = lambda values, threshold: np.sign(values) * np.maximum(np.abs(values) - threshold, 0)  # noqa: E731
+        t = soft(x - b - n + y / mu, 1 / np.sqrt(3 * 6) / mu)
+        change = [(o @ b.ravel()).reshape(x.shape) for o in operators]
+        v = [soft(g - c / mu, 0.01 * (1, 1, 1.25)[k] / mu) for k, (g, c) in enumerate(zip(change, d))]
+        n = (mu * (x - b - t) + y) / (mu + 200)
+        y = y + mu * (x - b - t - n)
+        d = [c + mu * (a - g) for c, a, g in zip(d, v, change)]
+        mu *= 1.2
+    np.testing.assert_allclose(parts.background, b, atol=1e-6)
+    np.testing.assert_allclose(parts.target, t, atol=1e-6)
+    np.testing.assert_allclose(parts.noise, n, atol=1e-6)
+    assert np.count_nonzero(t) > 3
 
 
 def test_a_block_reaches_back_for_the_rest() -> None:
@@ -229,7 +330,7 @@ def test_bad_frames_are_refused(name: str) -> None:
     for images, message in (
         (frames(1)[0], r'consecutive frames: expected an array of shape \(n, H, W\)'),
         (frames(2), f'{name} needs {method.window} consecutive frames of one size, got 2'),
-        (frames(5)[:, :6], 'at least'),
+        (frames(5)[:, : 6 if method.min_size > 6 else 1], 'at least'),
         (frames(5).astype(np.int32), 'int32'),
     ):
         with pytest.raises(UserError, match=message):
@@ -237,8 +338,9 @@ def test_bad_frames_are_refused(name: str) -> None:
     with pytest.raises(UserError, match=r'got \(20, 20\) and \(24, 20\): put those of each size into a folder'):
         list(method.stream([np.zeros((20, 20)), np.zeros((24, 20))]))
     assert not method.predict(np.full((5, 32, 32), 7, np.uint8)).any()
-    with pytest.raises(UserError, match='step'):
-        build(name, step=99)
+    if hasattr(method, 'step'):
+        with pytest.raises(UserError, match='step'):
+            build(name, step=99)
 
 
 def test_detector_takes_folders_and_videos_as_sequences(tmp_path, capsys) -> None:
