@@ -293,7 +293,9 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     if (alone and not trains) or given == ['--all'] or any(word in OWN for word in given):
         return None
     if any('*' in word for word in given):  # of a folder of configs two, on frames that are there
-        given = [name for word in given for name in (sorted(map(str, Path().glob(word)))[:2] if '*' in word else [word])]
+        given = [
+            name for word in given for name in (sorted(map(str, Path().glob(word)))[:2] if '*' in word else [word])
+        ]
         given += ['--dataset', 'synthetic']
     known = SMALL if '--gpus' not in given else SMALL | {'local': 'local'}  # which GPUs belong to
     arguments = [known.get(word, SYNTHETIC.sub('synthetic', word)) for word in given]

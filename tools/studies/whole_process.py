@@ -10,6 +10,8 @@ Both ways take turns; printed is the median of the ratios of a round, with the m
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import statistics
 import sys
 import tempfile
@@ -21,6 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import drpca
+from drpca.cli import score
 from drpca.datasets.splits import open_split
 from drpca.deploy.processor import machine
 from drpca.evaluation import functional as F
@@ -54,6 +57,15 @@ def plain_scoring(folder: Path, root: Path) -> None:
             evaluator.update(scores, gt_mask, name=case.name)
     for size, evaluator in evaluators.items():
         evaluator.compute(), curves[size].curve().figures(), F.roc_3d_figures(counts[size])
+
+
+def quiet_scoring(folder: Path, root: Path) -> None:
+    """The command with a report; what it prints is left out."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        score.main([
+            '--results', str(folder), '--data-root', str(root), '--report', str(folder.parent / 'report.html'),
+            '--overwrite',
+        ])  # fmt: skip
 
 
 def seconds(function, *arguments, **options) -> float:
@@ -90,14 +102,15 @@ def main(argv: list[str] | None = None) -> int:
                 ),
                 'scoring, plain loop': lambda: plain_scoring(Path(folder) / 'synthetic', root),
                 'cal_from_mask.py': lambda: drpca.score(Path(folder) / 'synthetic', data_root=root),
+                'cal_from_mask.py --report': lambda: quiet_scoring(Path(folder) / 'synthetic', root),
             }
             for name, way in ways.items():
                 times.setdefault(name, []).append(seconds(way))
     for name, values in times.items():
-        print(f'{name:24}{1e3 * statistics.median(values) / args.images:9.1f} ms an image')
+        print(f'{name:26}{1e3 * statistics.median(values) / args.images:9.1f} ms an image')
     for name, other in (
         ('inference, plain loop', 'forward alone'), ('inference.py', 'forward alone'),
-        ('scoring, plain loop', 'cal_from_mask.py'),
+        ('scoring, plain loop', 'cal_from_mask.py'), ('cal_from_mask.py --report', 'cal_from_mask.py'),
     ):  # fmt: skip
         ratios = np.divide(times[name], times[other])
         print(f'{name} / {other}: {statistics.median(ratios.tolist()):.2f}')
