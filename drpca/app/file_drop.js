@@ -52,7 +52,7 @@ export default {
       }
       const place = (file) => file.webkitRelativePath || file.name;
       files.sort((a, b) => place(a).localeCompare(place(b), undefined, { numeric: true }));
-      [this.sent, this.total] = [0, files.length];
+      this.total += files.length;
       this.$emit("begin", { files: files.length });
       if (files.length < wanted.length) this.$emit("failed");
       for (const file of files) {
@@ -65,7 +65,7 @@ export default {
         if (!isSent) this.$emit("failed");
         this.sent += 1;
       }
-      this.total = 0;
+      if (this.sent === this.total) this.sent = this.total = 0;
       this.$emit("finish");
     },
   },

@@ -100,7 +100,7 @@ class Page:
         self._sequence_of: Request | None = None
         self._batch: list[list[Sample]] | None = None
         self._reading = 0
-        self._is_sent = False
+        self._sending = 0
         self._address = dict(address or {})
         self._wrong: list[str] = []
         labels = {sample.label: sample for sample in samples}
@@ -321,7 +321,8 @@ class Page:
 
     def _begin_upload(self) -> None:
         self.failure.set_visibility(False)
-        self._batch, self._is_sent = [], False
+        self._batch = [] if self._batch is None else self._batch  # more may be dropped while the first are sent
+        self._sending += 1
 
     async def _take_upload(self, event: events.UploadEventArguments) -> None:
         """Takes a file: by itself, or as one of those that are being sent, in the order in which they came."""
@@ -344,13 +345,16 @@ class Page:
             frames.append(Sample(name, UPLOADED, values))
         if batch is None:
             await self._take(frames)
-        elif self._is_sent:
-            await self._finish_upload()
+        else:
+            await self._go_on_if_all_are_there()
 
     async def _finish_upload(self) -> None:
-        """All files are sent; goes on when they are read as well."""
-        self._is_sent = True
-        if self._batch is not None and not self._reading:
+        self._sending -= 1
+        await self._go_on_if_all_are_there()
+
+    async def _go_on_if_all_are_there(self) -> None:
+        """Shows a batch when all its files are sent and read."""
+        if self._batch is not None and not self._sending and not self._reading:
             sent, self._batch = self._batch, None
             await self._take([sample for frames in sent for sample in frames])
 
