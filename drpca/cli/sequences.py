@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from typing_extensions import TypedDict
 
 import drpca
 from drpca.cli.common import (
@@ -30,23 +34,45 @@ _DESCRIPTION = """\
 With CONFIG: score a detector, of single frames or of windows of them, on sequences with points as labels, and the
 tracks that confirmation over m of n frames makes of its maps.
 
-Without: compare the confirmation over m of n frames with single frames, on synthetic sequences of known truth. A single
-frame is judged at the threshold at which it has the Pd of the filter, so that the false alarms can be compared. Score
-maps are those of the top-hat transform."""
+With --table: put what --json wrote into one table.
+
+Without both: compare the confirmation over m of n frames with single frames, on synthetic sequences of known truth. A
+single frame is judged at the threshold at which it has the Pd of the filter, so that the false alarms can be compared.
+Score maps are those of the top-hat transform."""
 
 _EXAMPLES = """\
   python tools/sequences.py tensortrain --input sequences/ --limit 30
       folders of frames with points.txt beside them (datasets/README.md)
   python tools/sequences.py rpcanet_sirstv1 --checkpoint published --input sequences/ --json scores.json
+  python tools/sequences.py --table tensortrain.json rpcanet.json
+      a row a file, in Markdown: Pd at Fa 1e-5 / at 1e-4 of each sequence, of all, and of what the tracks confirm
   python tools/sequences.py
   python tools/sequences.py --seeds 0 1 --confirm 2 4 --min-speed 0.6"""
 
 _COLUMNS = {
     'Pd@1e-5': 'pd_at_fa_1e-5', 'Pd@1e-4': 'pd_at_fa_1e-4', '(F,D)': 'AUC_FaPd', '(t,D)': 'AUC_tauPd',
     '(t,F)': 'AUC_tauFa', 'SCRG': 'SCRG', 'BSF': 'BSF', 'CG': 'CG', 'shot Pd': 'shooting_Pd', 'shot Fa': 'shooting_Fa',
+    'shot AUC': 'shooting_AUC',
     'conf. Pd': 'confirmed_Pd', 'conf. Fa': 'confirmed_Fa', 'fragm.': 'track_fragments',
     'false/min': 'track_false_per_minute',
 }  # fmt: skip
+
+
+_SYNTHETIC = ('seeds', 'contrast')
+_SCORING = (
+    'input', 'names', 'limit', 'checkpoint', 'size', 'device', 'cfg_options', 'threshold', 'rate', 'within', 'json',
+    'overwrite',
+)  # fmt: skip
+
+
+class WrittenScore(TypedDict):
+    """What --table reads of a file that --json wrote; there is more in it."""
+
+    __pydantic_config__ = {'extra': 'ignore'}  # type: ignore[misc]
+    name: str
+    frames: int
+    seconds: float
+    figures: dict[str, float | None]
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -68,6 +94,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('--within', type=positive, default=10, metavar='N', help='frames to find a target in (default: %(default)s)')
     add('--json', metavar='FILE', help='all figures, and a row of each frame')
     add_overwrite_option(parser)
+    add('--table', nargs='+', metavar='FILE', help='what --json wrote of several detectors, as a table')
     add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4], metavar='N', help='synthetic; default: 0 to 4')
     add('--confirm', type=int, nargs=2, default=(3, 5), metavar=('M', 'N'), help='default: 3 5')
     add('--candidate-threshold', type=float, default=0.22, metavar='S', help='default: %(default)s')
@@ -82,14 +109,19 @@ def build_parser() -> argparse.ArgumentParser:
 @guarded
 def main(argv: list[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    args = build_parser().parse_args(argv)
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
+    if args.table is not None:
+        _refuse(given, [name for name in vars(args) if name != 'table'], 'goes with no --table', 'leave it out')
+        print(comparison(args.table), end='')
+        return 0
     if args.config is not None:
+        _refuse(given, _SYNTHETIC, 'is of synthetic sequences', 'leave it out, or leave out CONFIG')
         return _score(args)
     if args.input is not None:
         raise UserError(f'--input {args.input}: which detector? Give CONFIG, for example tensortrain.')
-    for name in ('checkpoint', 'names', 'limit', 'device', 'json', 'cfg_options'):
-        if getattr(args, name):
-            raise UserError(f'--{name.replace("_", "-")} is of scoring a detector: give CONFIG and --input, too.')
+    _refuse(given, _SCORING, 'is of scoring a detector', 'give CONFIG and --input, too')
     print('seed  Pd filter  single  Fa x1e-6 filter  single  alarms a frame filter  single')
     for seed, filtered, single in drpca.confirmation_gain(**keywords(drpca.confirmation_gain, args)):
         print(
@@ -98,6 +130,13 @@ def main(argv: list[str] | None = None) -> int:
             flush=True,
         )
     return 0
+
+
+def _refuse(given: list[str], names: Iterable[str], what: str, advice: str) -> None:
+    for name in names:
+        if name in given:
+            option = 'CONFIG' if name == 'config' else f'--{name.replace("_", "-")}'
+            raise UserError(f'{option} {what}: {advice}.')
 
 
 def _score(args: argparse.Namespace) -> int:
@@ -140,3 +179,43 @@ def table(scores: list[SequenceScore]) -> str:
         found, there = (score.figures.get(f'track_{name}', math.nan) for name in ('found_in_time', 'targets'))
         rows.append([*row, f'{found:.0f}/{there:.0f}', f'{1000 * score.seconds:.1f}'])
     return text_table(['sequence', 'frames', 'targets', 'SNR', *_COLUMNS, 'found', 'ms'], rows)
+
+
+def comparison(files: list[str]) -> str:
+    """A Markdown table with a row for each file that --json wrote, called by its name without suffix.
+
+    Pd at Fa 1e-5 / at 1e-4 of each sequence, of all, and of all after confirmation; AUC (F,D) of the 3D-ROC, that of
+    DTUM, and milliseconds a frame, of all; '–' where it is undefined.
+
+    Raises:
+        UserError: A file cannot be read, or has other sequences or numbers of frames than the first.
+    """
+    from drpca.json_file import read_json
+    from drpca.reports.plain_tables import markdown_table
+    from drpca.studies.sequence_scores import ALL, HIGH, LOW
+
+    read = {file: read_json(file, list[WrittenScore], 'make it with --json') for file in files}
+    kept = {file: [score for score in scores if score['name'] not in (LOW, HIGH)] for file, scores in read.items()}
+    shapes = {file: [(score['name'], score['frames']) for score in scores] for file, scores in kept.items()}
+    for file in files:
+        if not kept[file] or kept[file][-1]['name'] != ALL or shapes[file] != shapes[files[0]]:
+            raise UserError(
+                f'{file}: expected figures of the sequences and frames that {files[0]} has: score it on them.'
+            )
+
+    def pair(figures: dict[str, float | None], lead: str = '') -> str:
+        return ' / '.join(_shown(figures.get(f'{lead}pd_at_fa_1e-{power}'), 2) for power in (5, 4))
+
+    rows = []
+    for file, scores in kept.items():
+        *_, whole = scores
+        figures = whole['figures']
+        aucs = [_shown(figures.get(key), 4) for key in ('AUC_FaPd', 'shooting_AUC')]
+        cells = [*(pair(score['figures']) for score in scores), pair(figures, 'confirmed_'), *aucs]
+        rows.append([Path(file).stem, *cells, _shown(1000 * whole['seconds'], 0)])
+    names = [name for name, _ in shapes[files[0]]]
+    return markdown_table(['detector', *names, 'all, confirmed', '(F,D)', "DTUM's AUC", 'ms a frame'], rows)
+
+
+def _shown(value: float | None, digits: int) -> str:
+    return '–' if value is None else f'{value:.{digits}f}'

@@ -16,6 +16,11 @@ CONTRAST = ('SCRG', 'BSF', 'CG', 'BSR')
 """Figures of :func:`contrast_gains`."""
 HIT_RADIUS = 1
 SAFE_RADIUS = 4
+SHOOTING_THRESHOLDS = (
+    0.0, 1e-30, *(10.0**power for power in range(-20, 0)), *(step / 20 for step in range(3, 20)),
+    0.975, 0.98, 0.985, 0.99, 0.995, 0.999, 0.9999, 0.99999, 0.999999, 1 - 1e-7, 1.0,
+)  # fmt: skip
+"""The 50 of DTUM. Between 0.975 and 1 − 1e-7 eight are known by their number alone: these are a choice."""
 _PAD = 11
 _REACH = 10
 _TARGET = 2
@@ -75,17 +80,41 @@ def shooting_counts(
         empty_at_border: As published, where the window of a pixel that reaches beyond the top or left border is empty:
             such a pixel is never hit (1 pixel from it) and protects nothing (4 pixels). False: cut windows instead.
     """
-    found = scores >= scores.dtype.type(threshold)
-    safe = np.zeros(found.shape, bool)
-    hit = np.zeros(len(targets), bool)
+    best, free = _shot(scores, targets, empty_at_border)
+    value = scores.dtype.type(threshold)
+    return ShootingCounts(int((best >= value).sum()), len(targets), int((free >= value).sum()), scores.size)
+
+
+def shooting_curve(scores: np.ndarray, targets: Components, empty_at_border: bool = True) -> list[ShootingCounts]:
+    """:func:`shooting_counts` of one frame at each of ``SHOOTING_THRESHOLDS``."""
+    best, free = (np.sort(values) for values in _shot(scores, targets, empty_at_border))
+    values = np.array(SHOOTING_THRESHOLDS, scores.dtype)
+    hits, false = (len(part) - np.searchsorted(part, values) for part in (best, free))
+    return [ShootingCounts(int(h), len(targets), int(f), scores.size) for h, f in zip(hits, false)]
+
+
+def shooting_auc(curve: Sequence[ShootingCounts]) -> float:
+    """Area of Pd over Fa between the points of a curve, or of the sum over several, by the trapezoid rule.
+
+    Neither end is continued: Fa begins at that of threshold 1 and ends below 1, since pixels near targets are never
+    false. NaN without targets.
+    """
+    pd, fa = (np.array([counts.figures()[name] for counts in curve]) for name in ('Pd', 'Fa'))
+    return float(np.sum((pd[:-1] + pd[1:]) / 2 * -np.diff(fa)))
+
+
+def _shot(scores: np.ndarray, targets: Components, empty_at_border: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The highest score that hits each target, −∞ where nothing can; and the scores that no target protects."""
+    safe = np.zeros(scores.shape, bool)
+    best = np.full(len(targets), -np.inf, scores.dtype)
     for row, column in zip(*np.nonzero(targets.labels)):
         number = targets.labels[row, column] - 1
         near = min(row, column)
         if not empty_at_border or near >= HIT_RADIUS:
-            hit[number] |= bool(found[_around(row, column, HIT_RADIUS)].any())
+            best[number] = max(best[number], scores[_around(row, column, HIT_RADIUS)].max())
         if not empty_at_border or near >= SAFE_RADIUS:
             safe[_around(row, column, SAFE_RADIUS)] = True
-    return ShootingCounts(int(hit.sum()), len(targets), int(np.count_nonzero(found & ~safe)), found.size)
+    return best, scores[~safe]
 
 
 def _around(row: int, column: int, radius: int) -> tuple[slice, slice]:

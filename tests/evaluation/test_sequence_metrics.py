@@ -97,3 +97,21 @@ def test_tracks() -> None:
     nothing = S.track_figures([[]] * 6, points, rate=2)
     assert nothing.found == 0
     assert np.isnan(nothing.delay)
+
+
+def test_area_over_the_fifty_thresholds_of_dtum() -> None:
+    """Against the rule written plainly, threshold by threshold; float32 scores, as networks give them."""
+    assert (len(S.SHOOTING_THRESHOLDS), *S.SHOOTING_THRESHOLDS[::49]) == (50, 0, 1)
+    assert list(S.SHOOTING_THRESHOLDS) == sorted(set(S.SHOOTING_THRESHOLDS))
+    rng = np.random.default_rng(0)
+    total: list[S.ShootingCounts] = []
+    for points in ([[10, 10], [2, 15]], [[0, 3]], np.zeros((0, 2))):
+        scores = rng.random((24, 20), np.float32) ** 30
+        targets = S.point_targets(np.array(points), scores.shape)
+        curve = S.shooting_curve(scores, targets)
+        assert curve == [S.shooting_counts(scores, targets, threshold) for threshold in S.SHOOTING_THRESHOLDS]
+        total = [a + b for a, b in zip(total, curve)] if total else curve
+    pd, fa = (np.array([counts.figures()[name] for counts in total]) for name in ('Pd', 'Fa'))
+    assert S.shooting_auc(total) == pytest.approx(np.trapezoid(pd[::-1], fa[::-1]))
+    assert 0.3 < S.shooting_auc(total) < 2 / 3, 'the target in the first row cannot be hit, and pixels are protected'
+    assert np.isnan(S.shooting_auc(S.shooting_curve(scores, targets)))

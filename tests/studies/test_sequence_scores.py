@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,10 @@ import pytest
 
 import drpca
 from drpca.cli import sequences
+from drpca.datasets.sequences import FrameSequence
 from drpca.errors import UserError
 from drpca.inference.mappers import FrameMapper, ScoredBatch
+from drpca.inference.temporal import TemporalFilter
 from drpca.studies.sequence_scores import score_sequences
 from tests.support import error_line
 
@@ -53,7 +56,8 @@ def test_figures_of_sequences_and_groups(folder: Path) -> None:
     assert bright['CG_finite'] == 6
     assert (bright['track_found_in_time'], bright['track_fragments'], bright['track_false_tracks']) == (1, 0, 0)
     assert bright['track_delay'] == 1, 'two of three frames'
-    assert bright['confirmed_Pd'] == pytest.approx(5 / 6)
+    assert bright['confirmed_Pd'] == bright['confirmed_pd_at_fa_1e-5'] == pytest.approx(5 / 6)
+    assert bright['shooting_AUC'] > dim['shooting_AUC']
     rows = scores['dim'].rows
     assert [row.name for row in rows] == [f'{time:04d}' for time in range(6)]
     assert sum(row.hits for row in rows) == round(6 * dim['Pd'])
@@ -107,9 +111,51 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) ->
         (['tophat'], '--input'),
         (['--input', str(folder)], 'CONFIG'),
         (['--json', 'new.json'], 'give CONFIG'),
+        (['--threshold', '0.4'], 'give CONFIG'),
+        (['tophat', '--input', str(folder), '--contrast', '0.1'], '--contrast is of synthetic'),
+        (['--table', str(file), '--limit', '3'], '--limit'),
+        (['--table', str(folder / 'bright' / 'points.txt')], 'points.txt'),
     ):
         assert sequences.main(wrong) == 2
         assert message in error_line(capsys)
+
+
+def test_table_of_several_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for name, more in (('tophat', []), ('tophat_paper', []), ('short', ['--limit', '3'])):
+        arguments = ['tophat_paper' if more else name, '--input', str(folder), *more]
+        assert sequences.main([*arguments, '--json', str(tmp_path / f'{name}.json')]) == 0
+    capsys.readouterr()
+    assert sequences.main(['--table', str(tmp_path / 'tophat.json'), str(tmp_path / 'tophat_paper.json')]) == 0
+    header, _, first, second = capsys.readouterr().out.splitlines()
+    names = [cell.strip() for cell in header.split('|')[1:-1]]
+    assert names == ['detector', 'bright', 'dim', 'all', 'all, confirmed', '(F,D)', "DTUM's AUC", 'ms a frame']
+    figures = {score.name: score.figures for score in score_sequences(drpca.Detector('tophat_paper'), folder)}
+    cells = [cell.strip() for cell in second.split('|')[1:-1]]
+    assert cells[:4] == ['tophat_paper', '1.00 / 1.00', '– / –', '– / –']
+    assert cells[5:7] == [f'{figures["all"][name]:.4f}' for name in ('AUC_FaPd', 'shooting_AUC')]
+    assert first.split('|')[1].strip() == 'tophat'
+    assert sequences.main(['--table', str(tmp_path / 'tophat.json'), str(tmp_path / 'short.json')]) == 2
+    assert 'short.json: expected figures of the sequences' in error_line(capsys)
+
+
+def test_frames_are_read_when_their_turn_comes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    read, step = FrameSequence.read_frame, TemporalFilter.step
+    monkeypatch.setattr(FrameSequence, 'read_frame', lambda self, place: [events.append('read'), read(self, place)][1])
+    monkeypatch.setattr(TemporalFilter, 'step', lambda self, found: [events.append('scored'), step(self, found)][1])
+    score_sequences(drpca.Detector('tophat'), folder, names=['bright'], confirm=(2, 3))
+    assert events == ['read', 'scored'] * 6
+
+
+def test_lists_of_low_snr_are_of_their_data_set_alone(folder: Path, tmp_path: Path) -> None:
+    for name in ('NUDT-MIRSDT/Sequence47', 'NUDT-MIRSDT/Sequence90', 'mine/Sequence47'):
+        shutil.copytree(folder / ('dim' if name.endswith('90') else 'bright'), tmp_path / name)
+    groups = {name: score_sequences(drpca.Detector('tophat'), tmp_path / name, limit=2)
+              for name in ('NUDT-MIRSDT', 'mine')}  # fmt: skip
+    assert [score.name for score in groups['NUDT-MIRSDT']][-2:] == ['SNR <= 3', 'SNR > 3']
+    low, high = groups['NUDT-MIRSDT'][-2:]
+    assert low.snr > 3 > high.snr, 'by the list, whatever is measured'
+    assert [score.name for score in groups['mine']] == ['Sequence47', 'all']
 
 
 def test_sequences_without_points_are_refused_first(folder: Path, tmp_path: Path) -> None:
