@@ -270,12 +270,17 @@ class Curve:
         chosen = int(np.argmax(self.f1))
         return float(self.thresholds[chosen]), float(self.f1[chosen])
 
-    def threshold_for(self, budget: Budget) -> float | None:
+    def threshold_for(self, budget: Budget, spend: bool = True) -> float | None:
         """The threshold that a false-alarm budget leads to, on the scale of the curve.
 
         Of the thresholds within the budget those with the highest Pd; from the highest of these down as far as that
         holds, which spends the budget. It lies midway between the values of the pixel that would change it and of the
         next higher one.
+
+        Args:
+            budget: What is allowed.
+            spend: False: of those with the highest Pd that with the fewest false alarms, of equals the highest; midway
+                to the next pixel below.
 
         Returns:
             None where it is not reached: wherever anything is predicted, there are more false alarms.
@@ -304,6 +309,10 @@ class Curve:
         if not within.any():
             return None
         within &= hits == hits[within].max()
+        if not spend:
+            high = float(values[np.argmax(within & (false == false[within].min()))])
+            place = int(np.searchsorted(self.pixel_values, high, 'left'))
+            return _between(float(self.pixel_values[place - 1]) if place else self.lowest, high)
         first = int(np.argmax(within))
         chosen = first + int(np.argmin(np.append(within[first:], False))) - 1
         if chosen + 1 == len(values):

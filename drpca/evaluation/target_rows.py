@@ -25,6 +25,8 @@ from drpca.evaluation.protocols import Protocol
 
 AREA_EDGES = (1, 10, 25, 50, 80, np.inf)
 """Bins of target size in pixels; 80 is the usual limit of a small target (SPIE: 0.12 % of 256²)."""
+NEAR = 10.0
+"""Pixels: a detection nearer than this to a miss may well be of it."""
 SNR_EDGES = (0, 2, 4, 8, 16, np.inf)
 """Bins of the local signal-to-noise ratio of the image."""
 
@@ -47,6 +49,8 @@ class TargetRow:
         scrg: SCR gain; NaN where both SCR are infinite or both 0.
         bsf: Background suppression factor; infinite where the score map is flat around the target.
         logit: Highest logit on it, which tells scores of 1.000 apart; NaN without logits.
+        off_centre: Of a miss: how far the centroid of the nearest detection is that lies on it or is nearer than
+            ``NEAR`` pixels, so that one place counts as a miss and a false alarm; NaN where there is none.
     """
 
     image: str
@@ -61,6 +65,7 @@ class TargetRow:
     scrg: float
     bsf: float
     logit: float = math.nan
+    off_centre: float = math.nan
 
 
 Verdict = Literal['hit', 'fragment', 'false alarm', 'not counted']
@@ -109,6 +114,7 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
     scrg = divide(contrast_to_noise(mean_out, background_out, deviation_out), snr)
     bsf = divide(deviation, deviation_out)
     errors = _centroid_errors(case, matching, protocol)
+    off_centre = _off_centre(case, matching, protocol)
     peaks = [case.peak(targets, i) for i in range(len(targets))]
     return [
         TargetRow(
@@ -124,9 +130,18 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
             scrg=float(scrg[i]),
             bsf=float(bsf[i]),
             logit=logit,
+            off_centre=float(off_centre[i]),
         )
         for i, (score, logit) in enumerate(peaks)
     ]
+
+
+def _off_centre(case: ImageCase, matching: Matching, protocol: Protocol) -> np.ndarray:
+    predictions = case.predictions(protocol)
+    distances = centroid_distances(case.targets, predictions)
+    is_of = (distances < NEAR) | (overlap_areas(case.targets, predictions) > 0)
+    nearest = np.where(is_of, distances, np.inf).min(axis=1, initial=np.inf)
+    return np.where(matching.hit | np.isinf(nearest), np.nan, nearest)
 
 
 def _centroid_errors(case: ImageCase, matching: Matching, protocol: Protocol) -> np.ndarray:

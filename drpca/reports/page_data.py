@@ -25,7 +25,7 @@ DETECTIONS = 50
 """Detections listed of an image, hits first, then the largest; of what is left out the number is given."""
 POINTS = 1500
 """Steps along each side of a chart that points are told apart by."""
-TARGET_COLUMNS = ('row', 'column', 'area', 'snr', 'score', 'logit', 'hit')
+TARGET_COLUMNS = ('row', 'column', 'area', 'snr', 'score', 'logit', 'hit', 'off_centre')
 DETECTION_COLUMNS = ('row', 'column', 'area', 'score', 'logit', 'is_false', 'verdict')
 
 

@@ -249,6 +249,8 @@ async function paint(canvas) {
   });
 }
 
+const offCentre = row => row[target.off_centre] === null ? '' : `, detected ${shown(row[target.off_centre], 1)} px away`;
+
 function drawCases() {
   $('cases').replaceChildren();
   data.methods.forEach((name, method) => {
@@ -269,7 +271,7 @@ function drawCases() {
     const sure = row => (row[3] === null ? '' : `, highest score ${shown(row[3], 2)}`) + (row[4] === null ? '' : `, logit ${shown(row[4], 2)}`);
     cases(name, method, 'misses, most visible first', misses, 'miss',
       row => `${row[target.area]} px, SNR ${shown(row[target.snr], 1)}, highest score ${shown(row[target.score], 2)}`
-        + (row[target.logit] === null ? '' : `, logit ${shown(row[target.logit], 2)}`));
+        + (row[target.logit] === null ? '' : `, logit ${shown(row[target.logit], 2)}`) + offCentre(row));
     const order = $('order').value === 'area' ? 'largest first' : 'surest first';
     cases(name, method, 'false alarms, ' + order, alarms, 'false',
       row => `${row[found.area]} px${sure(row)}${data.verdicts[row[found.verdict]] === 'fragment' ? ', fragment of a hit' : ''}`,
@@ -513,7 +515,7 @@ function verdicts(lists) {
   let left = 0;
   lists.forEach((list, method) => {
     if (!list) return;
-    (list.rows ?? []).filter(row => !row[target.hit]).forEach(row => rows.push([method, 'miss', 'miss', row[0], row[1], row[target.area], row[target.snr], row[target.score], row[target.logit]]));
+    (list.rows ?? []).filter(row => !row[target.hit]).forEach(row => rows.push([method, 'miss' + offCentre(row), 'miss', row[0], row[1], row[target.area], row[target.snr], row[target.score], row[target.logit]]));
     (list.detections ?? []).forEach(row => {
       const verdict = data.verdicts[row[found.verdict]], text = verdict === 'fragment' ? 'fragment of a hit' : verdict;
       rows.push([method, text, shapeOf(row[found.verdict]), row[0], row[1], row[found.area], undefined, row[found.score], row[found.logit]]);

@@ -125,7 +125,7 @@ def _summary(scores: Sequence[Score], names: Sequence[str], protocol: Protocol) 
     return [
         {
             'name': name,
-            'figures': [(tables.shown(key, of[key]), of[key] == best[key]) for key in _FIGURES],
+            'figures': [(text, text == best[key]) for key in _FIGURES for text in [tables.shown(key, of[key])]],
             'targets': of['targets'],
             'errors': [(key, tables.number(value * 100)) for key, value in tables.error_figures(of).items()],
         }
@@ -133,11 +133,14 @@ def _summary(scores: Sequence[Score], names: Sequence[str], protocol: Protocol) 
     ]
 
 
-def _best(key: str, values: Sequence[float]) -> float:
-    """NaN where there is no best one."""
-    if len(set(values)) < 2:
-        return math.nan
-    return float((np.nanmin if key == 'Fa' else np.nanmax)(values)) if not np.isnan(values).all() else math.nan
+def _best(key: str, values: Sequence[float]) -> str:
+    """The best one as it is shown; '' where all are shown alike, and of the published AUC.
+
+    Its straight lines between few points favour maps of many levels, noise included.
+    """
+    if key == 'AUC' or len({tables.shown(key, value) for value in values}) < 2:
+        return ''
+    return tables.shown(key, float((np.nanmin if key == 'Fa' else np.nanmax)(values)))
 
 
 def _differences(scores: Sequence[Score], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -164,11 +167,12 @@ def _difference_cells(
         factor = 1e6 if key == 'Fa' else 100
         better = (difference.value < 0) == (key == 'Fa')
         value, low, high = (v * factor for v in (difference.value, difference.low, difference.high))
+        mark = ('better' if better else 'worse') if difference.clear else ''
         cells.append(
             {
                 'text': f'{value:+.2f}' if math.isfinite(value) else '-',
-                'interval': f'{low:+.2f} … {high:+.2f}' if math.isfinite(low) else '',
-                'mark': ('better' if better else 'worse') if difference.clear else '',
+                'interval': f'{low:+.2f} … {high:+.2f}{f", {mark}" * bool(mark)}' if math.isfinite(low) else '',
+                'mark': mark,
             }
         )
     return cells
@@ -195,7 +199,7 @@ def _thresholds(score: Score, name: str, protocol: Protocol) -> dict[str, Any]:
     rows: list[tuple[str, OperatingPoint | None]] = []
     if curve is not None and curve.targets and len(curve.values):
         for budget in (*map(Budget, FA_BUDGETS), Budget(0.1, 'image'), Budget(1, 'image')):
-            threshold = curve.threshold_for(budget)
+            threshold = curve.threshold_for(budget, spend=False)
             rows.append((budget.text, None if threshold is None else curve.at(threshold)))
         rows.append(('highest pixel F1', curve.at(curve.best_f1()[0])))
         if protocol.binarisation == 'fixed':

@@ -98,6 +98,9 @@ def assert_best(curve, counted):
             continue
         assert curve.pd_at(budget) == max(within) / curve.targets == curve.at(threshold).pd
         assert curve.at(threshold).fa <= budget
+        least = curve.at(curve.threshold_for(Budget(budget), spend=False))
+        assert least.pd == curve.at(threshold).pd
+        assert least.fa == curve.fa[next(i for i in curve.best() if curve.pd[i] == least.pd)], 'nothing is spent'
     steps = sorted((false / curve.pixels, hits / curve.targets) for hits, false, *_ in counted)
     grid = np.linspace(0, 0.1, 5001)[1:] - 1e-5
     highest = [max((pd for fa, pd in steps if fa <= x), default=0) for x in grid]

@@ -38,8 +38,20 @@ def test_rows_say_what_was_found(scene):
     assert first.centroid_error == pytest.approx(1)
     assert border.centroid_error == 0
     assert math.isnan(missed.centroid_error)
+    assert all(math.isnan(row.off_centre) for row in rows), 'hits, and nothing near the miss'
     assert missed.score == pytest.approx(float(scores[40:42, 40:42].max()))
     assert first.snr > border.snr > missed.snr > 0
+
+
+def test_a_miss_says_how_far_off_a_detection_is(scene):
+    image, scores, mask = scene
+    scores[44:46, 43:45] = 0.9  # its centroid is 4 rows and 3 columns from that of the missed target
+    scores[40, 41:61] = 0.9
+    rows = T.target_rows(ImageCase(scores, mask), image, build_protocol('basicirstd'))
+    assert [row.off_centre for row in rows] == pytest.approx([math.nan, math.nan, 5], nan_ok=True)
+    scores[44:46, 43:45] = 0
+    (*_, missed) = T.target_rows(ImageCase(scores, mask), image, build_protocol('basicirstd'))
+    assert missed.off_centre == pytest.approx(math.hypot(0.5, 10)), 'it lies on the target'
 
 
 def test_clutter_figures_follow_their_definitions(scene):

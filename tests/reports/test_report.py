@@ -104,13 +104,20 @@ def test_page_shows_the_figures_of_the_table(three_folders, capsys):
 
 
 def test_page_compares_with_the_first_folder_and_over_seeds(three_folders):
-    page = Page(make_report('--protocol', 'basicirstd'))
+    text = make_report('--protocol', 'basicirstd')
+    page = Page(text)
     assert 'runs/mini' in page.cells  # the two seeds as one
     seeds = page.cells[page.cells.index('runs/mini') :]
     assert seeds[1] == '2'
     assert sum(' ± ' in cell for cell in seeds[:20]) == 12
     # One of three images is missed by seed 0: Pd is 33.33 points lower.
     assert any(cell.startswith('-33.33') for cell in page.cells)
+    # The best are bold, with those that equal them; never the published AUC.
+    rows = [re.findall(r'<td>(<b>)?([\d.-]+)', row) for row in re.findall(r'<tr><th scope="row".*?</tr>', text)[:3]]
+    assert [bool(row[5][0]) for row in rows] == [True, False, True], 'Pd'
+    assert [bool(row[6][0]) for row in rows] == [True, True, False], 'Fa'
+    assert not any(row[7][0] for row in rows)
+    assert len({row[7] for row in rows}) > 1
 
 
 @pytest.mark.parametrize(('order', 'verdict', 'other'), [(1, 'worse', 'better'), (-1, 'better', 'worse')])
@@ -119,7 +126,7 @@ def test_page_marks_clear_differences(three_folders, order, verdict, other):
     folders = [FOLDERS[0], FOLDERS[2]][::order]
     assert main(['--results', *folders, '--protocol', 'shooting', '--report', 'r.html']) == 0
     text = Path('r.html').read_text()
-    cell = rf'<td class="{verdict}">[-+]\d+\.\d\d<span class="interval">[^<]*</span></td></tr>'
+    cell = rf'<td class="{verdict}">[-+]\d+\.\d\d<span class="interval">[^<]*, {verdict}</span></td></tr>'
     assert re.search(cell, text)
     assert f'<td class="{other}">' not in text
 
