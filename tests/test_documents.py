@@ -27,7 +27,7 @@ import pytest
 import drpca
 from drpca.cards import published_files
 from drpca.cli.main import COMMANDS, main
-from drpca.config import config_folder, find_config, list_models
+from drpca.config import config_folder, find_config, list_configs, list_models, load_config
 from drpca.datasets.synthetic import generate_dataset
 from drpca.errors import EXIT_INTERRUPTED
 from drpca.evaluation.protocols import known_protocols
@@ -282,6 +282,16 @@ NOT_RUN = {
 Of a training its plan, ``--dry-run``, is run then."""
 
 
+def small_crops(given: list[str]) -> list[str]:
+    """Options that make the crops of a training small, where one config is named: some are of 1024²."""
+    configs = [word for word in given if word in list_configs()]
+    if len(configs) != 1:
+        return []
+    steps = load_config(find_config(configs[0])).train_dataloader.dataset.get('pipeline', [])
+    crops = [number for number, step in enumerate(steps) if step['type'] == 'RandomCrop']
+    return [f'train_dataloader.dataset.pipeline.{number}.size=32' for number in crops]
+
+
 def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     """A command of the documents and its arguments in small form; None if it is not run."""
     tool = Path(words[1]).stem if words[0] == 'python' and words[1].startswith('tools/') else None
@@ -308,7 +318,7 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     more = MORE[name]
     if trains and train and not alone and '--dry-run' not in given:
         epochs = [] if {'--epochs', '--time', '--fast-dev-run'} & {*given} else ['--epochs', '2']
-        options = (BRIEF if any('sequence' in word for word in arguments) else TINY) + LOADER
+        options = (BRIEF if any('sequence' in word for word in arguments) else TINY) + LOADER + small_crops(given)
         apart = ['--work-dir', 'apart'] if {'--model', '--time'} & {*given} else []  # of the same name, once in small
         more = [*apart, *epochs, *(['--cfg-options'] if '--cfg-options' not in given else []), *options]
     if name == 'infer' and not {'--size', '--backend', 'configs/classical/tophat.py', 'tophat', 'pstnn'} & {*given}:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -337,9 +337,22 @@ class Detector:
         A detector that looks at several frames takes each folder and each video as a sequence; what stands beyond its
         ends are its first and last frame again. It comes out in order, each frame once, :attr:`delay` frames late.
 
-        Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames.
+        Pass a :class:`drpca.inference.frames.FrameSource` with ``keep_going=True`` to go on past damaged frames;
+        otherwise one ends the sequence, and is told after what came before it.
+
+        Raises:
+            UserError: A frame cannot be read, or does not fit the detector.
         """
-        for mapped in self.mapper.map_frames(self._source(frames)):
+        source = _UntilFailure(self._source(frames))
+        try:
+            yield from self._detections(source)
+        except UserError as error:  # of too few frames for a window, say
+            raise source.failure or error from None
+        if source.failure is not None:
+            raise source.failure
+
+    def _detections(self, frames: Iterable[Any]) -> Iterator[Detection]:
+        for mapped in self.mapper.map_frames(frames):
             frame = mapped.frame.image
             shape = frame.shape
             scores = resize_map(mapped.scores, shape)
@@ -366,6 +379,20 @@ class Detector:
 
     def _source(self, frames: Any) -> FrameSource | CheckedFrames:
         return frames if isinstance(frames, FrameSource | CheckedFrames) else self.mapper.source(frames)
+
+
+class _UntilFailure:
+    """Frames up to one that cannot be read, so that what is under way is finished; ``failure`` says why it ended."""
+
+    def __init__(self, frames: Iterable[Any]) -> None:
+        self.frames = frames
+        self.failure: UserError | None = None
+
+    def __iter__(self) -> Iterator[Any]:
+        try:
+            yield from self.frames
+        except UserError as error:
+            self.failure = error
 
 
 RUNS = 'checkpoints'

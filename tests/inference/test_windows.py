@@ -205,6 +205,24 @@ def test_pictures_of_stages_are_of_consecutive_frames(tmp_path: Path) -> None:
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.parametrize('of', ['batch', 'centred', 'block', 'classical'])
+def test_what_came_before_a_damaged_frame_comes_out_before_its_error(of: str, tmp_path: Path) -> None:
+    """Also what a batch or window was still waiting for; too few frames for a window are not what is told."""
+    options: dict[str, Any] = {'batch_size': 4} if of == 'batch' else {}
+    model: Any = {
+        'batch': MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}).eval(),
+        'centred': DetectionModel(network(placement='centred')),
+        'block': DetectionModel(Places()), 'classical': 'npstt',
+    }[of]  # fmt: skip
+    for number, frame in enumerate(sequence(3, (70, 72))):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), np.rint(255 * frame).astype(np.uint8))
+    (tmp_path / '3.png').write_bytes(b'')
+    names: list[str] = []
+    with pytest.raises(UserError, match=r'3\.png'):
+        names.extend(detection.name for detection in drpca.Detector(model, **options).stream(tmp_path))
+    assert names == ([] if of == 'classical' else ['0', '1', '2'])
+
+
 def test_images_of_a_data_set_are_no_sequence() -> None:
     with pytest.raises(UserError, match=r'looks at 3 consecutive frames.*a folder of frames or a video'):
         drpca.Detector(DetectionModel(network())).open_split(dataset='SIRSTv1')
