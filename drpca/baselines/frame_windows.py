@@ -43,6 +43,10 @@ class SolvedFrames:
         )  # fmt: skip
 
 
+class SequenceError(UserError):
+    """Frames that make no window: too few of them, or of several sizes."""
+
+
 class WindowBaseline(Baseline):
     """Base of the methods that look at several consecutive frames at once.
 
@@ -96,7 +100,7 @@ class WindowBaseline(Baseline):
         solved: SolvedFrames | None = None
         for frame in frames:
             if held and frame.shape != held[-1].shape:
-                raise UserError(
+                raise SequenceError(
                     f'{type(self).__name__} needs consecutive frames of one size, got {held[-1].shape} and '
                     f'{frame.shape}: put those of each size into a folder of their own.'
                 )
@@ -113,7 +117,7 @@ class WindowBaseline(Baseline):
                 yield solved[slice(0 if is_first else middle, middle + 1)]
                 waiting = self.window - middle - 1
         if len(held) < self.window:
-            raise UserError(
+            raise SequenceError(
                 f'{type(self).__name__} needs {self.window} consecutive frames of one size, got {len(held)}.'
             )
         if waiting:

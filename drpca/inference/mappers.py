@@ -16,7 +16,7 @@ from mmengine.config import Config
 
 from drpca.baselines import Baseline
 from drpca.baselines.base import as_grey
-from drpca.baselines.frame_windows import SolvedFrames, WindowBaseline, scaled
+from drpca.baselines.frame_windows import SequenceError, SolvedFrames, WindowBaseline, scaled
 from drpca.checkpoint import load_weights
 from drpca.config import building
 from drpca.datasets.io import GreyRule, Levelled, ValueRange, resize_image, unit
@@ -402,10 +402,14 @@ class WindowMapper(BaselineMapper):
                 waiting.append((name, frame, unit(resized)))
                 yield as_grey(resized)
 
-        for _, sequence in groupby(frames, key=lambda frame: sequence_of(frame[0])):
-            for solved in self.baseline.stream(grey_values(sequence)):
-                for number in range(len(solved.target)):
-                    yield (*waiting.popleft(), solved[number : number + 1])
+        for (folder, stem), sequence in groupby(frames, key=lambda frame: sequence_of(frame[0])):
+            try:
+                for solved in self.baseline.stream(grey_values(sequence)):
+                    for number in range(len(solved.target)):
+                        yield (*waiting.popleft(), solved[number : number + 1])
+            except SequenceError as error:
+                name = '/'.join(filter(None, (folder, stem)))
+                raise UserError(f'{name}: {error}' if name else str(error)) from None
 
     @property
     def described(self) -> str:

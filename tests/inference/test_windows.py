@@ -223,6 +223,15 @@ def test_what_came_before_a_damaged_frame_comes_out_before_its_error(of: str, tm
     assert names == ([] if of == 'classical' else ['0', '1', '2'])
 
 
+def test_the_sequence_that_is_too_short_is_named(tmp_path: Path) -> None:
+    for folder, count in (('a', 7), ('b', 2)):
+        (tmp_path / folder).mkdir()
+        for number, frame in enumerate(sequence(count, (70, 72))):
+            cv2.imwrite(str(tmp_path / folder / f'{number}.png'), np.rint(255 * frame).astype(np.uint8))
+    with pytest.raises(UserError, match=r'^b: NPSTT needs 7 consecutive frames of one size, got 2\.$'):
+        drpca.predict('npstt', tmp_path, tmp_path / 'out')
+
+
 def test_images_of_a_data_set_are_no_sequence() -> None:
     with pytest.raises(UserError, match=r'looks at 3 consecutive frames.*a folder of frames or a video'):
         drpca.Detector(DetectionModel(network())).open_split(dataset='SIRSTv1')
