@@ -47,6 +47,8 @@ EXAMPLES = """\
       two folders side by side, with curves, worst cases and paired confidence intervals
   python cal_from_mask.py --results their_maps/ --masks their_masks/
       maps and masks in any two folders, NAME.mat or pictures
+  python cal_from_mask.py --results results/sequences --masks sequences/ --report report.html
+      sequences of frames with masks, points or boxes (datasets/README.md), which the page plays
   python cal_from_mask.py --results results/SIRSTv1 --threshold-from val/SIRSTv1
       at the threshold that was best on the maps of the validation split
   python cal_from_mask.py --results results/SIRSTv1 --threshold-from val/SIRSTv1 --at-fa 1e-5
@@ -68,7 +70,8 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add(
         '--masks', type=Path, metavar='DIR',
-        help='masks in a folder of any layout, called as the maps or NAME_mask, in place of a data set',
+        help='masks in a folder of any layout, called as the maps or NAME_mask, or a folder of sequences with masks, '
+        'points or boxes, in place of a data set',
     )  # fmt: skip
     add('--dataset', help="data set of the masks; default: from run.json, else the folder's name")
     add('--split', help='split of the data set; default: from run.json, else test')

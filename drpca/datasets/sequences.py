@@ -24,8 +24,8 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -33,8 +33,18 @@ from typing import Literal
 
 import numpy as np
 
-from drpca.datasets.io import IMAGE_SUFFIXES, finite, read_image, read_maps, read_mask, read_regular
-from drpca.datasets.splits import PARTS, resolve_data_root
+from drpca.datasets.io import (
+    IMAGE_SUFFIXES,
+    GreyRule,
+    MaskRule,
+    finite,
+    image_shape,
+    read_image,
+    read_maps,
+    read_mask,
+    read_regular,
+)
+from drpca.datasets.splits import PARTS, Split, resolve_data_root
 from drpca.errors import UserError, unknown_name
 from drpca.names import simplify
 
@@ -151,6 +161,11 @@ class FrameSequence:
 
     def __len__(self) -> int:
         return len(self.frames)
+
+    @property
+    def is_mix(self) -> bool:
+        """The frames are .mat files of ``Mix``."""
+        return self.frames[0].suffix == '.mat'
 
     @property
     def labels(self) -> list[LabelKind]:
@@ -411,6 +426,90 @@ def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | No
             f'{", ".join(name for name in known if _take(given, sequences, name))}.'
         )
     return found
+
+
+@dataclass(frozen=True)
+class LabelledFrames(Split):
+    """Frames of sequences with their labels as masks, as a split for scoring; see :func:`labelled_frames`."""
+
+    places: dict[str, tuple[FrameSequence, int]] = field(default_factory=dict, repr=False)
+
+    def read_image(self, name: str, grey: GreyRule = 'opencv') -> np.ndarray:
+        self._pair(name)
+        sequence, place = self.places[name]
+        return read_image(sequence.frames[place], grey) if not sequence.is_mix else sequence.read_frame(place)
+
+    def read_mask(self, name: str, rule: MaskRule = 'positive') -> np.ndarray:
+        self._pair(name)
+        sequence, place = self.places[name]
+        is_mix = sequence.is_mix
+        shape = sequence.read_frame(place).shape if is_mix else image_shape(sequence.frames[place])
+        return sequence.read_label(place, sequence.labels[0], (shape[0], shape[1]))
+
+    def read_targets(self, name: str) -> np.ndarray | None:
+        """(row, column) of each target, (targets, 2), in the order of points or boxes; None where there are masks."""
+        sequence, place = self.places[name]
+        if sequence.labels[0] == 'boxes':
+            boxes = sequence.read_boxes(place)
+            return (boxes[:, :2] + boxes[:, 2:]) / 2
+        return sequence.read_points()[place] if sequence.labels[0] == 'points' and sequence.points else None
+
+
+def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | None:
+    """The labelled sequences below a folder that score maps are of.
+
+    Args:
+        root: Folder of sequences, or of one, with masks, points or boxes.
+        names: Of the maps, as :func:`drpca.predict` calls those of a folder of frames: a frame is meant by the end of
+            its path, folders such as ``images`` aside (``sequence1/images/0001``, ``0001``).
+
+    Returns:
+        All frames of the sequences that any map is of; None where there are none with labels.
+
+    Raises:
+        UserError: A name fits frames of several sequences.
+    """
+    try:
+        found = [sequence for sequence in find_sequences(root) if sequence.labels]
+    except UserError:
+        return None  # masks alone, for example
+    top = Path(root).resolve()
+    ends: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+    for number, sequence in enumerate(found):
+        for place, frame in enumerate(sequence.frames):
+            words = _words((top.name, *frame.relative_to(root).with_suffix('').parts))
+            for start in range(len(words)):
+                ends.setdefault(words[start:], []).append((number, place))
+    named: dict[tuple[int, int], str] = {}
+    for name in names:
+        fitting = ends.get(_words(name.split('/')), [])
+        if len(fitting) > 1:
+            several = ' and '.join(found[number].name for number, _ in fitting[:2])
+            raise UserError(f'--masks {root}: frames of {several} are called {name}: name the folder of one of them.')
+        if fitting:
+            named[fitting[0]] = name
+    if not named:
+        return None
+    places: dict[str, tuple[FrameSequence, int]] = {}
+    sequences: dict[str, list[str]] = {}
+    for number in dict.fromkeys(number for number, _ in sorted(named)):
+        sequence = found[number]
+        for place, frame in enumerate(sequence.frames):
+            name = named.get((number, place)) or frame.relative_to(root).with_suffix('').as_posix()
+            places[name] = sequence, place
+            sequences.setdefault(sequence.name, []).append(name)
+    kinds = {sequence.labels[0] for sequence, _ in places.values()}
+    note = f'Labels are {" and ".join(sorted(kinds))}'
+    squares = ', points as squares of 3 × 3 pixels' * ('points' in kinds)
+    notes = (
+        (f'{note}{squares}: IoU, F1 and other figures of pixels are not those of masks.',) if kinds != {'masks'} else ()
+    )
+    files = {name: (sequence.frames[place],) * 2 for name, (sequence, place) in places.items()}
+    return LabelledFrames(top.name, 'all', Path(root), list(places), str(root), files, (), sequences, notes, places)
+
+
+def _words(parts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(part for part in parts if part.lower() not in _IMAGE_FOLDERS)
 
 
 def _given_parts(root: Path, sequences: list[FrameSequence]) -> dict[str, list[FrameSequence]]:

@@ -269,6 +269,8 @@ class Split:
         names: Image names (file names without suffix), in the order of the list or sorted.
         source: Where the split comes from: a list file, a folder, or the rule that divided it.
         parts: The splits that were joined (:func:`open_joined`); none otherwise.
+        sequences: Names of the frames of each sequence, in order; none of single images.
+        notes: What to know of the labels, a line each.
     """
 
     dataset: str
@@ -278,6 +280,8 @@ class Split:
     source: str
     _files: dict[str, tuple[Path, Path]] = field(repr=False)
     parts: tuple[Split, ...] = ()
+    sequences: dict[str, list[str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.names)

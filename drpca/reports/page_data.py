@@ -18,6 +18,7 @@ from drpca.evaluation.protocols import Protocol
 from drpca.evaluation.target_rows import DetectionRow, Verdict
 from drpca.reports import tables
 from drpca.reports.pictures import image_keys
+from drpca.reports.sequences import sequence_data
 from drpca.results.scoring import Score
 
 VERDICTS = get_args(Verdict)
@@ -47,8 +48,9 @@ def page_data(scores: Sequence[Score], names: Sequence[str]) -> dict[str, Any]:
         names: Of the folders.
 
     Returns:
-        ``methods``; ``presets``, a dict each; ``images``, (name, data set and split) each; ``results``, by preset and
-        method; ``curves``, by scoring size and method; ``verdicts`` and the columns of targets and detections.
+        ``methods``; ``presets``, a dict each; ``images``, (name, data set and split) each; ``sequences``, a dict each;
+        ``results``, by preset and method; ``curves``, by scoring size and method; ``verdicts`` and the columns of
+        targets and detections.
         Numbers are rounded to five digits; those undefined are null, infinite ones ±1e308.
     """
     keys = image_keys(scores)
@@ -61,6 +63,7 @@ def page_data(scores: Sequence[Score], names: Sequence[str]) -> dict[str, Any]:
             for p in protocols
         ],
         'images': [(name, f'{dataset} {split}') for dataset, split, name in keys],
+        'sequences': sequence_data(scores, number),
         'verdicts': VERDICTS,
         'target_columns': TARGET_COLUMNS,
         'detection_columns': DETECTION_COLUMNS,
@@ -89,6 +92,7 @@ def _results(score: Score, protocol: Protocol, number: dict[tuple[str, str, str]
         image = images[number[of + (name,)]]
         image['detections'] = [[*_cells(row, DETECTION_COLUMNS[:-1]), VERDICTS.index(row.verdict)] for row in kept]
         image['left_out'] = len(rows) - len(kept)
+        image['alarms'] = sum(row.is_false for row in rows)
     for target in analysis.targets:
         images[number[of + (target.image,)]].setdefault('rows', []).append(_cells(target, TARGET_COLUMNS))
     curve = score.curves.get(protocol.size)

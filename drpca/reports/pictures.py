@@ -18,6 +18,7 @@ from drpca.errors import UserError
 from drpca.evaluation.functional import pixel_scores
 from drpca.evaluation.target_rows import DetectionRow, TargetRow
 from drpca.options import STAGES_FOLDER
+from drpca.reports.sequences import Key, frames_of
 from drpca.results import stage_pictures as stages
 from drpca.results.scoring import Score, ScoreAnalysis
 from drpca.visualization.panels import to_grey
@@ -30,9 +31,6 @@ QUALITY = 92
 """Of WebP, for frames where lossless ones do not all fit."""
 _SAMPLE = 12
 _OVERHEAD = 60  # of an image, for the names of its parts
-
-Key = tuple[str, str, str]
-"""Data set, split and name of an image."""
 
 
 def image_keys(scores: Sequence[Score]) -> list[Key]:
@@ -50,7 +48,7 @@ def most_wanted(scores: Sequence[Score]) -> tuple[list[Key], int]:
     """The images of which pictures are wanted, the most wanted first.
 
     First the worst image of each folder under each preset; then, in turn, the next worst of each, its most visible
-    misses and its largest false alarms; last those without a fault.
+    misses and its largest false alarms, and frames spread evenly over each sequence; last those without a fault.
 
     Returns:
         The images, and how many of them must have a picture.
@@ -68,8 +66,17 @@ def most_wanted(scores: Sequence[Score]) -> tuple[list[Key], int]:
                 ranked += [[row.image for row in misses], [row.image for row in alarms]]
             lists += [[of + (name,) for name in dict.fromkeys(names)] for names in ranked]
             worst += [of + (name,) for _, name in faults[:1]]
+    lists += [_spread_over_time(frames) for frames in frames_of(scores).values()]
     in_turn = (key for rank in zip_longest(*lists) for key in rank if key is not None)
     return list(dict.fromkeys([*worst, *in_turn, *image_keys(scores)])), len(set(worst))
+
+
+def _spread_over_time(frames: Sequence[Key]) -> list[Key]:
+    """The same frames so that however many are taken lie evenly: both ends, the middle, the quarters, …"""
+    last, order = len(frames) - 1, [0]
+    for parts in (2**level for level in range(last.bit_length() + 1)):
+        order += [last * part // parts for part in range(1, parts + 1, 2 if parts > 1 else 1)]
+    return [frames[place] for place in dict.fromkeys([*order, *range(last + 1)])]
 
 
 def ranked_events(analysis: ScoreAnalysis) -> tuple[list[TargetRow], list[DetectionRow]]:

@@ -369,6 +369,11 @@ function mark(pen, shape, r) {
 }
 const shapeOf = verdict => ({hit: 'hit', 'false alarm': 'false'})[data.verdicts[verdict]] ?? 'fragment';
 
+const marksOf = list => !list ? [] : [
+  ...(list.rows ?? []).filter(row => !row[target.hit]).map(row => ['miss', row[0], row[1], row[target.area]]),
+  ...(list.detections ?? []).map(row => [shapeOf(row[found.verdict]), row[0], row[1], row[found.area]]),
+];
+
 function openViewer(image, row = null, col = null, zoom = null) {
   view.image = image;
   view.pending = row === null ? null : [row, col];
@@ -385,11 +390,7 @@ async function fillViewer() {
   const parts = await picturesOf(image);
   if (view.image !== image) return;
   $('no-picture').hidden = parts !== null;
-  const lists = data.methods.map((_, i) => results()[i].images[image]);
-  const marks = lists.map(list => list ? [
-    ...(list.rows ?? []).filter(row => !row[target.hit]).map(row => ['miss', row[0], row[1], row[target.area]]),
-    ...(list.detections ?? []).map(row => [shapeOf(row[found.verdict]), row[0], row[1], row[found.area]]),
-  ] : []);
+  const lists = data.methods.map((_, i) => results()[i].images[image]), marks = lists.map(marksOf);
   tiles = [];
   $('tiles').replaceChildren();
   if (parts) {
@@ -449,8 +450,8 @@ function zoomAt(factor, [x, y] = [view.x, view.y]) {
   view.timer = setTimeout(link, 200);
 }
 
-function stretched({picture, unit}) {
-  if (!$('stretch').checked || unit === 'label') return picture.canvas;
+function stretched({picture, unit}, asked) {
+  if (!asked || unit === 'label') return picture.canvas;
   if (!picture.stretched) {
     const canvas = make('canvas', '', {width: picture.width, height: picture.height}), pen = canvas.getContext('2d');
     const content = pen.createImageData(picture.width, picture.height), order = Uint8Array.from(picture.values).sort();
@@ -475,7 +476,7 @@ function paintTiles(cursor = null) {
     pen.imageSmoothingEnabled = false;
     pen.fillStyle = '#444';
     pen.fillRect(0, 0, width, height);
-    if (picture) pen.drawImage(stretched(tile), ...at(0, 0), width * view.zoom, height * view.zoom);
+    if (picture) pen.drawImage(stretched(tile, $('stretch').checked), ...at(0, 0), width * view.zoom, height * view.zoom);
     if ($('marks').checked) {
       for (const [shape, row, col, area] of marks) {
         pen.save();
@@ -586,6 +587,169 @@ $('viewer').addEventListener('keydown', event => {
 $('viewer').addEventListener('close', () => { view.image = null; history.replaceState(null, '', location.pathname + location.search); });
 ['marks', 'stretch'].forEach(id => $(id).addEventListener('change', () => paintTiles()));
 
+// Sequences: a frame at a time, moved by the slider, by keys or by itself; below it what became of every frame.
+
+let timer = null;
+const bright = name => getComputedStyle(root).getPropertyValue(name);
+const counted = (method, image) => {
+  const of = results()[method].images[image];
+  return of ? {targets: of.targets, misses: of.misses, hits: of.targets - of.misses, alarms: of.alarms ?? 0} : null;
+};
+const many = (count, one, more) => `${count} ${count === 1 ? one : more}`;
+const outcome = of => !of ? 'not in its results'
+  : [of.targets ? `${of.hits} of ${many(of.targets, 'target', 'targets')} hit` : 'no target', ...(of.alarms ? [many(of.alarms, 'false alarm', 'false alarms')] : [])].join(', ');
+const sequence = () => data.sequences[+$('sequence').value];
+
+function openSequence(number) {
+  $('sequence').value = number;
+  $('time').max = sequence().images.length - 1;
+  $('time').value = 0;
+  drawStrips();
+  return showMoment();
+}
+
+async function showMoment() {
+  const {images} = sequence(), at = +$('time').value, image = images[at], name = data.images[image][0];
+  const words = data.methods.map((method, i) => `${method}: ${outcome(counted(i, image))}`).join('; ');
+  const text = `frame ${at + 1} of ${images.length}, ${name}. ${words}`;
+  $('time').setAttribute('aria-valuetext', text);
+  drawCursor();
+  const parts = await picturesOf(image);
+  if (image !== sequence().images[+$('time').value]) return;
+  $('time-text').textContent = text + (parts ? '' : '. No picture of this frame: it did not fit into the page');
+  const titles = ['frame', 'mask', ...data.methods], box = $('moment');
+  if (box.children.length !== titles.length) {
+    box.replaceChildren(...titles.map(title => {
+      const figure = make('figure'), open = make('button', '', {type: 'button'});
+      open.append(make('canvas'));
+      open.addEventListener('click', () => openViewer(sequence().images[+$('time').value]));
+      figure.append(open, make('figcaption', title));
+      return figure;
+    }));
+  }
+  const shape = parts ? parts.shape : box.shape ?? [256, 256], scoring = scoringShape(shape);
+  box.shape = shape;
+  [...box.children].forEach((figure, k) => {
+    const canvas = figure.querySelector('canvas'), method = k - 2, pen = canvas.getContext('2d');
+    const picture = parts && [parts.frame, parts.mask, ...parts.maps][k], unit = ['level', 'label'][k] ?? 'score';
+    figure.querySelector('button').setAttribute('aria-label', `Open ${titles[k]} of ${name}`);
+    canvas.width = canvas.clientWidth * devicePixelRatio;
+    canvas.height = Math.max(40, Math.round(canvas.width * shape[0] / shape[1]));
+    pen.imageSmoothingEnabled = false;
+    pen.fillStyle = '#444';
+    pen.fillRect(0, 0, canvas.width, canvas.height);
+    if (picture) pen.drawImage(stretched({picture, unit}, $('time-stretch').checked), 0, 0, canvas.width, canvas.height);
+    if (method < 0 || !$('time-marks').checked) return;
+    for (const [shape, row, col, area] of marksOf(results()[method].images[image])) {
+      pen.save();
+      pen.translate((col + 0.5) / scoring[1] * canvas.width, (row + 0.5) / scoring[0] * canvas.height);
+      mark(pen, shape, 6 * devicePixelRatio + (Math.sqrt(area) / 2 + 1) / scoring[1] * canvas.width);
+      pen.restore();
+    }
+  });
+}
+
+function drawStrips() {
+  const {images} = sequence();
+  $('strips').replaceChildren(...data.methods.map((name, method) => {
+    const figure = make('figure'), canvas = make('canvas'), all = images.map(image => counted(method, image)).filter(Boolean);
+    const sum = key => all.reduce((total, of) => total + of[key], 0);
+    const words = `${name}: ${sum('hits')} of ${many(sum('targets'), 'target', 'targets')} hit, `
+      + `${many(sum('alarms'), 'false alarm', 'false alarms')} in ${many(all.filter(of => of.alarms).length, 'frame', 'frames')}`;
+    canvas.setAttribute('role', 'img');
+    canvas.setAttribute('aria-label', words + '; a column a frame');
+    canvas.addEventListener('click', event => {
+      const box = canvas.getBoundingClientRect();
+      $('time').value = Math.floor((event.clientX - box.left) / box.width * images.length);
+      showMoment();
+    });
+    canvas.method = method;
+    figure.append(make('figcaption', words), canvas);
+    return figure;
+  }));
+}
+
+function drawCursor() {
+  const {images} = sequence(), at = +$('time').value;
+  const most = Math.max(1, ...data.methods.flatMap((_, i) => images.map(image => counted(i, image)?.alarms ?? 0)));
+  document.querySelectorAll('#strips canvas').forEach(canvas => {
+    canvas.width = canvas.clientWidth * devicePixelRatio;
+    canvas.height = 44 * devicePixelRatio;
+    canvas.style.height = '44px';
+    const pen = canvas.getContext('2d'), step = canvas.width / images.length, middle = canvas.height / 2, gap = step > 4 ? 1 : 0;
+    pen.lineWidth = Math.max(1, devicePixelRatio);
+    images.forEach((image, k) => {
+      const of = counted(canvas.method, image), x = k * step;
+      if (!of) return;
+      if (of.targets && !of.misses) {
+        pen.fillStyle = bright('--good');
+        pen.fillRect(x, 2, step - gap, middle - 3);
+      } else if (of.targets) {
+        pen.strokeStyle = bright('--miss');
+        pen.strokeRect(x + 0.5, 3, Math.max(step - gap - 1, 1), middle - 5);
+      }
+      pen.fillStyle = bright('--bad');
+      if (of.alarms) pen.fillRect(x, middle + 1, step - gap, Math.max(3, (middle - 3) * Math.sqrt(of.alarms / most)));
+    });
+    pen.fillStyle = bright('--soft');
+    pen.fillRect(0, middle - 0.5, canvas.width, 1);
+    pen.strokeStyle = bright('--ink');
+    pen.lineWidth = 2 * devicePixelRatio;
+    pen.strokeRect(at * step, 1, Math.max(step - gap, 3), canvas.height - 2);
+  });
+}
+
+function drawSequences() {
+  if (!data.sequences.length) return;
+  const body = $('per-sequence').tBodies[0];
+  body.replaceChildren(...data.sequences.flatMap(({name, images, tracks}, number) => data.methods.flatMap((method, i) => {
+    const all = images.map(image => counted(i, image)).filter(Boolean), sum = key => all.reduce((total, of) => total + of[key], 0);
+    if (!all.length) return [];
+    const line = make('tr'), cell = make('td', '', {className: 'text'}), open = make('button', name, {type: 'button'});
+    open.addEventListener('click', () => {
+      openSequence(number);
+      $('player').scrollIntoView();
+      $('time').focus();
+    });
+    cell.append(open);
+    line.append(cell, make('td', method, {className: 'text'}), ...[all.length, sum('targets'), sum('hits'), sum('misses'), sum('alarms')].map(n => make('td', n)),
+      make('td', tracks[i] || '-', {className: 'text'}));
+    return [line];
+  })));
+  drawStrips();
+  showMoment();
+}
+
+function moveTime(by) {
+  const last = +$('time').max, next = +$('time').value + by;
+  $('time').value = next > last ? 0 : Math.max(next, 0);
+  return showMoment();
+}
+function play(going) {
+  clearTimeout(timer);
+  timer = null;
+  $('play').textContent = going ? 'Pause' : 'Play';
+  const step = async () => {
+    const started = performance.now();
+    await moveTime(1);
+    if (timer !== null) timer = setTimeout(step, Math.max(0, 1000 / +$('pace').value - (performance.now() - started)));
+  };
+  if (going) timer = setTimeout(step);
+}
+if ($('player')) {
+  $('sequence').addEventListener('change', event => openSequence(+event.target.value));
+  $('time').addEventListener('input', showMoment);
+  $('play').addEventListener('click', () => play(timer === null));
+  ['time-marks', 'time-stretch'].forEach(id => $(id).addEventListener('change', showMoment));
+  $('player').addEventListener('keydown', event => {
+    const by = {ArrowLeft: -1, ArrowRight: 1}[event.key];
+    if (!by || ['SELECT', 'INPUT'].includes(event.target.tagName)) return;
+    event.preventDefault();
+    moveTime(by);
+  });
+  new ResizeObserver(() => data && showMoment()).observe($('player'));
+}
+
 // Preset, theme, printing, stages.
 
 function choose(number) {
@@ -596,6 +760,7 @@ function choose(number) {
   drawCharts();
   drawCases();
   drawTable();
+  drawSequences();
   drawAll();
   if (view.image !== null) fillViewer();
 }
@@ -605,6 +770,7 @@ $('order').addEventListener('change', () => { drawCases(); drawAll(); });
 function setTheme(theme) {
   root.dataset.theme = theme;
   drawCharts();
+  if (data.sequences.length) showMoment();
   return Promise.all([...pending.keys()].map(draw));
 }
 $('theme').addEventListener('click', () => setTheme(root.dataset.theme === 'dark' ? 'light' : 'dark'));
@@ -634,6 +800,8 @@ large.addEventListener('click', event => { if (event.target.tagName !== 'P') lar
     $('broken').hidden = false;
     return;
   }
+  data.sequences.forEach(({name}, number) => $('sequence').append(make('option', name, {value: number})));
+  if (data.sequences.length) $('time').max = data.sequences[0].images.length - 1;
   choose(0);
   follow();
   root.dataset.ready = '';

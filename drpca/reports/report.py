@@ -69,6 +69,7 @@ def render_report(scores: Sequence[Score], budget: int = BUDGET) -> str:
         'notes': [f'{name}: {note}' for name, score in zip(names, scores) for note in score.notes],
         'differences': _differences(scores, names),
         'seeds': _seeds(scores),
+        'sequences': any(score.split.sequences for score in scores),
         'has_curves': any(score.curves for score in scores),
         'aucs': [[tables.number(score.figures[p.name]['AUC'], 4) for score in scores] for p in protocols],
         'threshold_header': list(tables.point_cells(_NOTHING)),
@@ -109,7 +110,8 @@ def _pictures_note(pictures: Pictures, budget: int) -> str:
             f'{shown} of {pictures.images} images have pictures, {pictures.bytes / 1e6:.1f} MB: they end where the '
             f'page has {budget / 1e6:g} MB.',
             'First come the worst image of each method under each preset, then in turn the next worst, the most '
-            'visible misses and the largest false alarms of each, last images without a fault.',
+            'visible misses and the largest false alarms of each, and frames spread evenly over each sequence, last '
+            'images without a fault.',
         ]
     parts.append(f'Frames are {frames}; maps and masks are exact to 1/255, at most {SIDE} pixels a side.')
     return ' '.join(parts)

@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from drpca.datasets.io import Levelled, image_shape, resize_image, resize_mask, to_unit
 from drpca.datasets.leaks import SIRST_FAMILY
+from drpca.datasets.sequences import labelled_frames
 from drpca.datasets.splits import Split, open_masks, open_split
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
@@ -231,7 +232,7 @@ def score(
         allow_partial: Score the images that folder and split have in common.
         analyse: Also collect a row per target and a row per detection, under each protocol.
         report: Called with each score as soon as it is there.
-        masks: Folder of masks, in any layout, in place of a data set.
+        masks: Folder of masks, in any layout, or of labelled sequences, in place of a data set.
         left_out: Called with a line for each of several folders under ``results/`` that cannot be scored; None: the
             first such folder ends it all.
         progress: Say on standard error how far it is.
@@ -243,10 +244,8 @@ def score(
         UserError: No results; unknown protocol; data set, split, maps or masks are not as expected; the threshold
             was chosen on images that are scored.
     """
-    if masks is not None and (dataset or split or analyse):
-        raise UserError(
-            '--masks has no images and no splits: leave out --dataset, --split, --report and --targets-csv.'
-        )
+    if masks is not None and (dataset or split):
+        raise UserError('--masks has no splits: leave out --dataset and --split.')
     chosen = choose_protocols(protocols, size)
     budgets = read_budgets(at_fa, at_alarms)
     if budgets and threshold_from is None:
@@ -300,7 +299,13 @@ def score_folder(
     if masks is None:
         images = open_split(dataset or folder.dataset, split or folder.split, data_root)
     else:
-        images = open_masks(masks, folder.names)
+        frames = labelled_frames(masks, folder.names)
+        if frames is None and analyse:
+            raise UserError(
+                f'--masks {masks} holds no labelled sequences, and masks alone have no images: leave out --report and '
+                '--targets-csv.'
+            )
+        images = open_masks(masks, folder.names) if frames is None else frames
     names = common_names(folder, images, allow_partial)
     if threshold_from is not None:
         _refuse_same_images(threshold_from[1], images)
@@ -321,7 +326,7 @@ def score_folder(
     figures, records = _score(curves.watch(cases()), protocols)
     return Score(
         folder, images, list(protocols), curves.complete(figures, protocols), records, analyses, threshold_from, failed,
-        curves.curves, notes=curves.notes(),
+        curves.curves, notes=curves.notes() + images.notes,
     )  # fmt: skip
 
 

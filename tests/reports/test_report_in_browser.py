@@ -1,5 +1,6 @@
 """The report in Chromium: what one reads off, opens, links to and prints, and how large and quick it is."""
 
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from scipy import io as scipy_io
 from drpca.cli.score import main
 from drpca.reports.report import BUDGET
 from tests.mini_results import make_maps
+from tests.reports.test_sequence_report import make_sequences
 from tests.support import CHROMIUM
 
 HOSTILE = 'a<img src=x onerror=alert(1)>'
@@ -198,3 +200,52 @@ def test_a_large_report_is_small_and_quick(browser, tmp_path):
     worked = {metric['name']: metric['value'] for metric in session.send('Performance.getMetrics')['metrics']}
     print(f'{worked["TaskDuration"]:.2f} s of the main thread until the page is ready')
     assert worked['TaskDuration'] < 3
+
+
+@pytest.mark.slow
+def test_a_sequence_is_moved_by_slider_keys_strip_and_play(browser, tmp_path):
+    make_sequences(tmp_path)
+    arguments = ['--results', str(tmp_path / 'results/sequences'), '--masks', str(tmp_path / 'sequences')]
+    assert main([*arguments, '--report', str(tmp_path / 'r.html'), '--protocol', 'basicirstd', 'shooting']) == 0
+    page = open_page(browser, (tmp_path / 'r.html').as_uri(), viewport={'width': 390, 'height': 800})
+    slider = page.get_by_role('slider', name='Frame')
+    shot = page.locator('#moment canvas').nth(2).screenshot()
+    slider.focus()
+    page.keyboard.press('ArrowRight')
+    assert slider.get_attribute('aria-valuetext').startswith(
+        'frame 2 of 5, a/images/0001. sequences: 1 of 1 target hit'
+    )
+    page.wait_for_function("document.getElementById('time-text').textContent.startsWith('frame 2')")
+    assert page.locator('#moment canvas').nth(2).screenshot() != shot, 'the target has moved'
+    page.keyboard.press('End')
+    assert '0 of 1 target hit, 1 false alarm' in slider.get_attribute('aria-valuetext')
+    strip = page.locator('#strips canvas')
+    assert (
+        strip.get_attribute('aria-label') == 'sequences: 4 of 5 targets hit, 1 false alarm in 1 frame; a column a frame'
+    )
+    strip.click(position={'x': 2, 'y': 5})
+    assert slider.input_value() == '0'
+    page.get_by_role('button', name='Play').click()
+    page.wait_for_function("document.getElementById('time').value === '2'")
+    page.get_by_role('button', name='Pause').press('ArrowLeft')
+    page.get_by_role('button', name='Pause').click()
+    page.get_by_role('button', name='b', exact=True).first.click()
+    assert page.evaluate("[document.getElementById('sequence').value, document.activeElement.id]") == ['1', 'time']
+    page.locator('#moment button').first.click()
+    assert page.locator('#viewer-name').text_content() == 'b/images/0000 (sequences all)'
+    page.keyboard.press('Escape')
+    page.select_option('#preset', '1')
+    assert '1 of 1 target hit' in slider.get_attribute('aria-valuetext')
+    assert 'HTML' not in hidden_parts(page)
+    check_accessibility(page)
+    assert page.errors == []
+
+
+def check_accessibility(page):
+    """By axe-core, where AXE names its file axe.min.js: nothing serious or worse."""
+    if 'AXE' in os.environ:
+        page.add_script_tag(path=os.environ['AXE'])
+        found = page.evaluate('axe.run()')['violations']
+        assert [
+            (rule['id'], rule['nodes'][0]['html']) for rule in found if rule['impact'] in ('serious', 'critical')
+        ] == []
