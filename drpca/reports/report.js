@@ -42,7 +42,7 @@ async function draw(id) {
     xaxis: {...axis, ...layout.xaxis}, yaxis: {...axis, ...layout.yaxis},
   }, {responsive: true, displaylogo: false, modeBarButtonsToRemove: ['lasso2d', 'select2d']});
   const chart = $(id);
-  chart.setAttribute('role', 'img');
+  chart.setAttribute('role', 'figure');
   chart.setAttribute('aria-label', chart.parentElement.querySelector('h3').textContent + ': chart; the tables have its figures');
   chart.removeAllListeners('plotly_click');
   if (click) chart.on('plotly_click', event => click(event.points[0].customdata));
