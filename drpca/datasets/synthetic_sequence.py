@@ -5,9 +5,9 @@ spots of fluctuating brightness that turn back at the border. Clutter spikes loo
 but each lives in one frame. White noise and 8 bits come last. A target's signal-to-noise ratio is its peak over
 the standard deviation of the noise.
 
-What makes it harder, on request: a camera that shakes, clouds with a motion of their own, clutter that blinks at one
-place of the background, and targets that enter, leave and cross. :func:`random_sequence` draws all of it, and is what
-the data set ``synthetic_sequence`` consists of.
+What makes it harder, on request: a camera that shakes and pans, clouds with a motion of their own, vegetation, small
+bright things that are part of the background, clutter that blinks at one place of it, and targets that enter, leave
+and cross. :func:`random_sequence` draws all of it, and is what the data set ``synthetic_sequence`` consists of.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from drpca.errors import UserError, unknown_name
 
 _BORDER = 8
 _MASK_LEVEL = 0.4
+_NARROW = 0.7
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,8 @@ class Sequence:
 
     Attributes:
         frames: (N, H, W) uint8.
-        gt_masks: (N, H, W) bool, where a target's contribution is at least 40 % of its peak.
+        gt_masks: (N, H, W) bool, where a target's contribution is at least 40 % of its peak; of one narrower than a
+            pixel, of that in its brightest pixel.
         positions: (N, targets, 2) float, row and column; outside the frame before a target enters and after it left.
     """
 
@@ -59,6 +61,9 @@ def generate_sequence(
     clouds: float = 0.0,
     blinkers: int = 0,
     passing: bool = False,
+    pan: float = 0.0,
+    vegetation: float = 0.0,
+    corners: int = 0,
 ) -> Sequence:
     """A sequence; the same arguments give the same one.
 
@@ -82,6 +87,11 @@ def generate_sequence(
         blinkers: Number of spots, bright as targets, that go with the background and blink.
         passing: Targets fly straight through the picture instead of turning back: each enters and leaves, at times
             spread over the sequence; the first two meet in its middle.
+        pan: Standard deviation of the speed of the camera in pixels per frame, about every second spell of some frames;
+            it rests in the others. All that is seen moves.
+        vegetation: Standard deviation of the grey values of sharp, mostly upright texture over parts of the background.
+        corners: Number of small bright things that belong to the background: dots, bars, corners and soft spots of few
+            pixels, as bright as targets at most.
 
     Raises:
         UserError: Too small, without frames, or an unknown scene.
@@ -95,6 +105,9 @@ def generate_sequence(
     border = cv2.BORDER_WRAP
     if scene is not None:
         background, border = _scene(extra, scene, size, min(10 * contrast, 0.9)), cv2.BORDER_REFLECT
+    background = background + vegetation * _vegetation(extra, size) if vegetation else background
+    if corners:
+        background = background + noise * _corners(extra, size, corners, snr)
     low, high = np.full(2, _BORDER), np.full(2, size - 1 - _BORDER)
     angle = rng.uniform(0, 2 * np.pi, num_targets)
     velocity = rng.uniform(*speed, (num_targets, 1)) * np.stack([np.sin(angle), np.cos(angle)], axis=1)
@@ -107,6 +120,8 @@ def generate_sequence(
     else:
         positions = low + _bounce(start - low + velocity * times, high - low)
     shake = jitter * extra.standard_normal((num_frames, 2))
+    if pan:
+        shake = shake + _pans(extra, num_frames, pan)
     positions = positions + shake[:, None]
     layer = texture(extra, (size, size), 3.0) if clouds else np.zeros((size, size))
     wind = extra.uniform(-0.8, 0.8, 2)
@@ -130,7 +145,7 @@ def generate_sequence(
         for place, sigma, brightness in zip(positions[index], width, level):
             spot = _spot(size, place, sigma)
             view += noise * brightness * rng.lognormal(0, 0.2) * spot
-            mask |= spot >= _MASK_LEVEL
+            mask |= spot >= _MASK_LEVEL * (spot.max() if sigma < _NARROW and _is_inside(place, size) else 1)
         for _ in range(rng.poisson(spikes)):
             spot = _spot(size, rng.uniform(0, size, 2), rng.uniform(*widths))
             view += noise * rng.uniform(*snr) * rng.lognormal(0, 0.2) * spot
@@ -153,26 +168,34 @@ def random_sequence(seed: int, num_frames: int = 40, size: int = 96) -> Sequence
         UserError: As :func:`generate_sequence`.
     """
     rng = np.random.default_rng([seed, 2])
-    noise = rng.uniform(0.004, 0.015)
-    slow = rng.uniform(0, 1.2)
+    noise = rng.uniform(0.003, 0.012)
+    contrast = rng.uniform(0.02, 0.09)
+    vegetation = rng.uniform(0.02, 0.12) if rng.random() < 0.7 else 0.0
+    slow = 1.2 * rng.random() ** 2
+    # What stands out has to do so of noise and texture alike.
+    unrest = noise + vegetation / 4 + contrast / 6
+    brightest = np.clip(np.exp(rng.uniform(*np.log((6, 30)))) * unrest, 0.12, 0.8) / noise
     return generate_sequence(
         seed,
         num_frames,
         size,
-        num_targets=int(rng.choice(5, p=(0.05, 0.4, 0.3, 0.15, 0.1))),
-        snr=(rng.uniform(5, 8), rng.uniform(10, 40)),
+        num_targets=int(rng.choice(5, p=(0.05, 0.3, 0.3, 0.2, 0.15))),
+        snr=(rng.uniform(0.4, 0.9) * brightest, brightest),
         speed=(slow, slow + rng.uniform(0.1, 1.2)),
-        spikes=rng.uniform(0, 3),
-        drift=(rng.normal(0, 0.5), rng.normal(0, 0.5)) if rng.random() < 0.7 else (0.0, 0.0),
+        spikes=rng.uniform(0, 2) if rng.random() < 0.4 else 0.0,
+        drift=(rng.normal(0, 0.5), rng.normal(0, 0.5)) if rng.random() < 0.5 else (0.0, 0.0),
         noise=noise,
-        contrast=rng.uniform(0.02, 0.09),
-        scene=str(rng.choice(list(SCENES))) if rng.random() < 0.8 else None,
-        roughness=rng.uniform(2.0, 3.4),
-        widths=(0.7, rng.uniform(1.0, 2.0)),
-        jitter=rng.uniform(0, 0.8) if rng.random() < 0.5 else 0.0,
-        clouds=rng.uniform(0.02, 0.08) if rng.random() < 0.4 else 0.0,
-        blinkers=int(rng.integers(0, 6)),
-        passing=bool(rng.random() < 0.5),
+        contrast=contrast,
+        scene=str(rng.choice(list(SCENES))) if rng.random() < 0.7 else None,
+        roughness=rng.uniform(1.4, 3.0),
+        widths=(rng.uniform(0.3, 0.6), rng.uniform(0.6, 1.4)),
+        jitter=rng.choice((0.05, rng.uniform(0, 0.8))) if rng.random() < 0.6 else 0.0,
+        clouds=rng.uniform(0.02, 0.08) if rng.random() < 0.2 else 0.0,
+        blinkers=int(rng.integers(0, 6)) if rng.random() < 0.4 else 0,
+        passing=bool(rng.random() < 0.4),
+        pan=rng.uniform(0.5, 3.0) if rng.random() < 0.5 else 0.0,
+        vegetation=vegetation,
+        corners=int(rng.integers(0, size * size // 150)) if rng.random() < 0.8 else 0,
     )
 
 
@@ -188,7 +211,55 @@ def _scene(rng: Rng, name: str, size: int, spread: float) -> np.ndarray:
     low, high = np.percentile(view, (0.5, 99.5))
     base = rng.uniform(0.03, 0.98 - spread)
     view = np.clip(base + spread * (view - low) / max(high - low, 1e-6), 0, 1)
-    return ndimage.gaussian_filter(view, rng.uniform(0.4, 0.9))
+    return ndimage.gaussian_filter(view, rng.uniform(0.0, 0.8))
+
+
+def _pans(rng: Rng, num_frames: int, speed: float) -> np.ndarray:
+    """(N, 2): the way of a camera that rests and pans in turns, by chance, for spells of 2 to 10 frames."""
+    steps: list[np.ndarray] = []
+    while len(steps) < num_frames:
+        step = speed * rng.standard_normal(2) * (rng.random() < 0.5)
+        steps += [step] * int(rng.integers(2, 11))
+    return np.cumsum(steps[:num_frames], axis=0)
+
+
+def _vegetation(rng: Rng, size: int) -> np.ndarray:
+    """Sharp texture, mostly upright, over parts of the picture; now and then with bright or dark tops cut off."""
+    leaves = texture(rng, (size, size), rng.uniform(0.8, 2.0), rng.uniform(1, 4), rng.normal(np.pi / 2, 0.3))
+    if rng.random() < 0.5:
+        leaves = np.tanh(rng.uniform(1, 4) * (leaves - rng.uniform(-1, 1.5)))
+    where = texture(rng, (size, size), rng.uniform(2.2, 3.2))
+    return leaves / (1 + np.exp(-rng.uniform(2, 10) * (where - rng.uniform(-1.5, 0.8))))
+
+
+def _corners(rng: Rng, size: int, count: int, brightness: tuple[float, float]) -> np.ndarray:
+    """Dots, bars, corners and soft spots of few pixels, often in groups, as bright as targets at most."""
+    picture, soft = np.zeros((2, size + 12, size + 12))
+    where = texture(rng, (size, size), 2.6)
+    rows, columns = np.mgrid[-6:7, -6:7]
+    for _ in range(count):
+        row, column = rng.integers(0, size, 2)
+        if where[row, column] < 0.3 and rng.random() < 0.7:
+            continue
+        level = rng.uniform(*brightness) * rng.random()
+        if rng.random() < 0.5:
+            angle, (major, minor) = rng.uniform(0, np.pi), np.exp(rng.uniform(np.log(0.6), np.log(2.5), 2))
+            along = columns * np.cos(angle) + rows * np.sin(angle)
+            across = rows * np.cos(angle) - columns * np.sin(angle)
+            spot = np.exp(-0.5 * ((along / major) ** 2 + (across / minor) ** 2))
+            soft[row : row + 13, column : column + 13] += level * spot
+            continue
+        height, width = rng.integers(1, 5, 2)
+        if height == width == 1:
+            level *= 0.5
+        picture[row + 6 : row + 6 + height, column + 6 : column + 6 + width] += level * rng.choice((1, 1, -1))
+        if rng.random() < 0.3:
+            picture[row + 7 : row + 6 + height, column + 7 : column + 6 + width] -= level
+    return (ndimage.gaussian_filter(picture, rng.uniform(0.0, 0.7)) + soft)[6:-6, 6:-6]
+
+
+def _is_inside(place: np.ndarray, size: int) -> bool:
+    return bool((place > -0.5).all() and (place < size - 0.5).all())
 
 
 def _shifted(background: np.ndarray, shift: np.ndarray, border: int = cv2.BORDER_WRAP) -> np.ndarray:

@@ -283,8 +283,27 @@ def test_shaking_clouds_and_blinking_change_what_is_still_otherwise() -> None:
     blinking = still(blinkers=2, snr=(30.0, 31.0)).std(axis=0)
     assert blinking.max() > 10 * quiet.mean()
     assert np.median(blinking) < 1.5, 'at their places alone'
+    # A pan moves all that is seen, for as long as it lasts.
+    panned = still(pan=3.0, contrast=0.1)
+    moved = np.abs(np.diff(panned, axis=0)).mean(axis=(1, 2))
+    assert moved.max() > 5 * quiet.mean()
+    assert moved.min() < 2, 'in turns'
+    # What belongs to the background stays: corners are bright and few, vegetation is sharp.
+    corners, leaves = still(corners=20, snr=(30.0, 60.0)), still(vegetation=0.1)
+    assert max(corners.std(axis=0).mean(), leaves.std(axis=0).mean()) < 1.5
+    extra = corners.mean(axis=0) - still().mean(axis=0)
+    assert extra.max() > 10
+    assert np.median(np.abs(extra)) < 1
+    assert np.abs(np.diff(leaves, axis=2)).mean() > 3 * np.abs(np.diff(still(), axis=2)).mean()
     with pytest.raises(UserError, match="Unknown scene 'moon'"):
         still(scene='moon')
+
+
+def test_a_target_narrower_than_a_pixel_has_a_mask_wherever_it_lies() -> None:
+    made = generate_sequence(2, 30, 32, num_targets=1, widths=(0.3, 0.31), speed=(0.3, 0.4), spikes=0)
+    areas = made.gt_masks.sum(axis=(1, 2))
+    assert areas.min() >= 1
+    assert areas.max() <= 4
 
 
 def test_a_seed_tells_all_of_a_random_sequence() -> None:

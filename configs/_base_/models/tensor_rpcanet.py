@@ -5,8 +5,8 @@ model = dict(
     network=dict(type='TensorRPCANet'),
     losses=dict(
         soft_iou=dict(type='SoftIoULoss'),
-        bce=dict(type='BCELoss', weight=20.0),
-        background=dict(type='FidelityLoss', weight=10.0, on='background'),
+        bce=dict(type='BCELoss', weight=50.0),
+        background=dict(type='FidelityLoss', weight=1.0, on='background'),
         fidelity=dict(type='FidelityLoss', weight=1.0),
     ),
 )
