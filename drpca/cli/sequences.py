@@ -113,7 +113,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
     if args.table is not None:
-        _refuse(given, [name for name in vars(args) if name != 'table'], 'goes with no --table', 'leave it out')
+        others = [name for name in vars(args) if name not in ('table', 'overwrite')]
+        _refuse(given, others, 'goes with no --table', 'leave it out')
         print(comparison(args.table), end='')
         return 0
     if args.config is not None:
