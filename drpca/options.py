@@ -33,8 +33,8 @@ VIDEO_OUT = ('.mp4', '.m4v', '.mov', '.avi', '.mkv')
 BASELINE = 'eager'
 """The plain forward: eager, NCHW, float32, all outputs."""
 VARIANTS = (
-    BASELINE, 'channels_last', 'plain', 'optimised', 'optimised-bf16', 'optimised-fp16', 'compile', 'compile-bf16',
-    'cuda-graph', 'cuda-graph-bf16', 'cuda-graph-fp16', 'onnxruntime', 'onnxruntime-int8', 'openvino',
+    BASELINE, 'channels_last', 'plain', 'optimised', 'winograd', 'optimised-bf16', 'optimised-fp16', 'compile',
+    'compile-bf16', 'cuda-graph', 'cuda-graph-bf16', 'cuda-graph-fp16', 'onnxruntime', 'onnxruntime-int8', 'openvino',
     'openvino-bf16', 'openvino-int8', 'tensorrt', 'torch-export',
 )  # fmt: skip
 """Ways to run a network, as the benchmark compares them."""

@@ -29,6 +29,7 @@ from drpca.deploy.export_model import agreement, fault, plain_logits
 from drpca.deploy.optimise import can_fuse
 from drpca.deploy.processor import instructions, processor_name
 from drpca.deploy.variants import VARIANTS, check_variant, export_variant, open_variant, variant_file, variant_function
+from drpca.deploy.winograd import compiler
 from drpca.errors import DiskFull, UserError, unknown_name, warn
 from drpca.fetch import cache_folder
 from drpca.files import cannot_write, in_use, put_in_place, save_text
@@ -39,7 +40,9 @@ from drpca.version import __version__
 
 IN_PYTORCH = 'optimised'
 """The form that a detector has unless told otherwise."""
-CANDIDATES = {'fp32': ('optimised', 'plain', 'onnxruntime', 'openvino'), 'bf16': ('optimised-bf16', 'openvino-bf16')}
+CANDIDATES = {
+    'fp32': ('optimised', 'winograd', 'plain', 'onnxruntime', 'openvino'), 'bf16': ('optimised-bf16', 'openvino-bf16'),
+}  # fmt: skip
 """Forms of each precision. With bf16 those of fp32 stand by, for processors and networks that it does not suit."""
 RUNTIMES = {'torch': 'PyTorch', 'onnx': 'ONNX Runtime', 'openvino': 'OpenVINO'}
 """What a network may run on: the name of the option, and its own."""
@@ -88,6 +91,7 @@ def described(variant: str) -> str:
     """``'OpenVINO bf16'``."""
     options = VARIANTS[variant]
     name = RUNTIMES[options.get('backend', 'torch')]
+    name += ' with Winograd convolutions' * options.get('winograd', False)
     return f'{name}{" bf16" * (options.get("precision") == "bf16")}{" without its faster form" * (variant == "plain")}'
 
 
@@ -144,7 +148,7 @@ def fastest(
     folder = cache_folder() / 'runtimes' / f'{type(model.network).__name__}-{_digest_of(model)[:16]}'
     setting = {
         'candidates': names, 'side': side, 'batch': batch, 'threads': torch.get_num_threads(),
-        'processor': processor_name(), 'instructions': instructions(), 'versions': _installed(),
+        'processor': processor_name(), 'instructions': instructions(), 'compiler': compiler(), 'versions': _installed(),
     }  # fmt: skip
     path = folder / f'{hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]}.json'
     try:
@@ -165,8 +169,9 @@ def _remembered(model: DetectionModel, path: Path, frames: CheckFrames) -> Faste
     """An earlier choice, if its file is whole and still computes what PyTorch does."""
     if not path.is_file():
         return None
-    with suppress(UserError, KeyError):  # KeyError: a form of another version
+    with suppress(UserError):  # also of a form of another version
         choice = read_json(path, Choice)
+        check_variant(choice.variant, _CPU)
         if 'backend' not in VARIANTS[choice.variant]:
             return Fastest(choice, None)
         backend = open_variant(choice.variant, path.parent)

@@ -7,6 +7,7 @@ Nothing here is approximate; results differ by rounding alone. What is done:
 * On a CPU, a convolution and the activation behind it become one oneDNN call with weights reordered
   beforehand, and convolutions to a single channel a matrix product (:func:`fuse_convolutions`).
 * GroupNorm keeps its accuracy in that order (:class:`AccurateGroupNorm`).
+* On request 3 × 3 convolutions take Winograd's way (:mod:`drpca.deploy.winograd`).
 * A block that has a faster form of its own takes it: see :func:`replace_blocks`.
 * What T does not need of the last stage, N and D, is not computed (``network.detect``).
 """
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from drpca.deploy import winograd as kernels
 from drpca.deploy.cuda_graph import GraphedFunction
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
@@ -39,6 +41,7 @@ def optimise_model(
     optimise: bool = True,
     compile: bool = False,
     cuda_graph: bool = False,
+    winograd: bool = False,
 ) -> DetectionModel:
     """A copy of a model, ready for inference on a device.
 
@@ -50,21 +53,26 @@ def optimise_model(
         compile: Run the network's ``detect`` through ``torch.compile``.
         cuda_graph: Record the GPU's kernels at the first image of a size and replay them for the next ones
             (:class:`drpca.deploy.cuda_graph.GraphedFunction`).
+        winograd: Compute 3 × 3 convolutions in float32 on a CPU by Winograd's algorithm, which rounds otherwise.
 
     Raises:
-        UserError: Unknown precision, a CUDA graph on another device, or weights that are no numbers, which oneDNN's
-            ReLU would turn into zeros.
+        UserError: Unknown precision, a CUDA graph on another device, weights that are no numbers, which oneDNN's
+            ReLU would turn into zeros, or Winograd's convolutions where there are none.
     """
     if precision not in PRECISIONS:
         raise unknown_name('precision', precision, list(PRECISIONS))
     if cuda_graph and device.type != 'cuda':
         raise UserError(f'CUDA graphs need an NVIDIA GPU, but the device is {device}: leave out cuda_graph.')
+    dtype = PRECISIONS[precision]
     for name, value in model.state_dict().items():
         if not value.isfinite().all():
             raise UserError(f'{name} of the network holds NaN or infinity: load weights that are whole.')
     if device.type == 'cpu':
         limit_threads()
-    dtype = PRECISIONS[precision]
+    if winograd and (device.type, dtype) != ('cpu', torch.float32):
+        raise UserError(f'Winograd convolutions are for float32 on a CPU, got {precision} on {device}: leave them out.')
+    if winograd:
+        kernels.library()
     model = copy.deepcopy(model).eval().requires_grad_(False)
     model.precision = dtype
     if optimise:
@@ -80,6 +88,8 @@ def optimise_model(
         setattr(model.network, method, CompiledFunction(getattr(model.network, method)))
     elif optimise and device.type == 'cpu' and can_fuse(dtype):
         fuse_convolutions(model.network, dtype)
+        if winograd:
+            use_winograd(model.network)
     if cuda_graph:
         model.detect = GraphedFunction(model.detect)  # type: ignore[method-assign]
     return model
@@ -162,6 +172,8 @@ class AccurateGroupNorm(nn.GroupNorm):
 # Fewer input channels than this gain nothing from reordered weights, nor from the form for one output channel.
 _MIN_CHANNELS = 16
 _TYPICAL_SIZE = 256
+_PLAIN = ((3, 3), (1, 1), (1, 1), (1, 1))
+"""Kernel, padding, stride and dilation."""
 
 
 def can_fuse(dtype: torch.dtype) -> bool:
@@ -206,7 +218,7 @@ class FusedConv2d(nn.Conv2d):
                 [1, self.in_channels, _TYPICAL_SIZE, _TYPICAL_SIZE],
             )  # fmt: skip
         self.packed_weight = weight
-        self.packed_bias = None if self.bias is None else self.bias.detach().to(self.dtype)
+        self.packed_bias: Any = None if self.bias is None else self.bias.detach().to(self.dtype)
 
     def __getstate__(self) -> dict[str, Any]:
         """Without the packed weights, which only this process can read."""
@@ -228,6 +240,32 @@ class FusedConv2d(nn.Conv2d):
             x.to(self.dtype), self.packed_weight, self.packed_bias, self.padding, self.stride, self.dilation,
             self.groups, self.attribute, self.scalars, '',
         )  # fmt: skip
+
+
+class WinogradConv2d(FusedConv2d):
+    """The same by Winograd's algorithm: float32, 3 × 3, stride 1, padding 1, channels multiples of a register."""
+
+    def _pack(self) -> None:
+        self.packed_weight = kernels.transformed(self.weight)
+        self.packed_bias = torch.zeros(self.out_channels) if self.bias is None else self.bias.detach()
+
+    def forward(self, x: Tensor) -> Tensor:
+        slope = self.scalars[0] if self.scalars else float(self.attribute == 'none')
+        x = x.contiguous(memory_format=torch.channels_last)
+        return kernels.convolve(x, self.packed_weight, self.packed_bias, slope)
+
+
+def use_winograd(network: nn.Module) -> None:
+    """Turn the fused convolutions that can be into Winograd's, in place."""
+    width = kernels.register_width()
+    for module in network.modules():
+        if (
+            type(module) is FusedConv2d
+            and (module.kernel_size, module.padding, module.stride, module.dilation) == _PLAIN
+            and (module.in_channels % width, module.out_channels % width, module.groups) == (0, 0, 1)
+        ):
+            module.__class__ = WinogradConv2d
+            module._pack()
 
 
 def _attribute(activation: nn.Module | None) -> tuple[str, list[float]]:
@@ -331,7 +369,7 @@ def _has_single_output(module: nn.Module) -> bool:
         and module.out_channels == 1
         and module.in_channels >= _MIN_CHANNELS
         and module.groups == 1
-        and (module.kernel_size, module.padding, module.stride, module.dilation) == ((3, 3), (1, 1), (1, 1), (1, 1))
+        and (module.kernel_size, module.padding, module.stride, module.dilation) == _PLAIN
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from drpca.deploy.backends import BACKENDS, Backend, is_installed, open_file
 from drpca.deploy.export_model import input_rules, write_model
 from drpca.deploy.optimise import optimise_model
+from drpca.deploy.winograd import library
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
 from drpca.models.layers import arrange
@@ -25,6 +26,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     'channels_last': {'channels_last': True},
     'plain': {'optimise': False},
     'optimised': {'optimise': True},
+    'winograd': {'optimise': True, 'winograd': True},
     'optimised-bf16': {'optimise': True, 'precision': 'bf16'},
     'optimised-fp16': {'optimise': True, 'precision': 'fp16'},
     'compile': {'optimise': True, 'compile': True},
@@ -42,7 +44,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 CALIBRATION = 4
 FORMS = (
-    BASELINE, 'optimised', 'optimised-bf16', 'onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bf16',
+    BASELINE, 'optimised', 'winograd', 'optimised-bf16', 'onnxruntime', 'onnxruntime-int8', 'openvino', 'openvino-bf16',
     'openvino-int8', 'torch-export',
 )  # fmt: skip
 """Every runtime and precision of a CPU once."""
@@ -67,6 +69,10 @@ def check_variant(name: str, device: torch.device) -> None:
         raise UserError(f'Variant {name} needs {", ".join(needed)}: pip install {" ".join(needed)}.')
     if VARIANTS[name].get('cuda_graph') and device.type != 'cuda':
         raise UserError(f'Variant {name} needs an NVIDIA GPU: give --device cuda.')
+    if VARIANTS[name].get('winograd'):
+        if device.type != 'cpu':
+            raise UserError(f'Variant {name} runs on a CPU: give --device cpu.')
+        library()
 
 
 def variant_file(folder: Path, variant: str) -> Path:

@@ -272,6 +272,7 @@ class NetworkMapper(FrameMapper):
         batch_size: None: 16 on a GPU, 1 on a CPU, whose caches hold no more.
         tile: See :class:`FrameMapper`, as of ``overlap``.
         precision: See :class:`drpca.Detector`, as of the next three; :mod:`drpca.deploy.optimise` does them.
+        winograd: See :func:`drpca.deploy.optimise.optimise_model`.
     """
 
     def __init__(
@@ -287,6 +288,7 @@ class NetworkMapper(FrameMapper):
         optimise: bool = True,
         compile: bool = False,
         cuda_graph: bool = False,
+        winograd: bool = False,
     ) -> None:
         self.device = torch.device(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
         super().__init__(
@@ -296,7 +298,7 @@ class NetworkMapper(FrameMapper):
             batch_size or (1 if self.device.type == 'cpu' else 16),
         )
         self.size = size
-        self.model = optimise_model(model, self.device, precision, optimise, compile, cuda_graph)
+        self.model = optimise_model(model, self.device, precision, optimise, compile, cuda_graph, winograd)
 
     @torch.inference_mode()
     def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:

@@ -80,9 +80,7 @@ def fastest_mapper(
     precision = options.get('precision', 'fp32')
     assert precision in PRECISIONS
     if found.backend is None:
-        mapper = network_mapper(
-            model, size, 'cpu', batch_size, precision=precision, optimise=options['optimise'], **tiles
-        )  # fmt: skip
+        mapper = network_mapper(model, size, 'cpu', batch_size, **options, **tiles)
     else:
         mapper = RuntimeMapper(model, size, 'cpu', batch_size, backend=found.backend, **tiles)
     return mapper, precision, found.choice

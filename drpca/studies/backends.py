@@ -50,7 +50,9 @@ from drpca.results.scoring import Case
 from drpca.version import versions
 
 CALIBRATION = 32
-_NAMES = {BASELINE: 'PyTorch, plain', 'torch-export': 'torch.export', 'tensorrt': 'TensorRT'}
+_NAMES = {
+    BASELINE: 'PyTorch, plain', 'winograd': 'PyTorch, Winograd', 'torch-export': 'torch.export', 'tensorrt': 'TensorRT'
+}  # fmt: skip
 _HEADER = ('runtime', 'precision', 'IoU %', 'nIoU %', 'Pd %', 'Fa 1e-6', 'largest error', 'ms', '× eager', 'file MB')
 _CPU = torch.device('cpu')
 

@@ -1,0 +1,133 @@
+"""Winograd's convolutions compute what PyTorch's do, and are left out where they cannot be made."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from drpca.deploy import fastest, winograd
+from drpca.deploy.optimise import WinogradConv2d, optimise_model
+from drpca.errors import UserError
+from drpca.models.detector import DetectionModel
+from drpca.registry import MODELS
+
+CPU = torch.device('cpu')
+CAPABILITY = torch.backends.cpu.get_cpu_capability()
+makes = pytest.mark.skipif(
+    CAPABILITY not in winograd.FLAGS or winograd.compiler() is None, reason='no AVX2 or AVX-512, or no C++ compiler'
+)
+
+
+@pytest.fixture
+def anew() -> Iterator[None]:
+    """The kernel is made again, and once more behind the test."""
+    winograd.library.cache_clear()
+    yield
+    winograd.library.cache_clear()
+
+
+@makes
+@pytest.mark.parametrize('instructions', ['AVX2', 'AVX512'])
+def test_a_convolution_is_that_of_pytorch(instructions: str, anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if instructions > CAPABILITY:
+        pytest.skip('this processor has no AVX-512')
+    monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: instructions)
+    torch.manual_seed(0)
+    width = winograd.register_width()
+    for batch, inputs, outputs, size, slope in (
+        (1, width, 3 * width, (1, 1), 0.0),
+        (3, 2 * width, width, (5, 18), 0.2),
+        (1, 3 * width, 4 * width, (48, 50), 1.0),
+    ):
+        x = torch.randn(batch, inputs, *size).contiguous(memory_format=torch.channels_last)
+        weight, bias = torch.randn(outputs, inputs, 3, 3) / (3 * inputs**0.5), torch.randn(outputs)
+        exact = F.leaky_relu(F.conv2d(x.double(), weight.double(), bias.double(), padding=1), slope)
+        found = winograd.convolve(x, winograd.transformed(weight), bias, slope)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+        assert (found - exact).abs().max() < 5e-5
+
+
+@makes
+@pytest.mark.parametrize('name', ['RPCANet', 'RPCANetPlus', 'DRPCANet', 'LRRNet'])
+def test_networks_use_it_and_compute_the_same(name: str) -> None:
+    torch.manual_seed(0)
+    sizes = {'channel_mults': (1, 2), 'num_res_blocks': 1} if name == 'LRRNet' else {'num_stages': 2}
+    model = DetectionModel(MODELS.build({'type': name, **sizes})).eval()
+    fast = optimise_model(model, CPU, winograd=True)
+    assert sum(isinstance(module, WinogradConv2d) for module in fast.network.modules()) >= 3
+    image = torch.rand(2, 1, 16, 23)
+    with torch.inference_mode():
+        expected = model.outputs(image)['target']
+        for form in (fast, copy.deepcopy(fast), pickle.loads(pickle.dumps(fast))):
+            assert (form.detect(image) - expected).abs().max() < 1e-4 * max(1, float(expected.abs().max()))
+
+
+def small() -> DetectionModel:
+    torch.manual_seed(0)
+    return DetectionModel({'type': 'RPCANetPlus', 'num_stages': 1, 'channels': 16}).eval()
+
+
+def broken(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    if what == 'no compiler':
+        monkeypatch.setattr(winograd, 'compiler', lambda: None)
+    elif what == 'no program':
+        monkeypatch.setattr(winograd, 'compiler', lambda: 'true')  # which says that it is done and makes nothing
+    elif what == 'error':
+        monkeypatch.setitem(winograd.FLAGS, CAPABILITY, ('-no-such-flag',))
+    elif what == 'processor':
+        monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'DEFAULT')
+    else:
+        monkeypatch.setattr(winograd, '_call', lambda loaded, x, *_: torch.zeros_like(x))
+
+
+@makes
+@pytest.mark.parametrize(
+    ('what', 'message'),
+    [
+        ('no compiler', 'there is no C++ compiler'),
+        ('no program', 'true does not compile it'),
+        ('error', 'no-such-flag'),
+        ('processor', 'neither AVX2 nor AVX-512'),
+        ('nonsense', 'differs from PyTorch'),
+    ],
+)
+def test_where_it_cannot_be_made_it_is_left_out_with_the_reason(
+    what: str, message: str, anew: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken(monkeypatch, what)
+    monkeypatch.setitem(fastest.CANDIDATES, 'fp32', ('optimised', 'winograd'))
+    monkeypatch.setenv('DRPCA_HOME', str(tmp_path))
+    choice = fastest.fastest(small(), ([], []), side=32).choice
+    assert choice.variant == 'optimised'
+    assert re.search(f'not PyTorch with Winograd convolutions: .*{re.escape(message)}', str(choice))
+
+
+@makes
+def test_a_choice_that_no_longer_compiles_is_made_again(
+    anew: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(fastest.CANDIDATES, 'fp32', ('optimised', 'winograd'))
+    monkeypatch.setenv('DRPCA_HOME', str(tmp_path))
+    monkeypatch.setattr(fastest, 'milliseconds', lambda calls, _: {name: 2.0 - (name == 'winograd') for name in calls})
+    assert fastest.fastest(small(), ([], []), side=32).choice.variant == 'winograd'
+    broken(monkeypatch, 'error')
+    winograd.library.cache_clear()
+    assert fastest.fastest(small(), ([], []), side=32).choice.variant == 'optimised'
+
+
+@pytest.mark.parametrize('options', [{'precision': 'bf16'}, {'device': torch.device('cuda')}])
+def test_it_is_for_float32_on_a_cpu(options: dict) -> None:
+    with pytest.raises(UserError, match='for float32 on a CPU'):
+        optimise_model(small(), **{'device': CPU, **options}, winograd=True)
+
+
+def test_the_default_form_does_without() -> None:
+    fast = optimise_model(small(), CPU)
+    assert not any(isinstance(module, WinogradConv2d) for module in fast.network.modules())
