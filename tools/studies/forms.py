@@ -3,9 +3,9 @@
     python tools/studies/forms.py RPCANet LRRNet
     ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 python tools/studies/forms.py RPCANet --forms winograd onnxruntime
 
-The second line holds PyTorch and oneDNN, and so Winograd's kernel, to AVX2 on a processor that has more; it does not hold
-ONNX Runtime, which asks the processor itself. Weights are random; a cell is the median over rounds of the ratio to
-the plain eager forward of the same round.
+The second line holds PyTorch and oneDNN, and so Winograd's kernel, to AVX2 on a processor that has more; it does not
+hold ONNX Runtime, which asks the processor itself. Weights are random; a cell is the median over rounds of the ratio
+to the plain eager forward of the same round.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,7 +33,7 @@ CPU = torch.device('cpu')
 
 
 @torch.inference_mode()
-def ratios(functions: dict[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
+def ratios(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, tuple[float, float]]:
     """Speed over the first function, by the clock and by processor time of all threads."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in functions}
     for function in functions.values():
@@ -71,8 +72,7 @@ def main(argv: list[str] | None = None) -> int:
                 check_variant(form, CPU)
                 if 'backend' in VARIANTS[form]:
                     export_variant(model, form, args.size, Path(folder))
-                run = variant_function(model, form, CPU, Path(folder))
-                functions[form] = lambda run=run: run(image)
+                functions[form] = partial(variant_function(model, form, CPU, Path(folder)), image)
             plain = functions[BASELINE]()
             for form, (clock, processor) in ratios(functions, args.rounds).items():
                 error = float((functions[form]() - plain).abs().max() / plain.abs().max().clamp(min=1))
