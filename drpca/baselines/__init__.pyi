@@ -18,6 +18,7 @@ from .stpa_fctn import STPAFCTN
 from .stt import STT
 from .tensor_ring import TensorRing
 from .tensor_train import TensorTrain
+from .tensor_train_online import TensorTrainOnline
 from .tllcm import TLLCM
 from .top_hat import TopHat
 
@@ -43,6 +44,7 @@ __all__ = [
     'MaxMedian',
     'TensorRing',
     'TensorTrain',
+    'TensorTrainOnline',
     'TopHat',
     'WindowBaseline',
     'map_images',

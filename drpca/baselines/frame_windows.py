@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -18,7 +19,7 @@ from drpca.baselines.rpca import Parts, Records
 from drpca.datasets.io import GreyRule
 from drpca.errors import UserError
 
-Placement = Literal['block', 'centred']
+Placement = Literal['block', 'centred', 'last']
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,8 @@ class WindowBaseline(Baseline):
 
     Subclasses implement :meth:`solve`. ``placement`` says which frames a window speaks for. 'block': all of its own;
     windows follow each other, and the last one reaches back where frames are left over. 'centred': the one in its
-    middle; the frames before the first middle and after the last one come from those two windows.
+    middle; the frames before the first middle and after the last one come from those two windows. 'last': its newest
+    one; such a method has a :meth:`stream` of its own.
 
     Parameters: ``window``, frames.
     """
@@ -70,7 +72,7 @@ class WindowBaseline(Baseline):
     @property
     def delay(self) -> int:
         """Frames for which a result waits, at most."""
-        return self.window - 1 if self.placement == 'block' else self.window // 2
+        return {'block': self.window - 1, 'centred': self.window // 2, 'last': 0}[self.placement]
 
     def solve(self, frames: np.ndarray, records: Records) -> SolvedFrames:
         """The method itself.
@@ -99,11 +101,7 @@ class WindowBaseline(Baseline):
         middle = self.window // 2
         solved: SolvedFrames | None = None
         for frame in frames:
-            if held and frame.shape != held[-1].shape:
-                raise SequenceError(
-                    f'{type(self).__name__} needs consecutive frames of one size, got {held[-1].shape} and '
-                    f'{frame.shape}: put those of each size into a folder of their own.'
-                )
+            self._check_same_size(held[-1].shape if held else frame.shape, frame.shape)
             held.append(frame)
             waiting += 1
             if len(held) < self.window or (self.placement == 'block' and waiting < self.window):
@@ -116,15 +114,23 @@ class WindowBaseline(Baseline):
             else:
                 yield solved[slice(0 if is_first else middle, middle + 1)]
                 waiting = self.window - middle - 1
-        if len(held) < self.window:
-            raise SequenceError(
-                f'{type(self).__name__} needs {self.window} consecutive frames of one size, got {len(held)}.'
-            )
+        self._check_count(len(held), self.window)
         if waiting:
             if self.placement == 'block':
                 solved = self._solve(held, records)
             assert solved is not None
             yield solved[slice(self.window - waiting, None)]
+
+    def _check_same_size(self, before: tuple[int, ...], shape: tuple[int, ...]) -> None:
+        if shape != before:
+            raise SequenceError(
+                f'{type(self).__name__} needs consecutive frames of one size, got {before} and {shape}: put those of '
+                'each size into a folder of their own.'
+            )
+
+    def _check_count(self, count: int, needed: int) -> None:
+        if count < needed:
+            raise SequenceError(f'{type(self).__name__} needs {needed} consecutive frames of one size, got {count}.')
 
     def _solve(self, held: Iterable[np.ndarray], records: Records) -> SolvedFrames:
         frames = np.stack(list(held))
@@ -225,7 +231,7 @@ class PatchStack:
     patch_size: int
     step: int
 
-    @property
+    @cached_property
     def grid(self) -> PatchGrid:
         """Where the patches lie."""
         return PatchGrid(self.shape, self.patch_size, self.step)
@@ -235,10 +241,21 @@ class PatchStack:
         grid = self.grid
         return np.ascontiguousarray(np.stack([grid.patches(frame) for frame in frames], axis=2))
 
+    @cached_property
+    def _pixels(self) -> np.ndarray:
+        """Where each entry of a patch lies in its frame, (p, p, patches)."""
+        return self.grid.patches(np.arange(self.shape[0] * self.shape[1]).reshape(self.shape))
+
     def frames(self, patches: np.ndarray, aggregation: Literal['mean', 'last'] = 'mean') -> np.ndarray:
-        """(p, p, n, patches) → (n, H, W)."""
-        grid = self.grid
-        return np.stack([grid.image(patches[:, :, number], aggregation) for number in range(patches.shape[2])])
+        """(p, p, n, patches) → (n, H, W); 'last': later patches overwrite earlier ones."""
+        place = np.moveaxis(self._pixels, 2, 0).ravel()
+        found = np.zeros((patches.shape[2], *self.shape), patches.dtype)
+        for frame, entries in zip(found, np.moveaxis(patches, (2, 3), (0, 1))):
+            if aggregation == 'last':
+                frame.reshape(-1)[place] = entries.ravel()
+            else:
+                frame[:] = np.bincount(place, entries.ravel(), frame.size).reshape(self.shape) / self.grid.counts
+        return found
 
     def parts(self, parts: Parts) -> Parts:
         """B, T and N as frames, overlaps averaged."""

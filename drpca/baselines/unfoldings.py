@@ -72,6 +72,37 @@ class Unfolding:
         return mapped.reshape(turned.shape).transpose(np.argsort(self.order)), float(sigma.sum())
 
 
+@dataclass(frozen=True)
+class Solution(Parts):
+    """B, T and N with what the solver goes on from.
+
+    Attributes:
+        dual: e, shape of D.
+        duals: c_k, likewise.
+        penalty: β that e and c_k are scaled for.
+    """
+
+    dual: np.ndarray = field(kw_only=True)
+    duals: list[np.ndarray] = field(kw_only=True)
+    penalty: float = field(kw_only=True)
+
+    def moved_on(self, data: np.ndarray) -> Solution:
+        """A start for D of shape (n1, n2, n3, n4), whose last slice along n3 is new, all background here, and whose
+        others are the last ones of this solution."""
+        kept = data.shape[2] - 1
+        new = data[:, :, kept:]
+
+        def joined(old: np.ndarray, last: np.ndarray) -> np.ndarray:
+            return np.concatenate([old[:, :, old.shape[2] - kept :], last], axis=2)
+
+        zero = np.zeros_like(new)
+        noise = None if self.noise is None else joined(self.noise, zero)
+        return Solution(
+            joined(self.background, new), joined(self.target, zero), noise, dual=joined(self.dual, zero),
+            duals=[joined(dual, zero) for dual in self.duals], penalty=self.penalty,
+        )  # fmt: skip
+
+
 def solve_unfoldings(
     data: np.ndarray,
     unfoldings: Sequence[Unfolding],
@@ -79,38 +110,47 @@ def solve_unfoldings(
     noise_weight: float | None,
     *,
     noise_sign: int = 1,
-    tolerance: float = 1e-7,
+    tolerance: float | None = 1e-7,
     max_iterations: int = 300,
     records: Records = None,
     prior: np.ndarray | None = None,
-) -> Parts:
-    """Solves the problem above, from β = 1e-4 and B = D.
+    penalty: float = 1e-4,
+    growth: float = GROWTH,
+    start: Solution | None = None,
+) -> Solution:
+    """Solves the problem above, in the precision of D.
 
     With a prior P the sparse term is λ₁‖Ω∘T‖₁, Ω = 1 at first and min(1/((|T| + 0.01)P), 100) after each step of T.
 
     Args:
-        data: D, (n1, n2, n3, n4) float64, not all 0.
+        data: D, (n1, n2, n3, n4) float64 or float32, not all 0.
         unfoldings: With their weights.
         sparse_weight: λ₁.
         noise_weight: λ₂; None: no N.
         noise_sign: s, of which −1 is a slip of the tensor ring's published code.
-        tolerance: tol.
+        tolerance: tol; None: all iterations.
         max_iterations: Iterations at most.
         records: List that takes one record per iteration, or None.
         prior: P, shape of D, at least 0, high where a target is likely; or None.
+        penalty: First β.
+        growth: ρ.
+        start: Of the variables; None: B = D, all else 0.
     """
     data = np.ascontiguousarray(data)
     norm = float(np.linalg.norm(data))
-    beta, positive = 1e-4, 0
-    background, target, noise, dual = data.copy(), *(np.zeros_like(data) for _ in range(3))
-    duals = [np.zeros_like(data) for _ in unfoldings]
-    shifted = [data.copy() for _ in unfoldings]  # B − c_k
+    beta, positive = penalty, 0
+    zero = np.zeros_like(data)
+    start = start or Solution(data, zero, zero, dual=zero, duals=[zero] * len(unfoldings), penalty=beta)
+    background, target = start.background.copy(), start.target.copy()
+    noise = (zero if start.noise is None else start.noise).copy()
+    dual, *duals = (one * (start.penalty / beta) for one in (start.dual, *start.duals))
+    shifted = [background - one for one in duals]  # B − c_k
     omega = None if prior is None else np.ones_like(data)
     step = max(1, _CACHED // int(np.prod(data.shape[1:])))
-    slices = [slice(start, start + step) for start in range(0, len(data), step)]
+    slices = [slice(first, first + step) for first in range(0, len(data), step)]
     for _ in range(max_iterations):
         lows, sums = zip(*(one.shrink(matrix, one.weight / beta) for one, matrix in zip(unfoldings, shifted)))
-        next_beta = min(beta * GROWTH, LARGEST_PENALTY)
+        next_beta = min(beta * growth, LARGEST_PENALTY)
         squares, previous, positive = 0.0, positive, 0
         for at in slices:
             rest = data[at] - noise[at]
@@ -153,6 +193,8 @@ def solve_unfoldings(
             objective += (noise_weight or 0) * float(np.vdot(noise, noise))
             rank = max(one.rank for one in unfoldings)
             records.append(IterationRecord(residual, objective, rank, int(np.count_nonzero(target))))
-        if residual < tolerance or (positive == previous and positive > 0):
+        if tolerance is not None and (residual < tolerance or (positive == previous and positive > 0)):
             break
-    return Parts(background, target, None if noise_weight is None else noise)
+    return Solution(
+        background, target, None if noise_weight is None else noise, dual=dual, duals=duals, penalty=beta
+    )  # fmt: skip
