@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from drpca.studies.sequence_scores import SequenceScore
 
 _DESCRIPTION = """\
-With CONFIG: score a detector, of single frames or of windows of them, on sequences with points as labels, and the
+With CONFIG: score a detector, of single frames or of windows of them, on labelled sequences, and the
 tracks that confirmation over m of n frames makes of its maps.
 
 With --table: put what --json wrote into one table.
@@ -42,7 +42,7 @@ Score maps are those of the top-hat transform."""
 
 _EXAMPLES = """\
   python tools/sequences.py tensortrain --input sequences/ --limit 30
-      folders of frames with points.txt beside them (datasets/README.md)
+      folders of frames with points, masks or boxes (datasets/README.md)
   python tools/sequences.py rpcanet_sirstv1 --checkpoint published --input sequences/ --json scores.json
   python tools/sequences.py --table tensortrain.json rpcanet.json
       a row a file, in Markdown: Pd at Fa 1e-5 / at 1e-4 of each sequence, of all, and of what the tracks confirm
@@ -79,7 +79,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = command_parser('sequences.py', _DESCRIPTION, _EXAMPLES, done='done')
     add = parser.add_argument
     add('config', nargs='?', metavar='CONFIG', help='config file or name of the detector to score')
-    add('--input', metavar='DIR', help='folder of sequences with points, to score CONFIG on')
+    add('--input', metavar='DIR', help='folder of labelled sequences, to score CONFIG on')
     add('--names', nargs='+', default=(), metavar='NAME', help='of the sequences (default: all)')
     add('--limit', type=positive, metavar='N', help='only the first N frames of each')
     add('--checkpoint', metavar='FILE', help="weight file; 'published': that of the config's authors")

@@ -134,11 +134,13 @@ def score_sequences(
     rate: float = 25.0,
     within: int = 10,
 ) -> list[SequenceScore]:
-    """Scores a detector, of single frames or of windows of them, on sequences with points as labels.
+    """Scores a detector, of single frames or of windows of them, on sequences with points, masks or boxes as labels.
+
+    Of several kinds points count, text before ``masks_centroid``, else masks, else boxes.
 
     Args:
         detector: Its score maps and its threshold are judged.
-        root: Folder of sequences with points (:mod:`drpca.datasets.sequences`).
+        root: Folder of sequences (:mod:`drpca.datasets.sequences`).
         names: Of the sequences; default: all.
         limit: Only so many frames of each, from its beginning.
         confirm: m and n of a :class:`drpca.inference.temporal.TemporalFilter`, whose tracks are judged too.
@@ -152,7 +154,7 @@ def score_sequences(
         there are both.
 
     Raises:
-        UserError: No sequences, or none of that name; one without points; as the detector.
+        UserError: No sequences, or none of that name; one without labels; as the detector.
     """
     found = {sequence.name: sequence for sequence in find_sequences(root)}
     for name in names:
@@ -160,7 +162,8 @@ def score_sequences(
             raise UserError(f'{root} has no sequence {name!r}: expected one of {", ".join(found)}.')
     chosen = [found[name] for name in names] or list(found.values())
     for sequence in chosen:
-        sequence.read_points()  # what is wrong with a label is told before the first frame
+        if sequence.points or not sequence.labels:
+            sequence.read_points()  # what is wrong with a label is told before the first frame
     groups: dict[str, _Sums] = {ALL: _Sums(), LOW: _Sums(), HIGH: _Sums()}
     scores = []
     for sequence in chosen:
@@ -176,6 +179,17 @@ def score_sequences(
     return scores + [
         _score(name, groups[name], confirm is not None) for name in wanted if len(wanted) > 2 or name == ALL
     ]
+
+
+def _read_targets(sequence: FrameSequence, place: int, shape: tuple[int, int]) -> tuple[F.Components, np.ndarray, bool]:
+    """Targets of a frame, their (row, column) in the order of the labels, and whether they are points."""
+    if sequence.points:
+        points = sequence.read_points()[place]
+        return point_targets(points, shape), points, True
+    is_points = 'points' in sequence.labels
+    mask = sequence.read_label(place, 'points' if is_points else sequence.labels[0], shape, radius=0)
+    targets = F.connected_components(mask)
+    return targets, targets.centroids, is_points
 
 
 def _is_low(sequence: FrameSequence, snr: float) -> bool:
@@ -255,12 +269,13 @@ def _add_frames(
     rows: list[FrameScore],
 ) -> None:
     count = len(sequence) if limit is None else min(limit, len(sequence))
-    points = sequence.read_points()[:count]
+    points: list[np.ndarray] = []
     reports: list[list[tuple[int, float, float]]] = []
     detections = _Timed(detector, sequence, count)
-    for detection, places in zip(detections, points, strict=True):
+    for place, detection in enumerate(detections):
         image, scores = detection.image, detection.scores
-        targets = point_targets(places, scores.shape)
+        targets, places, are_points = _read_targets(sequence, place, (scores.shape[0], scores.shape[1]))
+        points.append(places)
         predictions = F.connected_components(detection.mask)
         matching = F.match_centroid(targets, predictions)
         free = matching.unmatched_predictions(len(predictions))
@@ -275,8 +290,8 @@ def _add_frames(
         sums.shooting += shooting_counts(scores, targets, detector.threshold)
         sums.shots = _added(sums.shots, shooting_curve(scores, targets))
         sums.gains.append(contrast_gains(image, scores, targets.centroids))
-        squares = F.connected_components(F.dilate(targets.mask, 1))
-        sums.snr.append(contrast_to_noise(*local_statistics(image, squares)))
+        areas = F.connected_components(F.dilate(targets.mask, 1)) if are_points else targets
+        sums.snr.append(contrast_to_noise(*local_statistics(image, areas)))
         sums.counts = sums.counts + (hits, len(targets), area, scores.size, 1, 0)
         if temporal is not None:
             kept = temporal.step(detection)

@@ -120,6 +120,24 @@ def test_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) ->
         assert message in error_line(capsys)
 
 
+@pytest.mark.parametrize('kind', ['masks', 'masks_centroid', 'boxes'])
+def test_other_labels_than_points(folder: Path, tmp_path: Path, kind: str) -> None:
+    shutil.copytree(folder / 'bright', tmp_path / 'bright')
+    (tmp_path / 'bright/points.txt').unlink()
+    for time in range(6):
+        left = 8 + 2 * time
+        if kind == 'boxes':
+            (tmp_path / f'bright/images/{time:04d}.txt').write_text(f'{left} 10 {left + 1} 11\n')
+            continue
+        mask = np.zeros((40, 44), np.uint8)
+        mask[10 : 11 if kind == 'masks_centroid' else 12, left : left + (1 if kind == 'masks_centroid' else 2)] = 255
+        (tmp_path / 'bright' / kind).mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / 'bright' / kind / f'{time:04d}.png'), mask)
+    score, _ = score_sequences(drpca.Detector('tophat_paper'), tmp_path, confirm=(2, 3))
+    assert (score.targets, score.figures['Pd'], score.figures['track_found']) == (6, 1, 1)
+    assert score.snr > 3
+
+
 def test_table_of_several_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for name, more in (('tophat', []), ('tophat_paper', []), ('short', ['--limit', '3'])):
         arguments = ['tophat_paper' if more else name, '--input', str(folder), *more]
