@@ -1,4 +1,4 @@
-# On crops of 32² of many short synthetic sequences, for one CPU core. Its weights come with the project.
+# On crops of 32² of many short synthetic sequences, for one CPU core.
 _base_ = [
     '../_base_/models/tensor_rpcanet.py',
     '../_base_/sequences/synthetic_sequence.py',
@@ -13,6 +13,7 @@ train_dataloader = dict(
         **_base_.window,
         synthetic=_made,
         pipeline=[
+            dict(type='AlignFrames'),
             dict(type='RandomCrop', size=32, target_prob=0.85),
             dict(type='RandomFlip'),
             dict(type='RandomTranspose'),
@@ -22,7 +23,7 @@ train_dataloader = dict(
 )
 val_dataloader = test_dataloader = dict(dataset=dict(**_base_.window, synthetic=_made))
 
-train_cfg = dict(max_epochs=14, val_interval=2)
+train_cfg = dict(max_epochs=12, val_interval=2)
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=6e-3, weight_decay=1e-4), clip_grad=dict(max_norm=1.0))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),

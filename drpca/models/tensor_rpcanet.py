@@ -18,18 +18,23 @@ weights of its own (over time they add up to 1), and of the share that each fram
 
     uⱼ = Σₜ softmaxₜ(kⱼₜ)·fₜ        L(x)ₜ = fold(Σⱼ softmaxⱼ(qₜⱼ)·uⱼ)
 
+First all frames are moved onto the reported one by whole pixels (:func:`align`), so that what is still lies still.
+
 Shape legend: every variable is folded, (B, 4n, H/2, W/2): oldest frame first, the 2 × 2 pixels of a place as channels,
 for speed.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from drpca.errors import UserError
-from drpca.registry import MODELS
+from drpca.registry import MODELS, TRANSFORMS
 
 from .layers import conv, conv_stack, initialise
 from .unfolding import Stage, StageState, UnfoldingNetwork
@@ -38,8 +43,60 @@ _PLACES = ('causal', 'centred')
 _PRIOR = 4.0
 """Minus the logit of a pixel at the start of a training: targets are rare."""
 _FOLD = 2
+_REACH, _BAND, _PERIOD = 16, 32, 4
+"""Of :func:`align`, in pixels: the longest shift, the width of a band, the length of the means along a profile."""
 _FIRST_STEP = 0.1
 """What P, S, R, M and L add at the start, of what a usual initialisation adds: a stage begins near the identity."""
+
+
+def align(window: Tensor, to: int) -> Tensor:
+    """Moves every frame by whole pixels to where the background lies in one of them.
+
+    Rows, then columns: bands of 32 columns (rows) are averaged to profiles, over 4 rows (columns) more, in which the
+    pattern of a sensor with several outputs drops out that does not move with the scene. Of the shifts of up to 16
+    pixels that is taken at which the profiles of a frame differ least from those of frame ``to``, in mean absolute
+    difference, each without its mean. At the border the outermost pixels stand again.
+
+    Args:
+        window: (B, n, H, W) float, H and W at least 4.
+        to: Place in the window of the frame that stays.
+
+    Returns:
+        (B, n, H, W).
+    """
+    sizes = torch.arange(-_REACH, _REACH + 1, device=window.device).abs()
+    for axis in (2, 3):
+        across = min(_BAND, window.shape[5 - axis])
+        bands = F.avg_pool2d(window.float().transpose(axis, 3), (across, _PERIOD), stride=(across, 1))
+        padded = F.pad(bands, (_REACH, _REACH, 0, 0), mode='replicate')
+        # Slices of the length of the bands, counted from the end: exports then take any size.
+        moved = torch.stack([padded[..., k : k - 2 * _REACH or None] for k in range(2 * _REACH + 1)], dim=2)
+        gaps = moved - bands[:, to : to + 1, None]
+        costs = (gaps - gaps.mean(dim=4, keepdim=True)).abs().mean(dim=(3, 4))
+        shift = (costs + 1e-6 * sizes).argmin(dim=2, keepdim=True) - _REACH  # of equal ones the smallest
+        places = (torch.arange(window.shape[axis], device=window.device) + shift).clamp(min=0)
+        places = torch.minimum(places, places.new_tensor(window.shape[axis] - 1))
+        window = window.gather(axis, places.unsqueeze(5 - axis).expand_as(window))
+    return window
+
+
+@TRANSFORMS.register_module()
+class AlignFrames:
+    """:func:`align` of whole windows, before crops are cut out of them for a training.
+
+    Args:
+        to: Place of the frame that stays; -1 for the last.
+    """
+
+    takes_windows = True
+
+    def __init__(self, to: int = -1) -> None:
+        self.to = to
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        frames = torch.from_numpy(np.ascontiguousarray(np.moveaxis(sample['image'], -1, 0)))[None]
+        moved = align(frames, self.to % frames.shape[1])[0].numpy()
+        return sample | {'image': np.moveaxis(moved, 0, -1)}
 
 
 class LowRankOverTime(nn.Module):
@@ -202,18 +259,22 @@ class TensorRPCANet(UnfoldingNetwork):
         first = self.reported[0] * _FOLD**2
         return F.pixel_shuffle(values[:, first : first + _FOLD**2], _FOLD)
 
+    def _folded(self, image: Tensor) -> Tensor:
+        """What enters the stages; in training windows are aligned before they are cut to crops."""
+        return F.pixel_unshuffle(image if self.training else align(image, self.reported[0]), _FOLD)
+
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Window (B, n, H, W) in [0, 1] → reconstruction and target logits of the reported frame, both (B, 1, H, W)."""
-        reconstruction, target = super().forward(F.pixel_unshuffle(image, _FOLD))
+        reconstruction, target = super().forward(self._folded(image))
         return self._shown(reconstruction), self._shown(target)
 
     def detect(self, image: Tensor) -> Tensor:
         """Target logits of the reported frame alone, (B, 1, H, W)."""
-        return self._shown(super().detect(F.pixel_unshuffle(image, _FOLD)))
+        return self._shown(super().detect(self._folded(image)))
 
     def decompose(self, image: Tensor) -> list[StageState]:
         """The decomposition of the reported frame after every stage, variables of (B, 1, H, W)."""
         return [
             StageState(*(None if value is None else self._shown(value) for value in state))
-            for state in self.unroll(F.pixel_unshuffle(image, _FOLD))
+            for state in self.unroll(self._folded(image))
         ]

@@ -13,9 +13,11 @@ from torch.nn import functional as F
 
 from drpca.checkpoint import load_weights
 from drpca.datasets import SequenceDataset
+from drpca.datasets.synthetic import texture
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.models.ten_rpcanet import linear_filter
+from drpca.models.tensor_rpcanet import AlignFrames, align
 from drpca.registry import MODELS
 from tests.support import DATA, shared_path
 
@@ -151,7 +153,8 @@ def test_all_that_comes_out_is_of_the_reported_frame(placement: str, reported: i
     network = tensor_network(placement=placement, noise=True)
     assert network.reported == (reported,)
     window = torch.rand(2, 5, 16, 12)
-    folded = F.pixel_unshuffle(window, 2)
+    moved = align(window, reported)
+    folded = F.pixel_unshuffle(moved, 2)
     states = list(network.unroll(folded))
     assert states[-1].target.shape == (2, 20, 8, 6)
     reconstruction, target = network(window)
@@ -165,14 +168,32 @@ def test_all_that_comes_out_is_of_the_reported_frame(placement: str, reported: i
     first, stage = states[0], network.decos[0]
     mapped = stage.lowrank.convs(torch.cat([folded, stage.lowrank.low_rank(folded) - folded], dim=1))
     smooth = F.pixel_shuffle(first.background - mapped, 2)
-    torch.testing.assert_close(smooth[..., 6, 6], window[..., 4:10, 4:10].mean(dim=(2, 3)))
-    torch.testing.assert_close(smooth[..., 1, 0], window[..., :4, :4].mean(dim=(2, 3)))  # of what is there
+    torch.testing.assert_close(smooth[..., 6, 6], moved[..., 4:10, 4:10].mean(dim=(2, 3)))
+    torch.testing.assert_close(smooth[..., 1, 0], moved[..., :4, :4].mean(dim=(2, 3)))  # of what is there
     x = folded - first.background
     torch.testing.assert_close(first.target, x - stage.sparse.epsilon * stage.sparse.convs(x))
     x = folded - first.background - first.target
     torch.testing.assert_close(first.noise, x - stage.residual.epsilon * stage.residual.convs(x))
     x = first.background + first.target + first.noise
     torch.testing.assert_close(first.reconstruction, x + stage.merge.mapping(x))
+
+
+def test_alignment_undoes_a_pan_and_leaves_what_moves() -> None:
+    scene = torch.from_numpy(texture(np.random.default_rng(0), (100, 100), 2.0)).float()
+    ways = [(-12, 4), (0, -3), (2, 2), (0, 0)]  # of the camera, against the last frame
+    window = torch.stack([scene[14 + y : 78 + y, 14 + x : 84 + x] for y, x in ways])[None]
+    window = window + torch.tensor([0.0, 1.0, 0.0, 0.5])[torch.arange(70) % 4]  # of a sensor with four outputs
+    window = torch.cat([window, 0.5 + 0 * window[:, :1]], dim=1)  # a frame without anything lies anywhere
+    for place, row in enumerate((15, 16, 17, 18)):
+        window[0, place, row - ways[place][0], 20 - ways[place][1]] = 9.0
+    moved = align(window, 3)
+    assert torch.equal(moved[:, 3:], window[:, 3:])
+    for place, row in enumerate((15, 16, 17, 18)):
+        target = torch.zeros(64, 70, dtype=torch.bool)
+        target[row, 20] = True
+        assert torch.equal(moved[0, place] == 9, target), 'relative to the background'
+    frames = {'image': np.moveaxis(window[0].numpy(), 0, -1)}
+    np.testing.assert_array_equal(AlignFrames(3)(frames)['image'], np.moveaxis(moved[0].numpy(), 0, -1))
 
 
 @torch.no_grad()
