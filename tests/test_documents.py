@@ -311,7 +311,7 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     known = SMALL if '--gpus' not in given else SMALL | {'local': 'local'}  # which GPUs belong to
     arguments = [known.get(word, SYNTHETIC.sub('synthetic', word)) for word in given]
     if '--time' in arguments:  # hours
-        arguments[arguments.index('--time') + 1] = '0.002'
+        arguments[arguments.index('--time') + 1] = '0.02'
     if '--seeds' in arguments:
         first = arguments.index('--seeds') + 1
         end = next((i for i, word in enumerate(arguments[first:], first) if word.startswith('-')), len(arguments))
