@@ -240,7 +240,7 @@ SMALL = {
         'checkpoints/rpcanet_synthetic_on_synthetic+myframes/seed_0/best.pth',
     'rpcanet_sirstv1=published': 'rpcanet_synthetic=RPCANet_SIRST.pkl',
     'their_maps/': 'datasets/synthetic/test/masks', 'their_masks/': 'datasets/synthetic/test/masks',
-    'results/sequences': 'of_sequences/sequences',  # under results/ there are those of data sets alone
+    'results/sequences': 'maps/sequences',  # under results/ there are those of data sets alone
     '~/Downloads/NUDT.zip': 'NUDT.zip', 'rpcanet.pt2': 'new.pt2',
 }  # fmt: skip
 """Word of a document → what stands for it in the small world."""
@@ -389,7 +389,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
             cv2.imwrite(f'frames/{index:04d}.png', frame)
         shutil.copytree('frames', 'sequences/one/images')
         Path('sequences/one/points.txt').write_text('30 20\n' * 15)
-        drpca.predict('tophat', 'sequences', 'of_sequences')
+        drpca.predict('tophat', 'sequences', 'maps')
         for split, out in (('test', 'results'), ('val', 'val'), ('test', 'other')):
             drpca.predict('tophat', out=out, dataset='synthetic', split=split)
         drpca.predict('tophat', dataset='my_frames')
