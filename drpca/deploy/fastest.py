@@ -26,10 +26,10 @@ from torch import Tensor
 
 from drpca.deploy.backends import Backend
 from drpca.deploy.export_model import agreement, fault, plain_logits
+from drpca.deploy.kernels import compiler
 from drpca.deploy.optimise import can_fuse
 from drpca.deploy.processor import instructions, processor_name
 from drpca.deploy.variants import VARIANTS, check_variant, export_variant, open_variant, variant_file, variant_function
-from drpca.deploy.winograd import compiler
 from drpca.errors import DiskFull, UserError, unknown_name, warn
 from drpca.fetch import cache_folder
 from drpca.files import cannot_write, in_use, put_in_place, save_text

@@ -7,7 +7,7 @@ Nothing here is approximate; results differ by rounding alone. What is done:
 * On a CPU, a convolution and the activation behind it become one oneDNN call with weights reordered
   beforehand, and convolutions to a single channel a matrix product (:func:`fuse_convolutions`).
 * GroupNorm keeps its accuracy in that order (:class:`AccurateGroupNorm`).
-* On request 3 × 3 convolutions take Winograd's way (:mod:`drpca.deploy.winograd`).
+* On request the kernels of :mod:`drpca.deploy.kernels` compute: Winograd's convolutions, and what lies between them.
 * A block that has a faster form of its own takes it: see :func:`replace_blocks`.
 * What T does not need of the last stage, N and D, is not computed (``network.detect``).
 """
@@ -15,8 +15,11 @@ Nothing here is approximate; results differ by rounding alone. What is done:
 from __future__ import annotations
 
 import copy
+import ctypes
 import os
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +28,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from drpca.deploy import winograd as kernels
+from drpca.deploy import kernels
 from drpca.deploy.cuda_graph import GraphedFunction
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
@@ -53,7 +56,8 @@ def optimise_model(
         compile: Run the network's ``detect`` through ``torch.compile``.
         cuda_graph: Record the GPU's kernels at the first image of a size and replay them for the next ones
             (:class:`drpca.deploy.cuda_graph.GraphedFunction`).
-        winograd: Compute 3 × 3 convolutions in float32 on a CPU by Winograd's algorithm, which rounds otherwise.
+        winograd: Take the project's kernels for float32 on a CPU, Winograd's convolutions above all, which round
+            otherwise.
 
     Raises:
         UserError: Unknown precision, a CUDA graph on another device, weights that are no numbers, which oneDNN's
@@ -69,6 +73,7 @@ def optimise_model(
             raise UserError(f'{name} of the network holds NaN or infinity: load weights that are whole.')
     if device.type == 'cpu':
         limit_threads()
+        keep_memory()
     if winograd and (device.type, dtype) != ('cpu', torch.float32):
         raise UserError(f'Winograd convolutions are for float32 on a CPU, got {precision} on {device}: leave them out.')
     if winograd:
@@ -89,7 +94,7 @@ def optimise_model(
     elif optimise and device.type == 'cpu' and can_fuse(dtype):
         fuse_convolutions(model.network, dtype)
         if winograd:
-            use_winograd(model.network)
+            use_kernels(model.network)
     if cuda_graph:
         model.detect = GraphedFunction(model.detect)  # type: ignore[method-assign]
     return model
@@ -255,17 +260,27 @@ class WinogradConv2d(FusedConv2d):
         return kernels.convolve(x, self.packed_weight, self.packed_bias, slope)
 
 
-def use_winograd(network: nn.Module) -> None:
-    """Turn the fused convolutions that can be into Winograd's, in place."""
+class CompiledGroupNorm(nn.GroupNorm):
+    """GroupNorm of float32 features on a CPU, its statistics exact."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        return kernels.normalise_groups(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
+def use_kernels(network: nn.Module) -> None:
+    """Let modules compute by :mod:`drpca.deploy.kernels` that can, in place."""
     width = kernels.register_width()
     for module in network.modules():
-        if (
-            type(module) is FusedConv2d
-            and (module.kernel_size, module.padding, module.stride, module.dilation) == _PLAIN
-            and (module.in_channels % width, module.out_channels % width, module.groups) == (0, 0, 1)
-        ):
-            module.__class__ = WinogradConv2d
-            module._pack()
+        if type(module) is FusedConv2d:
+            plain = (module.kernel_size, module.padding, module.stride, module.dilation) == _PLAIN
+            if plain and (module.in_channels % width, module.out_channels % width, module.groups) == (0, 0, 1):
+                module.__class__ = WinogradConv2d
+                module._pack()
+        elif type(module) is SingleChannelConv2d and module.weight.shape[1] % width == 0:
+            module.__class__ = CompiledSingleChannelConv2d
+        elif isinstance(module, nn.GroupNorm) and module.affine and module.num_channels % width == 0:
+            module.__class__ = CompiledGroupNorm
 
 
 def _attribute(activation: nn.Module | None) -> tuple[str, list[float]]:
@@ -297,10 +312,7 @@ class SingleChannelConv2d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.to(self.dtype)
-        weight = self.weight.reshape(1, x.shape[1], 9)
-        if self.gate is not None:
-            weight = weight * self.gate.excitation(x.mean(dim=(2, 3), keepdim=True)).flatten(2)
-        products = self._products(x, weight.to(self.dtype).expand(len(x), -1, -1))
+        products = self._products(x, self._gated_weight(x).to(self.dtype))
         y = products[:, 4:5] if self.bias is None else products[:, 4:5] + self.bias
         height, width = x.shape[-2:]
         for tap in (0, 1, 2, 3, 5, 6, 7, 8):
@@ -308,6 +320,13 @@ class SingleChannelConv2d(nn.Module):
             columns_read, columns_written = _overlap(tap % 3 - 1, width)
             y[..., rows_written, columns_written] += products[:, tap : tap + 1, rows_read, columns_read]
         return y
+
+    def _gated_weight(self, x: Tensor) -> Tensor:
+        """(B, C, 9)."""
+        weight = self.weight.reshape(1, x.shape[1], 9)
+        if self.gate is not None:
+            weight = weight * self.gate.excitation(x.mean(dim=(2, 3), keepdim=True)).flatten(2)
+        return weight.expand(len(x), -1, -1)
 
     def _products(self, x: Tensor, weight: Tensor) -> Tensor:
         pixels = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, H·W, C), a view in channels_last
@@ -317,6 +336,15 @@ class SingleChannelConv2d(nn.Module):
         else:
             products = (pixels @ weight).transpose(1, 2).float().contiguous()
         return products.unflatten(2, x.shape[-2:])
+
+
+class CompiledSingleChannelConv2d(SingleChannelConv2d):
+    """The same in float32, in one pass."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.contiguous(memory_format=torch.channels_last)
+        weight = self._gated_weight(x).transpose(1, 2).contiguous()
+        return kernels.convolve_to_one(x, weight, 0.0 if self.bias is None else float(self.bias))
 
 
 def _overlap(shift: int, length: int) -> tuple[slice, slice]:
@@ -401,4 +429,19 @@ def limit_threads() -> None:
         torch.set_num_threads(min(_DEFAULT, max(1, round(allowed))))
 
 
+@cache
+def keep_memory() -> None:
+    """Let the C library keep what is freed for the next tensor, up to a gigabyte, unless the environment says how much.
+
+    Else glibc gives tensors of megabytes back to the system, and every page of the next one is a fault: that takes up
+    to two fifths of a forward's time.
+    """
+    if not {'MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_THRESHOLD_'} & os.environ.keys() and sys.platform == 'linux':
+        with suppress(AttributeError):  # another C library
+            adjust = ctypes.CDLL(None).mallopt
+            for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
+                adjust(parameter, 2**30)
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 _DEFAULT = torch.get_num_threads()

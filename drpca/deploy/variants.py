@@ -14,8 +14,8 @@ from torch import Tensor
 
 from drpca.deploy.backends import BACKENDS, Backend, is_installed, open_file
 from drpca.deploy.export_model import input_rules, write_model
+from drpca.deploy.kernels import library
 from drpca.deploy.optimise import optimise_model
-from drpca.deploy.winograd import library
 from drpca.errors import UserError, unknown_name
 from drpca.models.detector import DetectionModel
 from drpca.models.layers import arrange

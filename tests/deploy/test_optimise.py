@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import platform
+import resource
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -294,6 +296,17 @@ def test_threads_are_limited_unless_chosen(monkeypatch: pytest.MonkeyPatch, chos
     monkeypatch.setattr(torch, 'set_num_threads', kept.append)
     optimise.limit_threads.__wrapped__()
     assert (kept or [now]) == [expected]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != 'glibc', reason='of the GNU C library')
+def test_freed_memory_serves_the_next_tensor() -> None:
+    optimise.keep_memory()
+    faults = []
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        torch.ones(10 * 2**20)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    assert faults[1] < 1000, 'its 40 MB are 10240 pages'
 
 
 # Real images

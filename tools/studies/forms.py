@@ -60,10 +60,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--size', type=int, default=256)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    print(machine())
+    print(machine(), flush=True)
     order = list(dict.fromkeys([BASELINE, *args.forms]))
-    rows: list[list[str]] = []
     for network in args.networks:
+        rows = []
         torch.manual_seed(0)
         model, image = DetectionModel({'type': network}).eval(), torch.rand(1, 1, args.size, args.size)
         with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
             for form, (clock, processor) in ratios(functions, args.rounds).items():
                 error = float((functions[form]() - plain).abs().max() / plain.abs().max().clamp(min=1))
                 rows.append([network, form, f'{clock:.2f}', f'{processor:.2f}', f'{error:.1e}'])
-    print(text_table(['network', 'form', 'by the clock', 'by processor time', 'largest error'], rows, 2))
+        print(text_table(['network', 'form', 'by the clock', 'by processor time', 'largest error'], rows, 2), flush=True)
     return 0
 
 

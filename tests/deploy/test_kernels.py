@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from drpca.deploy import fastest, winograd
+from drpca.deploy import fastest, kernels
 from drpca.deploy.optimise import WinogradConv2d, optimise_model
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
@@ -21,26 +21,26 @@ from drpca.registry import MODELS
 CPU = torch.device('cpu')
 CAPABILITY = torch.backends.cpu.get_cpu_capability()
 makes = pytest.mark.skipif(
-    CAPABILITY not in winograd.FLAGS or winograd.compiler() is None, reason='no AVX2 or AVX-512, or no C++ compiler'
+    CAPABILITY not in kernels.FLAGS or kernels.compiler() is None, reason='no AVX2 or AVX-512, or no C++ compiler'
 )
 
 
 @pytest.fixture
 def anew() -> Iterator[None]:
     """The kernel is made again, and once more behind the test."""
-    winograd.library.cache_clear()
+    kernels.library.cache_clear()
     yield
-    winograd.library.cache_clear()
+    kernels.library.cache_clear()
 
 
 @makes
 @pytest.mark.parametrize('instructions', ['AVX2', 'AVX512'])
-def test_a_convolution_is_that_of_pytorch(instructions: str, anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kernels_compute_what_pytorch_does(instructions: str, anew: None, monkeypatch: pytest.MonkeyPatch) -> None:
     if instructions > CAPABILITY:
         pytest.skip('this processor has no AVX-512')
     monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: instructions)
     torch.manual_seed(0)
-    width = winograd.register_width()
+    width = kernels.register_width()
     for batch, inputs, outputs, size, slope in (
         (1, width, 3 * width, (1, 1), 0.0),
         (3, 2 * width, width, (5, 18), 0.2),
@@ -49,9 +49,18 @@ def test_a_convolution_is_that_of_pytorch(instructions: str, anew: None, monkeyp
         x = torch.randn(batch, inputs, *size).contiguous(memory_format=torch.channels_last)
         weight, bias = torch.randn(outputs, inputs, 3, 3) / (3 * inputs**0.5), torch.randn(outputs)
         exact = F.leaky_relu(F.conv2d(x.double(), weight.double(), bias.double(), padding=1), slope)
-        found = winograd.convolve(x, winograd.transformed(weight), bias, slope)
+        found = kernels.convolve(x, kernels.transformed(weight), bias, slope)
         assert found.is_contiguous(memory_format=torch.channels_last)
         assert (found - exact).abs().max() < 5e-5
+        weights = torch.randn(batch, 9, inputs) / (3 * inputs**0.5)
+        found = kernels.convolve_to_one(x, weights, 0.3)
+        for own, image, y in zip(weights, x, found):
+            weight = own.T.reshape(1, inputs, 3, 3)
+            assert (F.conv2d(image[None], weight, torch.tensor([0.3]), padding=1)[0] - y).abs().max() < 1e-5
+        x = (x + 1000).contiguous(memory_format=torch.channels_last)
+        weight, bias = torch.randn(inputs), torch.randn(inputs)
+        exact = F.group_norm(x.double(), inputs // 4, weight.double(), bias.double(), 1e-2)
+        assert (kernels.normalise_groups(x, inputs // 4, weight, bias, 1e-2) - exact).abs().max() < 2e-3
 
 
 @makes
@@ -76,15 +85,15 @@ def small() -> DetectionModel:
 
 def broken(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     if what == 'no compiler':
-        monkeypatch.setattr(winograd, 'compiler', lambda: None)
+        monkeypatch.setattr(kernels, 'compiler', lambda: None)
     elif what == 'no program':
-        monkeypatch.setattr(winograd, 'compiler', lambda: 'true')  # which says that it is done and makes nothing
+        monkeypatch.setattr(kernels, 'compiler', lambda: 'true')  # which says that it is done and makes nothing
     elif what == 'error':
-        monkeypatch.setitem(winograd.FLAGS, CAPABILITY, ('-no-such-flag',))
+        monkeypatch.setitem(kernels.FLAGS, CAPABILITY, ('-no-such-flag',))
     elif what == 'processor':
         monkeypatch.setattr(torch.backends.cpu, 'get_cpu_capability', lambda: 'DEFAULT')
     else:
-        monkeypatch.setattr(winograd, '_call', lambda loaded, x, *_: torch.zeros_like(x))
+        monkeypatch.setattr(kernels, '_convolve', lambda loaded, x, *_: torch.zeros_like(x))
 
 
 @makes
@@ -118,7 +127,7 @@ def test_a_choice_that_no_longer_compiles_is_made_again(
     monkeypatch.setattr(fastest, 'milliseconds', lambda calls, _: {name: 2.0 - (name == 'winograd') for name in calls})
     assert fastest.fastest(small(), ([], []), side=32).choice.variant == 'winograd'
     broken(monkeypatch, 'error')
-    winograd.library.cache_clear()
+    kernels.library.cache_clear()
     assert fastest.fastest(small(), ([], []), side=32).choice.variant == 'optimised'
 
 

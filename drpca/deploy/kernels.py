@@ -1,10 +1,13 @@
-"""3 × 3 convolutions by F(4 × 4, 3 × 3) on processors with AVX2 or AVX-512, in C++ compiled on this machine.
+"""What takes a network's time, for float32 on processors with AVX2 or AVX-512, in C++ compiled on this machine.
 
-Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, CVPR 2016: a tile of outputs is
-Y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A, with the points 0, ±1, ±2 and ∞. It takes a quarter of the multiplications, and its
-rounding errors are some ten times those of the nine taps added up, 1e-5 where values are near 1.
+Features are (B, C, H, W) float32 in channels_last order, C a multiple of :func:`register_width`.
 
-``winograd.cpp`` is compiled in half a second by whichever C++ compiler there is, once in a process, and never kept:
+3 × 3 convolutions go by F(4 × 4, 3 × 3) of Lavin and Gray (Fast Algorithms for Convolutional Neural Networks, CVPR
+2016): a tile of outputs is Y = Aᵀ[(G w Gᵀ) ⊙ (Bᵀ d B)]A, with the points 0, ±1, ±2 and ∞. It takes a quarter of the
+multiplications, and its rounding errors are some ten times those of the nine taps added up, 1e-5 where values are
+near 1.
+
+``kernels.cpp`` is compiled in half a second by whichever C++ compiler there is, once in a process, and never kept:
 what is loaded is what was compiled. Before it is used it has to agree with PyTorch.
 """
 
@@ -20,6 +23,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from drpca.errors import UserError
 
@@ -54,7 +58,7 @@ def library() -> ctypes.CDLL:
     if program is None:
         raise UserError('there is no C++ compiler, as c++ or in CXX')
     with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / 'winograd.so'
+        made = Path(folder) / 'kernels.so'
         source = Path(__file__).with_suffix('.cpp')
         command = [program, '-O3', '-std=c++17', '-fopenmp', '-shared', '-fPIC', *flags, str(source), '-o', str(made)]
         try:
@@ -65,7 +69,10 @@ def library() -> ctypes.CDLL:
             raise UserError(f'{program} does not compile it: {reason}') from None
     pointer, size = ctypes.c_void_p, ctypes.c_int64
     loaded.convolve.argtypes = [pointer] * 4 + [size] * 5 + [ctypes.c_float, ctypes.c_int]
-    loaded.convolve.restype = None
+    loaded.convolve_to_one.argtypes = [pointer, pointer, ctypes.c_float, pointer, *[size] * 4, ctypes.c_int]
+    loaded.normalise_groups.argtypes = [pointer] * 4 + [size] * 4 + [ctypes.c_float, ctypes.c_int]
+    for function in (loaded.convolve, loaded.convolve_to_one, loaded.normalise_groups):
+        function.restype = None
     _check(loaded)
     return loaded
 
@@ -76,9 +83,14 @@ def _check(loaded: ctypes.CDLL) -> None:
     x = torch.randn(2, channels, 9, 14, generator=generator).contiguous(memory_format=torch.channels_last)
     weight = torch.randn(channels, channels, 3, 3, generator=generator) / 10
     bias = torch.randn(channels, generator=generator)
-    expected = torch.nn.functional.leaky_relu(torch.nn.functional.conv2d(x, weight, bias, padding=1), 0.2)
-    if not torch.allclose(_call(loaded, x, transformed(weight), bias, 0.2), expected, atol=1e-3):
-        raise UserError('what the C++ compiler makes differs from PyTorch')
+    one = weight[:2].permute(0, 2, 3, 1).flatten(1, 2).contiguous()
+    for found, expected in (
+        (_convolve(loaded, x, transformed(weight), bias, 0.2), F.leaky_relu(F.conv2d(x, weight, bias, padding=1), 0.2)),
+        (_to_one(loaded, x, one, 0.5)[1:], F.conv2d(x[1:], weight[1:2], bias.new_tensor([0.5]), padding=1)),
+        (_normalise(loaded, x, 3, bias, bias, 1e-5), F.group_norm(x, 3, bias, bias)),
+    ):
+        if not torch.allclose(found, expected, atol=1e-3):
+            raise UserError('what the C++ compiler makes differs from PyTorch')
 
 
 def transformed(weight: Tensor) -> Tensor:
@@ -89,23 +101,50 @@ def transformed(weight: Tensor) -> Tensor:
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
-    """A convolution of padding 1 and its activation, max(y, slope·y).
+    """A 3 × 3 convolution of padding 1 and its activation, y where it is positive and slope·y elsewhere.
 
     Args:
-        x: (B, C_in, H, W) float32 in channels_last order, C_in and C_out multiples of :func:`register_width`.
+        x: Features.
         weight: :func:`transformed`.
-        bias: (C_out,).
-        slope: In [0, 1]; 0 is ReLU, 1 none.
+        bias: (C_out,), C_out a multiple of :func:`register_width`.
+        slope: 0 is ReLU, 1 none.
 
     Raises:
-        UserError: As :func:`library`.
+        UserError: As :func:`library`, here and below.
     """
-    return _call(library(), x, weight, bias, slope)
+    return _convolve(library(), x, weight, bias, slope)
 
 
-def _call(loaded: ctypes.CDLL, x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
+def convolve_to_one(x: Tensor, weight: Tensor, bias: float) -> Tensor:
+    """A 3 × 3 convolution of padding 1 to one channel, with weights (B, 9, C) of each image → (B, 1, H, W)."""
+    return _to_one(library(), x, weight, bias)
+
+
+def normalise_groups(x: Tensor, groups: int, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    """GroupNorm, weight and bias (C,)."""
+    return _normalise(library(), x, groups, weight, bias, epsilon)
+
+
+def _convolve(loaded: ctypes.CDLL, x: Tensor, weight: Tensor, bias: Tensor, slope: float) -> Tensor:
     batch, channels, height, width = x.shape
     y = x.new_empty((batch, height, width, len(bias)))
     pointers = (value.data_ptr() for value in (x, weight, bias, y))
     loaded.convolve(*pointers, batch, height, width, channels, len(bias), slope, torch.get_num_threads())
     return y.permute(0, 3, 1, 2)
+
+
+def _to_one(loaded: ctypes.CDLL, x: Tensor, weight: Tensor, bias: float) -> Tensor:
+    batch, channels, height, width = x.shape
+    y = x.new_empty((batch, 1, height, width))
+    loaded.convolve_to_one(
+        x.data_ptr(), weight.data_ptr(), bias, y.data_ptr(), batch, height, width, channels, torch.get_num_threads()
+    )
+    return y
+
+
+def _normalise(loaded: ctypes.CDLL, x: Tensor, groups: int, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:
+    y = torch.empty_like(x, memory_format=torch.channels_last)
+    pointers = (value.data_ptr() for value in (x, weight, bias, y))
+    batch, channels, height, width = x.shape
+    loaded.normalise_groups(*pointers, batch, height * width, channels, groups, epsilon, torch.get_num_threads())
+    return y

@@ -1,9 +1,7 @@
-// 3 x 3 convolutions by F(4 x 4, 3 x 3) (Lavin and Gray, CVPR 2016), with bias and activation, in float32.
-//
-// A tile of 4 x 4 outputs of all channels takes 36 products of its transformed 6 x 6 inputs with the transformed weights,
-// a quarter of the multiplications of nine taps. Tiles are computed in blocks whose transforms stay in a core's cache.
-// winograd.py gives shapes and the order of the weights.
+// What takes a network's time on a processor, in float32: features are (batch, height, width, channels), channels
+// multiples of WIDTH. kernels.py gives the shapes and the order of the weights.
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <vector>
@@ -13,14 +11,18 @@ constexpr int WIDTH = 16, ROWS = 12;  // of a register; tiles of a product, as m
 #else
 constexpr int WIDTH = 8, ROWS = 6;
 #endif
-constexpr int64_t MOST = 24;      // tiles of a block
-constexpr int64_t APART = 16;     // keeps the 36 parts of a transform from falling into the same lines of the cache
+constexpr int64_t MOST = 24;   // tiles of a block
+constexpr int64_t APART = 16;  // keeps the 36 parts of a transform from falling into the same lines of the cache
 typedef float Reg __attribute__((vector_size(4 * WIDTH)));
 typedef float Unaligned __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
 static inline Reg load(const float *p) { return *(const Unaligned *)p; }
 static inline void store(float *p, Reg v) { *(Unaligned *)p = v; }
 
+// 3 x 3 convolutions by F(4 x 4, 3 x 3) (Lavin and Gray, CVPR 2016), with bias and activation: a tile of 4 x 4 outputs of
+// all channels takes 36 products of its transformed 6 x 6 inputs with the transformed weights, a quarter of the
+// multiplications of nine taps. Tiles are computed in blocks whose transforms stay in a core's cache.
+//
 // One dimension of the transforms, with the points 0, 1, -1, 2, -2 and infinity
 static inline void transform_input(const Reg *x, int step, Reg *y) {
     const Reg a = x[4 * step] - 4 * x[2 * step], b = x[3 * step] - 4 * x[step];
@@ -125,6 +127,86 @@ extern "C" void convolve(const float *x, const float *weights, const float *bias
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+// 3 x 3 convolution to one channel, with weights of each image
+extern "C" void convolve_to_one(const float *x, const float *weights, float bias, float *y, int64_t batch,
+                                int64_t height, int64_t width, int64_t in, int threads) {
+    constexpr int PIXELS = 8;  // computed together
+    const std::vector<float> outside(in, 0.0f);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 8)
+    for (int64_t row = 0; row < batch * height; row++) {
+        const int64_t image = row / height, top = row % height - 1;
+        for (int64_t left = 0; left < width; left += PIXELS) {
+            Reg sum[PIXELS] = {};
+            for (int i = 0; i < 3; i++) {
+                if (top + i < 0 || top + i >= height) continue;
+                const float *line = x + (row - 1 + i) * width * in, *at[PIXELS + 2];
+                for (int j = 0; j < PIXELS + 2; j++) {
+                    const int64_t column = left - 1 + j;
+                    at[j] = column < 0 || column >= width ? outside.data() : line + column * in;
+                }
+                const float *w = weights + (image * 3 + i) * 3 * in;
+                for (int64_t c = 0; c < in; c += WIDTH)
+                    for (int tap = 0; tap < 3; tap++) {
+                        const Reg own = load(w + tap * in + c);
+#pragma GCC unroll 8
+                        for (int p = 0; p < PIXELS; p++) sum[p] += own * load(at[p + tap] + c);
+                    }
+            }
+            for (int p = 0; p < PIXELS && left + p < width; p++) {
+                float total = bias;
+                for (int n = 0; n < WIDTH; n++) total += sum[p][n];
+                y[row * width + left + p] = total;
+            }
+        }
+    }
+}
+
+// GroupNorm: means first, then squares of what differs from them, each summed up in blocks and these in double
+extern "C" void normalise_groups(const float *x, const float *weight, const float *bias, float *y, int64_t batch,
+                                 int64_t pixels, int64_t channels, int64_t groups, float epsilon, int threads) {
+    constexpr int64_t BLOCK = 128;
+    const int64_t blocks = (pixels + BLOCK - 1) / BLOCK, own = channels / groups;
+    const double count = double(pixels * own);
+    std::vector<float> parts(batch * blocks * channels), mean(batch * channels), scale(batch * channels);
+    for (const bool squares : {false, true}) {
+#pragma omp parallel for num_threads(threads)
+        for (int64_t block = 0; block < batch * blocks; block++) {
+            const int64_t image = block / blocks, first = block % blocks * BLOCK;
+            const int64_t end = std::min(pixels, first + BLOCK);
+            for (int64_t c = 0; c < channels; c += WIDTH) {
+                const Reg center = load(&mean[image * channels + c]);
+                Reg sum = {};
+                for (int64_t p = first; p < end; p++) {
+                    const Reg v = load(x + (image * pixels + p) * channels + c) - center;
+                    sum += squares ? v * v : v;
+                }
+                store(&parts[block * channels + c], sum);
+            }
+        }
+        for (int64_t group = 0; group < batch * groups; group++) {
+            double sum = 0;
+            for (int64_t block = 0; block < blocks; block++)
+                for (int64_t c = 0; c < own; c++)
+                    sum += parts[(group / groups * blocks + block) * channels + group % groups * own + c];
+            const double value = squares ? 1 / std::sqrt(sum / count + epsilon) : sum / count;
+            float *to = (squares ? scale.data() : mean.data()) + group * own;
+            std::fill(to, to + own, float(value));
+        }
+    }
+#pragma omp parallel for num_threads(threads)
+    for (int64_t block = 0; block < batch * blocks; block++) {
+        const int64_t image = block / blocks, first = block % blocks * BLOCK, end = std::min(pixels, first + BLOCK);
+        for (int64_t c = 0; c < channels; c += WIDTH) {
+            const Reg center = load(&mean[image * channels + c]), shift = load(bias + c);
+            const Reg factor = load(&scale[image * channels + c]) * load(weight + c);
+            for (int64_t p = first; p < end; p++) {
+                const int64_t at = (image * pixels + p) * channels + c;
+                store(y + at, (load(x + at) - center) * factor + shift);
             }
         }
     }
