@@ -77,7 +77,8 @@ def main(argv: list[str] | None = None) -> int:
             for form, (clock, processor) in ratios(functions, args.rounds).items():
                 error = float((functions[form]() - plain).abs().max() / plain.abs().max().clamp(min=1))
                 rows.append([network, form, f'{clock:.2f}', f'{processor:.2f}', f'{error:.1e}'])
-        print(text_table(['network', 'form', 'by the clock', 'by processor time', 'largest error'], rows, 2), flush=True)
+        header = ['network', 'form', 'by the clock', 'by processor time', 'largest error']
+        print(text_table(header, rows, 2), flush=True)
     return 0
 
 
