@@ -171,6 +171,7 @@ extern "C" void normalise_groups(const float *x, const float *weight, const floa
                                  int64_t pixels, int64_t channels, int64_t groups, float epsilon, int threads) {
     constexpr int64_t BLOCK = 128;
     const int64_t blocks = (pixels + BLOCK - 1) / BLOCK, own = channels / groups;
+    if (batch * pixels * channels < 1 << 18) threads = 1;  // waiting for another would take longer
     const double count = double(pixels * own);
     std::vector<float> parts(batch * blocks * channels), mean(batch * channels), scale(batch * channels);
     for (const bool squares : {false, true}) {
