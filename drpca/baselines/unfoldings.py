@@ -27,7 +27,7 @@ import numpy as np
 from drpca.baselines.base import IterationRecord
 from drpca.baselines.proximal import shrink_tail, soft_threshold
 from drpca.baselines.rpca import Parts, Records
-from drpca.baselines.svd import map_singular_values
+from drpca.baselines.svd import large_part, map_singular_values, project
 
 LARGEST_PENALTY = 1e10
 GROWTH = 1.2
@@ -36,6 +36,10 @@ LARGEST_WEIGHT = 100.0
 """Of Ω."""
 _CACHED = 2**15
 """Entries of a slice that is worked on at once."""
+_FEW = 16
+"""Singular vectors that are looked for without a Gram matrix."""
+_LARGE_SIDE = 400
+"""Of a matrix for which that is worth it."""
 
 
 @dataclass
@@ -52,6 +56,7 @@ class Unfolding:
     rows: int
     weight: float = 1.0
     rank: int = field(default=0, init=False)
+    start: np.ndarray | None = field(default=None, init=False)
 
     def sides(self, shape: Sequence[int]) -> tuple[int, int]:
         """Rows and columns for a tensor of this shape."""
@@ -64,12 +69,28 @@ class Unfolding:
             self.rank = 0
             return np.zeros_like(tensor), 0.0
         turned = tensor.transpose(self.order)
-        mapped, sigma = map_singular_values(
-            turned.reshape(self.sides(tensor.shape)), partial(shrink_tail, threshold=threshold, keep=0),
-            expected_rank=self.rank + self.rank // 5,
-        )  # fmt: skip
+        matrix = turned.reshape(self.sides(tensor.shape))
+        mapped, sigma = self._few(matrix, threshold) or map_singular_values(
+            matrix, partial(shrink_tail, threshold=threshold, keep=0), expected_rank=self.rank + self.rank // 5
+        )
         self.rank = len(sigma)
-        return mapped.reshape(turned.shape).transpose(np.argsort(self.order)), float(sigma.sum())
+        low = mapped.reshape(turned.shape).transpose(np.argsort(self.order))
+        return np.ascontiguousarray(low), float(sigma.sum())
+
+    def _few(self, matrix: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray] | None:
+        """The same without a Gram matrix, while few values are above the threshold."""
+        if self.start is None:
+            if min(matrix.shape) < _LARGE_SIDE:
+                return None
+            self.start = np.random.default_rng(0).standard_normal((matrix.shape[1], _FEW)).astype(matrix.dtype)
+        elif not self.start.size:
+            return None
+        found = large_part(matrix, threshold, self.start)
+        if found is None:
+            self.start = np.zeros(0)  # nor will it be at a lower threshold
+            return None
+        sigma, right, self.start = found
+        return project(matrix, sigma, sigma - threshold, right)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import cv2
@@ -14,11 +15,12 @@ from drpca.baselines import WindowBaseline
 from drpca.baselines.frame_windows import PatchStack, scaled
 from drpca.baselines.stpa_fctn import displacement, spatial_contrast, spatial_temporal_prior, temporal_contrast
 from drpca.baselines.structure import corner_edge_prior
+from drpca.baselines.svd import large_part
 from drpca.baselines.unfoldings import solve_unfoldings
 from drpca.datasets.io import read_image
 from drpca.errors import UserError
 from drpca.registry import BASELINES
-from tests.support import DATA, shared_path
+from tests.support import DATA, load_tool, shared_path
 
 FIXTURES = json.loads((DATA / 'multiframe_reference.json').read_text(encoding='utf-8'))['fixtures']
 SMALL: dict[str, dict[str, Any]] = {
@@ -115,6 +117,28 @@ def test_reference_figures_of_log_tfnn() -> None:
     # The same by way of an image, whose values are brought to the method's scale and back.
     raw = method.predict((image * 255).astype(np.float64) / 255)
     assert raw.max() == pytest.approx(expected['max'] * 255 / 256, rel=1e-4)
+
+
+def test_speed_is_measured_against_a_plain_form_of_equal_results(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = load_tool('studies/tensor_speed')
+    monkeypatch.setattr(tool, 'machine', lambda: 'this one')  # which looks for a while what else it does
+    assert tool.main(['--methods', 'tensortrain', '--size', '40', '--frames', '3']) == 0
+    line = capsys.readouterr().out.splitlines()[1]
+    found = re.fullmatch(r'tensortrain: .*; iterations (\d+) and (\d+); T differs by (.+)', line)
+    assert found is not None
+    assert found[1] == found[2]
+    assert float(found[3]) < 1e-9
+
+
+def test_a_few_singular_values_are_certain_or_left_to_the_gram_matrix() -> None:
+    rng = np.random.default_rng(3)
+    left, right = (np.linalg.qr(rng.standard_normal((n, 30)))[0] for n in (80, 50))
+    sigma = np.array([9.0, 8.9, 4, *[0.1] * 27])
+    matrix, start = (left * sigma) @ right.T, rng.standard_normal((50, 6))
+    values, vectors, start = large_part(matrix, 2.0, start)
+    np.testing.assert_allclose(values, sigma[:3], rtol=1e-12)
+    np.testing.assert_allclose(vectors @ vectors.T, right[:, :3] @ right[:, :3].T, atol=1e-11)
+    assert large_part(matrix, 0.2, start) is None, 'of what is left out, one may be above 0.2'
 
 
 @pytest.mark.slow
