@@ -56,6 +56,7 @@ class Unfolding:
     rows: int
     weight: float = 1.0
     rank: int = field(default=0, init=False)
+    threshold: float | None = field(default=None, init=False)
     start: np.ndarray | None = field(default=None, init=False)
 
     def sides(self, shape: Sequence[int]) -> tuple[int, int]:
@@ -66,21 +67,22 @@ class Unfolding:
     def shrink(self, tensor: np.ndarray, threshold: float) -> tuple[np.ndarray, float]:
         """The tensor whose unfolding has singular values smaller by ``threshold``, and their sum."""
         if float(np.linalg.norm(tensor)) <= threshold:
-            self.rank = 0
+            self.rank, self.threshold = 0, threshold
             return np.zeros_like(tensor), 0.0
         turned = tensor.transpose(self.order)
         matrix = turned.reshape(self.sides(tensor.shape))
+        expected = None if self.threshold is None else int(self.rank * max(self.threshold / threshold, 1))
         mapped, sigma = self._few(matrix, threshold) or map_singular_values(
-            matrix, partial(shrink_tail, threshold=threshold, keep=0), expected_rank=self.rank + self.rank // 5
+            matrix, partial(shrink_tail, threshold=threshold, keep=0), expected_rank=expected
         )
-        self.rank = len(sigma)
+        self.rank, self.threshold = len(sigma), threshold
         low = mapped.reshape(turned.shape).transpose(np.argsort(self.order))
         return np.ascontiguousarray(low), float(sigma.sum())
 
     def _few(self, matrix: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray] | None:
         """The same without a Gram matrix, while few values are above the threshold."""
         if self.start is None:
-            if min(matrix.shape) < _LARGE_SIDE:
+            if min(matrix.shape) < _LARGE_SIDE or matrix.dtype != np.float64:
                 return None
             self.start = np.random.default_rng(0).standard_normal((matrix.shape[1], _FEW)).astype(matrix.dtype)
         elif not self.start.size:
