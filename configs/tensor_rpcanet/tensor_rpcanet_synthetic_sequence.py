@@ -1,4 +1,4 @@
-# On crops of 32² of many short synthetic sequences, for one CPU core.
+# On crops of 32² of many short synthetic sequences, for one CPU core. Its weights come with the project.
 _base_ = [
     '../_base_/models/tensor_rpcanet.py',
     '../_base_/sequences/synthetic_sequence.py',

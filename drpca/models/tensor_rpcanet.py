@@ -43,7 +43,7 @@ _PLACES = ('causal', 'centred')
 _PRIOR = 4.0
 """Minus the logit of a pixel at the start of a training: targets are rare."""
 _FOLD = 2
-_REACH, _BAND, _PERIOD = 16, 32, 4
+_REACH, _BAND, _PERIOD = 16, 16, 4
 """Of :func:`align`, in pixels: the longest shift, the width of a band, the length of the means along a profile."""
 _FIRST_STEP = 0.1
 """What P, S, R, M and L add at the start, of what a usual initialisation adds: a stage begins near the identity."""
@@ -52,10 +52,11 @@ _FIRST_STEP = 0.1
 def align(window: Tensor, to: int) -> Tensor:
     """Moves every frame by whole pixels to where the background lies in one of them.
 
-    Rows, then columns: bands of 32 columns (rows) are averaged to profiles, over 4 rows (columns) more, in which the
-    pattern of a sensor with several outputs drops out that does not move with the scene. Of the shifts of up to 16
-    pixels that is taken at which the profiles of a frame differ least from those of frame ``to``, in mean absolute
-    difference, each without its mean. At the border the outermost pixels stand again.
+    Columns, then rows: every second band of 16 rows (columns) is averaged to a profile, over 4 columns (rows) more,
+    in which the pattern of a sensor with several outputs drops out that does not move with the scene. Of the shifts of
+    up to 16 pixels, a quarter of the side at most, that is taken at which the profiles of a frame differ least from
+    those of frame ``to``, in mean absolute difference, each without its mean. At the border the outermost pixels stand
+    again. A long way along both axes at once may be missed.
 
     Args:
         window: (B, n, H, W) float, H and W at least 4.
@@ -65,15 +66,16 @@ def align(window: Tensor, to: int) -> Tensor:
         (B, n, H, W).
     """
     sizes = torch.arange(-_REACH, _REACH + 1, device=window.device).abs()
-    for axis in (2, 3):
+    for axis in (3, 2):
         across = min(_BAND, window.shape[5 - axis])
-        bands = F.avg_pool2d(window.float().transpose(axis, 3), (across, _PERIOD), stride=(across, 1))
+        bands = F.avg_pool2d(window.float().transpose(axis, 3), (across, _PERIOD), stride=(2 * across, 1))
         padded = F.pad(bands, (_REACH, _REACH, 0, 0), mode='replicate')
         # Slices of the length of the bands, counted from the end: exports then take any size.
         moved = torch.stack([padded[..., k : k - 2 * _REACH or None] for k in range(2 * _REACH + 1)], dim=2)
         gaps = moved - bands[:, to : to + 1, None]
         costs = (gaps - gaps.mean(dim=4, keepdim=True)).abs().mean(dim=(3, 4))
-        shift = (costs + 1e-6 * sizes).argmin(dim=2, keepdim=True) - _REACH  # of equal ones the smallest
+        costs = (costs + 1e-6 * sizes).masked_fill(4 * sizes > window.shape[axis], float('inf'))
+        shift = costs.argmin(dim=2, keepdim=True) - _REACH  # of equal ones the smallest
         places = (torch.arange(window.shape[axis], device=window.device) + shift).clamp(min=0)
         places = torch.minimum(places, places.new_tensor(window.shape[axis] - 1))
         window = window.gather(axis, places.unsqueeze(5 - axis).expand_as(window))

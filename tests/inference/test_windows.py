@@ -18,6 +18,7 @@ from torch import Tensor, nn
 import drpca
 from drpca.cli import infer
 from drpca.datasets.sequences import border_place, reported_places
+from drpca.datasets.synthetic_sequence import generate_sequence
 from drpca.deploy.backends import InputRules
 from drpca.errors import UserError
 from drpca.inference.decomposer import make_decomposer
@@ -235,6 +236,16 @@ def test_the_sequence_that_is_too_short_is_named(tmp_path: Path) -> None:
 def test_images_of_a_data_set_are_no_sequence() -> None:
     with pytest.raises(UserError, match=r'looks at 3 consecutive frames.*a folder of frames or a video'):
         drpca.Detector(DetectionModel(network())).open_split(dataset='SIRSTv1')
+
+
+def test_the_weights_of_the_project_find_what_moves_before_a_panning_camera() -> None:
+    options: dict[str, Any] = {'spikes': 0, 'snr': (40, 41), 'speed': (0.8, 1.0), 'drift': (0.0, 1.0), 'noise': 0.006}
+    made = generate_sequence(3, 10, 64, num_targets=1, **options)
+    *_, last = drpca.Detector('tensor_rpcanet_synthetic_sequence').stream(made.frames)
+    place = np.unravel_index(last.scores.argmax(), last.scores.shape)
+    assert np.linalg.norm(place - made.positions[-1, 0]) < 2
+    assert last.scores.max() > 0.9
+    assert (last.scores > 0.5).sum() < 20
 
 
 def test_a_video_by_command_with_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

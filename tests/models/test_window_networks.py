@@ -179,19 +179,19 @@ def test_all_that_comes_out_is_of_the_reported_frame(placement: str, reported: i
 
 
 def test_alignment_undoes_a_pan_and_leaves_what_moves() -> None:
-    scene = torch.from_numpy(texture(np.random.default_rng(0), (100, 100), 2.0)).float()
-    ways = [(-12, 4), (0, -3), (2, 2), (0, 0)]  # of the camera, against the last frame
-    window = torch.stack([scene[14 + y : 78 + y, 14 + x : 84 + x] for y, x in ways])[None]
-    window = window + torch.tensor([0.0, 1.0, 0.0, 0.5])[torch.arange(70) % 4]  # of a sensor with four outputs
+    scene = torch.from_numpy(texture(np.random.default_rng(0), (132, 132), 2.0)).float()
+    ways = [(-5, 12), (0, -3), (2, 2), (0, 0)]  # of the camera, against the last frame
+    window = torch.stack([scene[14 + y : 110 + y, 14 + x : 116 + x] for y, x in ways])[None]
+    window = window + torch.tensor([0.0, 1.0, 0.0, 0.5])[torch.arange(102) % 4]  # of a sensor with four outputs
     window = torch.cat([window, 0.5 + 0 * window[:, :1]], dim=1)  # a frame without anything lies anywhere
     for place, row in enumerate((15, 16, 17, 18)):
-        window[0, place, row - ways[place][0], 20 - ways[place][1]] = 9.0
+        window[0, place, row - ways[place][0], 20 - ways[place][1]] = 6.0
     moved = align(window, 3)
     assert torch.equal(moved[:, 3:], window[:, 3:])
     for place, row in enumerate((15, 16, 17, 18)):
-        target = torch.zeros(64, 70, dtype=torch.bool)
+        target = torch.zeros(96, 102, dtype=torch.bool)
         target[row, 20] = True
-        assert torch.equal(moved[0, place] == 9, target), 'relative to the background'
+        assert torch.equal(moved[0, place] == 6, target), 'relative to the background'
     frames = {'image': np.moveaxis(window[0].numpy(), 0, -1)}
     np.testing.assert_array_equal(AlignFrames(3)(frames)['image'], np.moveaxis(moved[0].numpy(), 0, -1))
 
