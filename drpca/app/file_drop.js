@@ -55,6 +55,11 @@ export default {
       this.total += files.length;
       this.$emit("begin", { files: files.length });
       if (files.length < wanted.length) this.$emit("failed");
+      const before = this.turn; // what was dropped earlier goes first
+      this.turn = this.post(files, before);
+    },
+    async post(files, before) {
+      await before;
       for (const file of files) {
         const form = new FormData();
         form.append("file", file, file.name);

@@ -333,9 +333,11 @@ class Page:
         sent = [] if batch is None else batch
         sent.append(frames)
         self._reading += 1
-        content = await event.file.read()
-        read = await self._attempt(read_frames, event.file.name, content, self.max_upload)
-        self._reading -= 1
+        try:
+            content = await event.file.read()
+            read = await self._attempt(read_frames, event.file.name, content, self.max_upload)
+        finally:
+            self._reading -= 1
         pixels = sum(sample.frame.size for others in sent for sample in others)
         for name, values in read or ():
             pixels += values.size

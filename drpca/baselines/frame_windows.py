@@ -189,11 +189,13 @@ class WindowBaseline(Baseline):
         records: Records = [] if trace else None
         solved = list(self.stream(self._checked_frames(image), records))
         parts = [decomposition(one, records) for one in solved]
-        has_noise = all(part.noise is not None for part in parts)
+        has_noise = any(part.noise is not None for part in parts)  # a constant frame has none
         return Decomposition(
             np.concatenate([part.background for part in parts]),
             np.concatenate([part.target for part in parts]),
-            np.concatenate([part.noise for part in parts if part.noise is not None]) if has_noise else None,
+            np.concatenate([np.zeros_like(part.target) if part.noise is None else part.noise for part in parts])
+            if has_noise
+            else None,
             records,
         )
 

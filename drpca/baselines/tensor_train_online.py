@@ -63,8 +63,7 @@ class TensorTrainOnline(TensorTrain):
             self._check_same_size(stack.shape, frame.shape)
             if frame.min() == frame.max():
                 data = solution = None
-                zeros = np.zeros((1, *frame.shape))
-                yield SolvedFrames(zeros, Parts(frame[None], zeros, zeros), 255.0)
+                yield self._solve([frame], records)
                 continue
             new = stack.patches(frame[None].astype(np.float32) / 255)
             data = new if data is None else np.concatenate([data[:, :, -self.window + 1 or 1 :], new], axis=2)

@@ -392,6 +392,12 @@ def test_the_online_form_answers_each_frame_at_once_and_goes_on_from_the_last_wi
     short = method.predict(images[:1])
     np.testing.assert_array_equal(short[0], np.maximum(answers[0], 0))
     images[3] = 7
+    still = list(method.stream(images.astype(float)))[3]
+    np.testing.assert_allclose(still.parts.background * still.scale / 255, 7 / 255)
+    noise = method.decompose(images).noise
+    assert noise is not None
+    assert not noise[3].any()
+    assert noise[2].any()
     maps = method.predict(images)
     assert not maps[3].any()
     np.testing.assert_array_equal(maps[4:], method.predict(images[4:]), 'a constant frame starts it anew')
