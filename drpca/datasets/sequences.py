@@ -24,8 +24,9 @@ import hashlib
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -142,7 +143,7 @@ class FrameSequence:
     """A sequence as it lies on disk.
 
     Attributes:
-        name: Of its folder.
+        name: Of its folder; with the part before it where several parts have one of that name.
         part: ``'train'``, ``'test60'``, …; '' where the folders name none.
         frames: Image files in order, or the .mat files of ``Mix``, whose last slice is the frame.
         masks: Mask files by the name of their frame, without suffix; empty where there are none.
@@ -306,6 +307,8 @@ def _points(line: str, path: Path, number: int) -> np.ndarray:
 def find_sequences(root: str | Path) -> list[FrameSequence]:
     """All sequences below a folder, by part and name, numbers in them by their size.
 
+    Where several parts have one of the same name, it is called ``train/NAME``, ``val/NAME``.
+
     Raises:
         UserError: None there; frames without numbers or with a gap between them; a sequence twice.
     """
@@ -328,7 +331,9 @@ def find_sequences(root: str | Path) -> list[FrameSequence]:
             f'{root} holds no sequences: expected folders of numbered frames, such as SEQ/images/0001.png with '
             'SEQ/points.txt (datasets/README.md lists the layouts).'
         )
-    return [found[key][1] for key in sorted(found, key=lambda key: (key[0], _natural(key[1])))]
+    times = Counter(name for _, name in found)
+    ordered = (found[key][1] for key in sorted(found, key=lambda key: (key[0], _natural(key[1]))))
+    return [one if times[one.name] == 1 else replace(one, name=f'{one.part}/{one.name}'.lstrip('/')) for one in ordered]
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -467,11 +472,13 @@ def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | 
         All frames of the sequences that any map is of; None where there are none with labels.
 
     Raises:
-        UserError: A name fits frames of several sequences.
+        UserError: A name fits frames of several sequences; or frames have labels, but are no sequences.
     """
     try:
         found = [sequence for sequence in find_sequences(root) if sequence.labels]
     except UserError:
+        if _looks_labelled(Path(root)):
+            raise
         return None  # masks alone, for example
     top = Path(root).resolve()
     ends: dict[tuple[str, ...], list[tuple[int, int]]] = {}
@@ -506,6 +513,17 @@ def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | 
     )
     files = {name: (sequence.frames[place],) * 2 for name, (sequence, place) in places.items()}
     return LabelledFrames(top.name, 'all', Path(root), list(places), str(root), files, (), sequences, notes, places)
+
+
+def _looks_labelled(root: Path) -> bool:
+    """Beside or around pictures there are labels of frames, or folders of them."""
+    if not root.is_dir():
+        return False
+    labels = {*_MASK_FOLDERS, _POINT_MASKS, *_POINT_FOLDERS}
+    has_labels = any(
+        name.lower() in labels or name == 'points.txt' for _, names, files in os.walk(root) for name in (*names, *files)
+    )
+    return any(has_labels or any(file.with_suffix('.txt').is_file() for file in files) for _, files in _folders(root))
 
 
 def _words(parts: Iterable[str]) -> tuple[str, ...]:
@@ -571,7 +589,9 @@ def _take(given: dict[str, list[FrameSequence]], sequences: list[FrameSequence],
     if given and not known:
         return []
     pool = [sequence for part in known[: 1 if 'trainval' in given else None] for sequence in part] or sequences
-    order = sorted(pool, key=lambda sequence: hashlib.sha256(sequence.name.encode()).digest())
+    order = sorted(
+        pool, key=lambda sequence: hashlib.sha256(sequence.name.removeprefix(f'{sequence.part}/').encode()).digest()
+    )
     num_test = 0 if given else min(max(1, round(_SHARE * len(order))), len(order) - 1)
     num_val = min(max(1, round(_SHARE * len(order))), len(order) - num_test - 1)
     pieces = {'test': order[:num_test], 'trainval': order[num_test:]}

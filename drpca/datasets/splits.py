@@ -419,6 +419,8 @@ def open_split(dataset: str, split: str = 'test', data_root: str | Path | None =
 def open_masks(folder: str | Path, names: Iterable[str]) -> Split:
     """Masks in a folder of any layout, also in subfolders (``SEQUENCE/NAME``), as a split without images.
 
+    What lies in folders called ``images`` and the like is no mask.
+
     Args:
         folder: The masks, called as their images or ``NAME_mask`` and the like.
         names: What images are called.
@@ -427,9 +429,18 @@ def open_masks(folder: str | Path, names: Iterable[str]) -> Split:
         UserError: No folder, or no picture in it.
     """
     root = Path(folder)
-    found = sorted(file for file in root.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    found = sorted(
+        file
+        for file in root.rglob('*')
+        if file.suffix.lower() in IMAGE_SUFFIXES
+        and not any(part.lower() in _IMAGE_FOLDERS for part in file.relative_to(root).parts[:-1])
+        and file.is_file()
+    )
     if not found:
-        raise UserError(f'--masks {root}: expected a folder with masks ({", ".join(IMAGE_SUFFIXES)}), got none there.')
+        raise UserError(
+            f'--masks {root}: expected a folder with masks ({", ".join(IMAGE_SUFFIXES)}), got none there, folders of '
+            'images aside.'
+        )
     wanted = {*names}
     files: dict[str, tuple[Path, Path]] = {}
     for file in found:

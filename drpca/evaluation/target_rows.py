@@ -50,7 +50,8 @@ class TargetRow:
         bsf: Background suppression factor; infinite where the score map is flat around the target.
         logit: Highest logit on it, which tells scores of 1.000 apart; NaN without logits.
         off_centre: Of a miss: how far the centroid of the nearest detection is that lies on it or is nearer than
-            ``NEAR`` pixels, so that one place counts as a miss and a false alarm; NaN where there is none.
+            ``NEAR`` pixels, so that one place counts as a miss and a false alarm; NaN where there is none but those of
+            targets that are found.
     """
 
     image: str
@@ -138,8 +139,9 @@ def target_rows(case: ImageCase, image: np.ndarray, protocol: Protocol) -> list[
 
 def _off_centre(case: ImageCase, matching: Matching, protocol: Protocol) -> np.ndarray:
     predictions = case.predictions(protocol)
-    distances = centroid_distances(case.targets, predictions)
-    is_of = (distances < NEAR) | (overlap_areas(case.targets, predictions) > 0)
+    distances, shared = centroid_distances(case.targets, predictions), _shared(case, protocol)
+    is_taken = ~matching.unmatched_predictions(len(predictions)) | (shared[matching.hit] > 0).any(axis=0)
+    is_of = ((distances < NEAR) | (shared > 0)) & ~is_taken
     nearest = np.where(is_of, distances, np.inf).min(axis=1, initial=np.inf)
     return np.where(matching.hit | np.isinf(nearest), np.nan, nearest)
 
@@ -165,12 +167,11 @@ def detection_rows(case: ImageCase, protocol: Protocol) -> list[DetectionRow]:
     count = len(predictions)
     if count == 0:
         return []
+    shared = _shared(case, protocol)
     if protocol.matching == 'box':
-        shared = _shared_boxes(case.targets, predictions, protocol.hit_radius)
         near = dilate(case.gt_mask, protocol.clear_radius)
         free = np.bincount(predictions.labels[near], minlength=count + 1)[1:] == 0
     else:
-        shared = overlap_areas(case.targets, predictions)
         is_paired = protocol.matching != 'overlap'
         free = matching.unmatched_predictions(count) if is_paired else shared.sum(axis=0) == 0
     has_pairs = (matching.partner >= 0).any()
@@ -188,6 +189,14 @@ def detection_rows(case: ImageCase, protocol: Protocol) -> list[DetectionRow]:
         area = int(predictions.areas[index])
         rows.append(DetectionRow(case.name, row, column, area, score, logit, verdict(index), bool(free[index])))
     return rows
+
+
+def _shared(case: ImageCase, protocol: Protocol) -> np.ndarray:
+    """(n targets, n predictions) int: pixels of each prediction on each target, under 'box' in the boxes around it."""
+    predictions = case.predictions(protocol)
+    if protocol.matching == 'box':
+        return _shared_boxes(case.targets, predictions, protocol.hit_radius)
+    return overlap_areas(case.targets, predictions)
 
 
 def _shared_boxes(targets: Components, predictions: Components, radius: int) -> np.ndarray:

@@ -75,8 +75,8 @@ def test_every_layout_gives_frames_parts_and_labels(tmp_path: Path) -> None:
     (irdst / 'img_idx').mkdir()
     (irdst / 'img_idx/train_IRDST-simulation.txt').write_text('7/1\n7/2\n7/3\n')
     satellite = tmp_path / 'satellite'
-    for part in ('train', 'val'):
-        write_frames(satellite / f'{part}/000{part[0]}/img', 2, masks=satellite / f'{part}/000{part[0]}/mask')
+    for first, part in ((1, 'train'), (3, 'val')):
+        write_frames(satellite / f'{part}/0001/img', 2, first=first, masks=satellite / f'{part}/0001/mask')
     dmist = tmp_path / 'dmist'
     for part, name in (('train', 'data1'), ('test60', 'data2'), ('test100', 'data3')):
         write_frames(dmist / f'images/{part}/{name}', 12, '{}.png', 0)
@@ -96,8 +96,8 @@ def test_every_layout_gives_frames_parts_and_labels(tmp_path: Path) -> None:
     assert mixed.read_frame(1).dtype == np.uint8
     assert (mixed.read_frame(1) == 2).all()
     assert opened('irdst', 'trainval') == [('7', 3, ['masks'])]
-    assert opened('satellite', 'train') == [('000t', 2, ['masks'])]
-    assert opened('satellite', 'val') == [('000v', 2, ['masks'])]
+    assert opened('satellite', 'train') == [('train/0001', 2, ['masks'])]
+    assert opened('satellite', 'val') == [('val/0001', 2, ['masks'])], 'of one name'
     assert opened('dmist', 'test60') == [('data2', 12, ['boxes'])]
     (boxed,) = open_sequences('dmist', 'test100', tmp_path)
     assert [file.stem for file in boxed.frames[9:]] == ['9', '10', '11'], 'by number'

@@ -49,6 +49,11 @@ def test_a_miss_says_how_far_off_a_detection_is(scene):
     scores[40, 41:61] = 0.9
     rows = T.target_rows(ImageCase(scores, mask), image, build_protocol('basicirstd'))
     assert [row.off_centre for row in rows] == pytest.approx([math.nan, math.nan, 5], nan_ok=True)
+    mask[11, 30] = True
+    for preset in ('basicirstd', 'rpcanet', 'shooting'):
+        neighbour = T.target_rows(ImageCase(scores, mask), image, build_protocol(preset))[2]
+        assert not neighbour.hit
+        assert math.isnan(neighbour.off_centre), 'the hit of another target, 8 pixels away'
     scores[44:46, 43:45] = 0
     (*_, missed) = T.target_rows(ImageCase(scores, mask), image, build_protocol('basicirstd'))
     assert missed.off_centre == pytest.approx(math.hypot(0.5, 10)), 'it lies on the target'

@@ -143,3 +143,11 @@ def test_sequences_that_do_not_fit_are_one_line(folder: Path, capsys: pytest.Cap
     shutil.rmtree('sequences/a')
     assert main([*arguments, '--overwrite']) == 2
     assert 'holds no labelled sequences' in error_line(capsys)
+    Path('sequences/b/images/0002.png').rename('late.png')
+    assert main(arguments[:4]) == 2
+    assert 'frame 2 is missing' in error_line(capsys), 'frames are never taken as masks'
+    shutil.move('late.png', 'sequences/b/images/0002.png')
+    for file in Path('sequences/b/images').glob('*.txt'):
+        file.unlink()
+    assert main(arguments[:4]) == 2
+    assert 'expected a folder with masks' in error_line(capsys)
