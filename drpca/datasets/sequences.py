@@ -196,7 +196,11 @@ class FrameSequence:
         Raises:
             UserError: No such file, another number of lines than of frames, or a line that is none.
         """
-        return self._points
+        return self._known_points
+
+    @cached_property
+    def _known_points(self) -> list[np.ndarray]:
+        return [places[~np.isnan(places).any(axis=1)] for places in self._points]
 
     @cached_property
     def _points(self) -> list[np.ndarray]:
@@ -216,7 +220,7 @@ class FrameSequence:
         Raises:
             UserError: Its file is missing or holds something else.
         """
-        path = self._label(self.boxes, place, 'boxes')
+        path = self._label_file(place, 'boxes')
         boxes = []
         for number, line in enumerate(_lines(path), 1):
             values = _numbers(line, path, number)
@@ -224,6 +228,27 @@ class FrameSequence:
                 raise UserError(f'{path}, line {number}: expected x1 y1 x2 y2, got {line[:60]!r}.')
             boxes.append([values[1], values[0], values[3], values[2]])
         return np.array(boxes, float).reshape(-1, 4)
+
+    def read_places(self, place: int, kind: LabelKind) -> np.ndarray | None:
+        """(row, column) of each target, (targets, 2), in the order of boxes or of a file of points.
+
+        NaN of a target that is not there though one behind it is (``0 0 20 30``); None of masks, which have no order.
+
+        Raises:
+            UserError: As :meth:`read_points` and :meth:`read_boxes`.
+        """
+        if kind == 'boxes':
+            boxes = self.read_boxes(place)
+            return (boxes[:, :2] + boxes[:, 2:]) / 2
+        return self._points[place] if kind == 'points' and self.points else None
+
+    def check_labels(self, kind: LabelKind, count: int) -> None:
+        """Raises UserError where one of the first ``count`` frames has no label, or the file of points is wrong."""
+        if kind == 'points' and (self.points or not self.point_masks):
+            self.read_points()
+            return
+        for place in range(count):
+            self._label_file(place, kind)
 
     def read_label(self, place: int, kind: LabelKind, shape: tuple[int, int], radius: int = 1) -> np.ndarray:
         """The targets of a frame as a mask.
@@ -244,7 +269,7 @@ class FrameSequence:
             known = ', '.join(self.labels) or 'none'
             raise UserError(f'Sequence {self.name} has no {kind}: expected one of its kinds of labels, {known}.')
         if kind == 'masks' or (kind == 'points' and self.points is None):
-            path = self._label(self.masks if kind == 'masks' else self.point_masks, place, 'mask')
+            path = self._label_file(place, kind)
             mask = read_mask(path)
             if mask.shape != shape:
                 raise UserError(
@@ -270,8 +295,10 @@ class FrameSequence:
             mask[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = True
         return mask
 
-    def _label(self, files: dict[str, Path], place: int, what: str) -> Path:
+    def _label_file(self, place: int, kind: LabelKind) -> Path:
+        files = {'masks': self.masks, 'points': self.point_masks, 'boxes': self.boxes}[kind]
         stem = self.frames[place].stem
+        what = 'boxes' if kind == 'boxes' else 'mask'
         if stem not in files:
             near = next(iter(files.values())).parent if files else self.frames[place].parent
             raise UserError(f'{self.frames[place]} has no {what} in {near}: expected one a frame.')
@@ -300,8 +327,8 @@ def _points(line: str, path: Path, number: int) -> np.ndarray:
     values = [] if line.lower() in ('none', '') else _numbers(line, path, number)
     if len(values) % 2:
         raise UserError(f'{path}, line {number}: expected x y for each target, got {line[:60]!r}.')
-    pairs = np.array(values, float).reshape(-1, 2)
-    return pairs[(pairs != 0).any(axis=1)][:, ::-1]
+    pairs = np.array(values, float).reshape(-1, 2)[:, ::-1]
+    return np.where((pairs != 0).any(axis=1, keepdims=True), pairs, np.nan)
 
 
 def find_sequences(root: str | Path) -> list[FrameSequence]:
@@ -452,12 +479,9 @@ class LabelledFrames(Split):
         return sequence.read_label(place, sequence.labels[0], (shape[0], shape[1]))
 
     def read_targets(self, name: str) -> np.ndarray | None:
-        """(row, column) of each target, (targets, 2), in the order of points or boxes; None where there are masks."""
+        """See :meth:`FrameSequence.read_places`."""
         sequence, place = self.places[name]
-        if sequence.labels[0] == 'boxes':
-            boxes = sequence.read_boxes(place)
-            return (boxes[:, :2] + boxes[:, 2:]) / 2
-        return sequence.read_points()[place] if sequence.labels[0] == 'points' and sequence.points else None
+        return sequence.read_places(place, sequence.labels[0])
 
 
 def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | None:

@@ -220,7 +220,7 @@ def track_figures(
 
     Args:
         tracked: Of every frame, (track, row, column) of what is reported.
-        points: Of every frame, (targets, 2).
+        points: Of every frame, (targets, 2); NaN of a target that is not there though one behind it is.
         rate: Frames a second.
         within: Frames.
         distance: A report nearer than this to a target is of the target, in pixels.
@@ -231,11 +231,13 @@ def track_figures(
     seen: set[int] = set()
     true: set[int] = set()
     for time, (reports, places) in enumerate(zip(tracked, points, strict=True)):
-        for target in range(len(places)):
+        is_there = ~np.isnan(np.reshape(places, (-1, 2))).any(axis=1)
+        for target in np.flatnonzero(is_there).tolist():
             appeared.setdefault(target, time)
         for track, row, column in reports:
             seen.add(track)
             distances = np.linalg.norm(np.reshape(places, (-1, 2)) - (row, column), axis=1)
+            distances[~is_there] = np.inf
             if distances.size and distances.min() < distance:
                 target = int(distances.argmin())
                 first.setdefault(target, time)

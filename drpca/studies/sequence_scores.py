@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from drpca.datasets.sequences import FrameSequence, find_sequences
+from drpca.datasets.sequences import FrameSequence, LabelKind, find_sequences
 from drpca.errors import UserError
 from drpca.evaluation import functional as F
 from drpca.evaluation.curves import CURVE_FIGURES, CurveSum
@@ -161,9 +161,8 @@ def score_sequences(
         if name not in found:
             raise UserError(f'{root} has no sequence {name!r}: expected one of {", ".join(found)}.')
     chosen = [found[name] for name in names] or list(found.values())
-    for sequence in chosen:
-        if sequence.points or not sequence.labels:
-            sequence.read_points()  # what is wrong with a label is told before the first frame
+    for sequence in chosen:  # what is wrong with the labels is told before the first frame
+        sequence.check_labels(_kind(sequence), _count(sequence, limit))
     groups: dict[str, _Sums] = {ALL: _Sums(), LOW: _Sums(), HIGH: _Sums()}
     scores = []
     for sequence in chosen:
@@ -183,19 +182,27 @@ def score_sequences(
 
 def _read_targets(sequence: FrameSequence, place: int, shape: tuple[int, int]) -> tuple[F.Components, np.ndarray, bool]:
     """Targets of a frame, their (row, column) in the order of the labels, and whether they are points."""
-    if sequence.points:
-        points = sequence.read_points()[place]
-        return point_targets(points, shape), points, True
-    is_points = 'points' in sequence.labels
-    mask = sequence.read_label(place, 'points' if is_points else sequence.labels[0], shape, radius=0)
-    targets = F.connected_components(mask)
-    return targets, targets.centroids, is_points
+    kind = _kind(sequence)
+    places = sequence.read_places(place, kind)
+    if sequence.points and places is not None:
+        return point_targets(sequence.read_points()[place], shape), places, True
+    targets = F.connected_components(sequence.read_label(place, kind, shape, radius=0))
+    return targets, targets.centroids if places is None else places, kind == 'points'
+
+
+def _kind(sequence: FrameSequence) -> LabelKind:
+    return 'points' if 'points' in sequence.labels else (*sequence.labels, 'points')[0]
+
+
+def _count(sequence: FrameSequence, limit: int | None) -> int:
+    return len(sequence) if limit is None else min(limit, len(sequence))
 
 
 def _is_low(sequence: FrameSequence, snr: float) -> bool:
     """By the list of its authors where it is a test sequence of NUDT-MIRSDT, else as measured."""
     number = sequence.name.rpartition('/')[2].lower().removeprefix('sequence')
-    folders = {simplify(part) for part in sequence.frames[0].resolve().parts}
+    first = sequence.frames[0]
+    folders = {simplify(part) for path in (first.absolute(), first.resolve()) for part in path.parts}
     if simplify(NUDT_MIRSDT) in folders and number.isdecimal() and int(number) in NUDT_MIRSDT_TEST:
         return int(number) in NUDT_MIRSDT_LOW
     return snr <= LOW_SNR
@@ -268,10 +275,9 @@ def _add_frames(
     sums: _Sums,
     rows: list[FrameScore],
 ) -> None:
-    count = len(sequence) if limit is None else min(limit, len(sequence))
     points: list[np.ndarray] = []
     reports: list[list[tuple[int, float, float]]] = []
-    detections = _Timed(detector, sequence, count)
+    detections = _Timed(detector, sequence, _count(sequence, limit))
     for place, detection in enumerate(detections):
         image, scores = detection.image, detection.scores
         targets, places, are_points = _read_targets(sequence, place, (scores.shape[0], scores.shape[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from drpca.datasets import RandomCrop, RandomTranspose, SequenceDataset
 from drpca.datasets.sequences import Window, find_sequences, open_sequences, windows_of
 from drpca.datasets.synthetic_sequence import generate_sequence, random_sequence
 from drpca.errors import UserError
+from drpca.evaluation.sequences import track_figures
 from tests.datasets.data_trees import frame, save, target_mask
 from tests.support import shared_path
 
@@ -147,6 +149,12 @@ def test_points_become_targets_around_them(plain: Path) -> None:
     assert mask.sum() == 18
     assert mask[7, 20]
     assert mask[8, 9]
+    (plain / 'mine/seq1/points.txt').write_text('3 5\n0 0\n0 0 9 8\nNone\n')
+    sequence = find_sequences(plain / 'mine')[0]
+    assert [points.tolist() for points in sequence.read_points()] == [[[5, 3]], [], [[8, 9]], []]
+    places = [cast(np.ndarray, sequence.read_places(place, 'points')) for place in range(4)]
+    figures = track_figures([[], [], [(1, 8, 9)], []], places, rate=1)
+    assert (figures.targets, figures.found, figures.delay) == (2, 1, 0), 'of two targets, the second'
 
 
 BAD = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import cast
 
 import cv2
 import numpy as np
@@ -127,15 +128,27 @@ def test_other_labels_than_points(folder: Path, tmp_path: Path, kind: str) -> No
     for time in range(6):
         left = 8 + 2 * time
         if kind == 'boxes':
-            (tmp_path / f'bright/images/{time:04d}.txt').write_text(f'{left} 10 {left + 1} 11\n')
+            # a second target crosses the row of the first between two frames
+            boxes = f'{left} 10 {left + 1} 11\n30 {5 + 2 * time} 31 {6 + 2 * time}\n'
+            (tmp_path / f'bright/images/{time:04d}.txt').write_text(boxes)
+            frame = cv2.imread(str(tmp_path / f'bright/images/{time:04d}.png'), 0)
+            frame[5 + 2 * time : 7 + 2 * time, 30:32] = 190
+            cv2.imwrite(str(tmp_path / f'bright/images/{time:04d}.png'), frame)
             continue
         mask = np.zeros((40, 44), np.uint8)
         mask[10 : 11 if kind == 'masks_centroid' else 12, left : left + (1 if kind == 'masks_centroid' else 2)] = 255
         (tmp_path / 'bright' / kind).mkdir(exist_ok=True)
         cv2.imwrite(str(tmp_path / 'bright' / kind / f'{time:04d}.png'), mask)
     score, _ = score_sequences(drpca.Detector('tophat_paper'), tmp_path, confirm=(2, 3))
-    assert (score.targets, score.figures['Pd'], score.figures['track_found']) == (6, 1, 1)
+    count = 2 if kind == 'boxes' else 1
+    assert (score.targets, score.figures['Pd'], score.figures['track_found']) == (6 * count, 1, count)
+    assert score.figures['track_fragments'] == 0
     assert score.snr > 3
+    last = f'images/{5:04d}.txt' if kind == 'boxes' else f'{kind}/{5:04d}.png'
+    (tmp_path / 'bright' / last).unlink()
+    score_sequences(drpca.Detector('tophat'), tmp_path, limit=5)
+    with pytest.raises(UserError, match=r'0005.png has no'):
+        score_sequences(cast(drpca.Detector, None), tmp_path)  # before any frame is scored
 
 
 def test_table_of_several_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
@@ -166,8 +179,9 @@ def test_frames_are_read_when_their_turn_comes(folder: Path, monkeypatch: pytest
 
 
 def test_lists_of_low_snr_are_of_their_data_set_alone(folder: Path, tmp_path: Path) -> None:
-    for name in ('NUDT-MIRSDT/Sequence47', 'NUDT-MIRSDT/Sequence90', 'mine/Sequence47'):
+    for name in ('raw/Sequence47', 'raw/Sequence90', 'mine/Sequence47'):
         shutil.copytree(folder / ('dim' if name.endswith('90') else 'bright'), tmp_path / name)
+    (tmp_path / 'NUDT-MIRSDT').symlink_to('raw')
     groups = {name: score_sequences(drpca.Detector('tophat'), tmp_path / name, limit=2)
               for name in ('NUDT-MIRSDT', 'mine')}  # fmt: skip
     assert [score.name for score in groups['NUDT-MIRSDT']][-2:] == ['SNR <= 3', 'SNR > 3']
