@@ -589,7 +589,7 @@ $('viewer').addEventListener('close', () => { view.image = null; history.replace
 
 // Sequences: a frame at a time, moved by the slider, by keys or by itself; below it what became of every frame.
 
-let timer = null;
+let timer = null, plays = 0;
 const bright = name => getComputedStyle(root).getPropertyValue(name);
 const counted = (method, image) => {
   const of = results()[method].images[image];
@@ -729,10 +729,11 @@ function play(going) {
   clearTimeout(timer);
   timer = null;
   $('play').textContent = going ? 'Pause' : 'Play';
+  const mine = ++plays;  // what was paused while it waited for a picture does not go on
   const step = async () => {
     const started = performance.now();
     await moveTime(1);
-    if (timer !== null) timer = setTimeout(step, Math.max(0, 1000 / +$('pace').value - (performance.now() - started)));
+    if (plays === mine) timer = setTimeout(step, Math.max(0, 1000 / +$('pace').value - (performance.now() - started)));
   };
   if (going) timer = setTimeout(step);
 }

@@ -24,16 +24,29 @@ _LONGEST = 2**28
 
 
 def frames_of(scores: Sequence[Score]) -> dict[tuple[str, str, str], list[Key]]:
-    """Keys of the frames, in order, by data set, split and name of their sequence; of all folders, each once."""
-    found: dict[tuple[str, str, str], list[Key]] = {}
+    """Keys of the frames, in order, by data set, split and name of their sequence; of all folders, each once.
+
+    Raises:
+        UserError: Two folders call one frame by different names.
+    """
+    found: dict[tuple[str, str, str], dict[int, tuple[Key, Score]]] = {}
     for score in scores:
-        of = score.split.dataset, score.split.split
-        there = {record.name for record in next(iter(score.records.values()))}
+        of, there = (score.split.dataset, score.split.split), _names(score)
         for sequence, names in score.split.sequences.items():
-            key, frames = (*of, sequence), [(*of, name) for name in names if name in there]
-            if len(frames) > len(found.get(key, [])):
-                found[key] = frames
-    return found
+            frames = found.setdefault((*of, sequence), {})
+            for place, name in enumerate(names):
+                key, other = frames.setdefault(place, ((*of, name), score)) if name in there else ((*of, name), score)
+                if key[2] != name:
+                    raise UserError(
+                        f'{other.folder.path} and {score.folder.path} call one frame {key[2]} and {name}: make both '
+                        'from the same --input, or a report of each.'
+                    )
+    return {of: [frames[place][0] for place in sorted(frames)] for of, frames in found.items() if frames}
+
+
+def _names(score: Score) -> set[str]:
+    """What there are maps of."""
+    return {record.name for record in next(iter(score.records.values()))}
 
 
 def sequence_data(scores: Sequence[Score], number: dict[Key, int]) -> list[dict[str, Any]]:
@@ -58,11 +71,11 @@ def sequence_data(scores: Sequence[Score], number: dict[Key, int]) -> list[dict[
 Reports = dict[str, list[tuple[int, float, float]]]
 
 
-def _tracks(score: Score) -> Reports:
-    """Tracks with their places, in pixels of the frame, by the name of the frame; of runs with a temporal filter."""
+def _tracks(score: Score) -> Reports | None:
+    """Tracks with their places, in pixels of the frame, by the name of the frame; None without a temporal filter."""
     path = score.folder.path / TARGETS
     if not score.split.sequences or not path.is_file():
-        return {}
+        return None
     found: Reports = {}
     try:
         for row in csv.DictReader(StringIO(read_regular(path, 'list of targets', _LONGEST).decode())):
@@ -73,16 +86,15 @@ def _tracks(score: Score) -> Reports:
         raise UserError(
             f'Cannot read {path}: expected name, row, column and track of each target; make it again, or remove it.'
         ) from None
-    return found
+    return found if found or score.folder.run.get('temporal') else None
 
 
-def _track_text(score: Score, tracks: Reports, frames: Sequence[Key]) -> str:
-    names = [name for _, _, name in frames]
-    of = score.split
-    if not any(name in tracks for name in names) or not isinstance(of, LabelledFrames):
+def _track_text(score: Score, tracks: Reports | None, frames: Sequence[Key]) -> str:
+    of, there = score.split, _names(score)
+    names = [name for _, _, name in frames if name in there]
+    if tracks is None or not names or not isinstance(of, LabelledFrames):
         return ''
-    points = [_targets(of, name) for name in names if name in of.names]
-    figures = track_figures([tracks.get(name, []) for name in names if name in of.names], points, rate=1)
+    figures = track_figures([tracks.get(name, []) for name in names], [_targets(of, name) for name in names], rate=1)
     delay = '' if math.isnan(figures.delay) else f', {figures.delay:.1f} frames after they appear on average'
     return (
         f'targets with a track: {figures.found} of {figures.targets}{delay}; more tracks of them: {figures.fragments}; '

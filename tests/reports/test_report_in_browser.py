@@ -229,6 +229,14 @@ def test_a_sequence_is_moved_by_slider_keys_strip_and_play(browser, tmp_path):
     page.wait_for_function("document.getElementById('time').value === '2'")
     page.get_by_role('button', name='Pause').press('ArrowLeft')
     page.get_by_role('button', name='Pause').click()
+    moves = """async () => {
+      const real = moveTime, wait = () => new Promise(done => setTimeout(done, 500)), waiting = [];
+      moveTime = () => new Promise(done => waiting.push(done));
+      play(true); await wait(); play(false); play(true); await wait();
+      waiting[0](); await wait(); play(false); moveTime = real;
+      return waiting.length;
+    }"""
+    assert page.evaluate(moves) == 2, 'no second chain after Pause and Play while a picture is awaited'
     page.get_by_role('button', name='b', exact=True).first.click()
     assert page.evaluate("[document.getElementById('sequence').value, document.activeElement.id]") == ['1', 'time']
     page.locator('#moment button').first.click()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import cv2
 import numpy as np
@@ -18,6 +20,8 @@ from drpca.errors import UserError
 from drpca.reports.page_data import page_data
 from drpca.reports.pictures import _spread_over_time, choose_pictures, most_wanted
 from drpca.reports.report import render_report
+from drpca.reports.sequences import frames_of
+from drpca.results.scoring import Score
 from tests.support import error_line
 
 FRAMES = 5
@@ -79,8 +83,11 @@ def test_a_page_of_sequences_has_their_frames_in_order_and_their_tracks(folder: 
     target = dict(zip(data['target_columns'], images[4]['rows'][0]))
     assert (target['row'], target['column'], target['area'], target['off_centre']) == (10, 10, 9, 4)
     tracks = data['sequences'][0]['tracks'] + data['sequences'][1]['tracks']
-    assert tracks == ['targets with a track: 1 of 1, 1.0 frames after they appear on average; more tracks of them: 0; '
-                      'false tracks: 1', '']  # fmt: skip
+    assert tracks == [
+        'targets with a track: 1 of 1, 1.0 frames after they appear on average; more tracks of them: 0; '
+        'false tracks: 1',
+        'targets with a track: 0 of 1; more tracks of them: 0; false tracks: 0',
+    ]
     text = render_report(scores)
     assert 'id="time"' in text
     assert '<input type="range"' in text
@@ -114,6 +121,18 @@ def test_maps_of_one_sequence_fit_its_frames_by_their_ends(folder: Path, where: 
     assert found.read_mask(names[1]).sum() == 9
     with pytest.raises(UserError, match='frames of a and b are called'):
         labelled_frames('sequences', names)
+
+
+def test_frames_of_several_folders_are_in_order_and_called_alike(folder: Path) -> None:
+    def score(*names: str) -> Score:
+        split, records = labelled_frames('sequences/a', names), {'any': [SimpleNamespace(name=name) for name in names]}
+        return cast(Score, SimpleNamespace(folder=SimpleNamespace(path='maps'), split=split, records=records))
+
+    parts = score('images/0003', 'images/0004'), score('images/0001', 'images/0002', 'images/0003')
+    (frames,) = frames_of(parts).values()
+    assert [name for *_, name in frames] == [f'images/{place:04}' for place in range(1, 5)]
+    with pytest.raises(UserError, match='call one frame images/0003 and 0003'):
+        frames_of([parts[0], score('0003')])
 
 
 def test_masks_of_frames_come_before_points(folder: Path) -> None:
