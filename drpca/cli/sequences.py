@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -183,7 +184,8 @@ def table(scores: list[SequenceScore]) -> str:
 
 
 def comparison(files: list[str]) -> str:
-    """A Markdown table with a row for each file that --json wrote, called by its name without suffix.
+    """A Markdown table with a row for each file that --json wrote, called by its name without suffix, or by its
+    path where several have one name.
 
     Pd at Fa 1e-5 / at 1e-4 of each sequence, of all, and of all after confirmation; AUC (F,D) of the 3D-ROC, that of
     DTUM, and milliseconds a frame, of all; '–' where it is undefined.
@@ -199,7 +201,9 @@ def comparison(files: list[str]) -> str:
     kept = {file: [score for score in scores if score['name'] not in (LOW, HIGH)] for file, scores in read.items()}
     shapes = {file: [(score['name'], score['frames']) for score in scores] for file, scores in kept.items()}
     for file in files:
-        if not kept[file] or kept[file][-1]['name'] != ALL or shapes[file] != shapes[files[0]]:
+        if not kept[file]:
+            raise UserError(f'{file} holds no figures: make it with --json.')
+        if kept[file][-1]['name'] != ALL or shapes[file] != shapes[files[0]]:
             raise UserError(
                 f'{file}: expected figures of the sequences and frames that {files[0]} has: score it on them.'
             )
@@ -208,12 +212,15 @@ def comparison(files: list[str]) -> str:
         return ' / '.join(_shown(figures.get(f'{lead}pd_at_fa_1e-{power}'), 2) for power in (5, 4))
 
     rows = []
-    for file, scores in kept.items():
-        *_, whole = scores
+    times = Counter(Path(file).stem for file in files)
+    for file in files:
+        *_, whole = scores = kept[file]
         figures = whole['figures']
         aucs = [_shown(figures.get(key), 4) for key in ('AUC_FaPd', 'shooting_AUC')]
         cells = [*(pair(score['figures']) for score in scores), pair(figures, 'confirmed_'), *aucs]
-        rows.append([Path(file).stem, *cells, _shown(1000 * whole['seconds'], 0)])
+        rows.append(
+            [Path(file).stem if times[Path(file).stem] == 1 else file, *cells, _shown(1000 * whole['seconds'], 0)]
+        )
     names = [name for name, _ in shapes[files[0]]]
     return markdown_table(['detector', *names, 'all, confirmed', '(F,D)', "DTUM's AUC", 'ms a frame'], rows)
 

@@ -306,7 +306,7 @@ def score_folder(
                 '--targets-csv.'
             )
         images = open_masks(masks, folder.names) if frames is None else frames
-    names = common_names(folder, images, allow_partial)
+    names = common_names(folder, images, allow_partial, _DATASET if masks is None else _MASKS)
     if threshold_from is not None:
         _refuse_same_images(threshold_from[1], images)
     analyses = {protocol.name: ScoreAnalysis(protocol) for protocol in protocols if analyse}
@@ -569,8 +569,12 @@ def choose_thresholds(
     return changed, split
 
 
-def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = False) -> list[str]:
-    """Names to score: those of the split, in its order.
+_DATASET = 'Name the right --dataset and --split'
+_MASKS = 'Give with --masks the folder that the maps are of'
+
+
+def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = False, advice: str = _DATASET) -> list[str]:
+    """Names to score: those of the split, in its order; ``advice`` is for the message.
 
     Raises:
         UserError: The folder lacks maps of the split or holds others. With ``allow_partial`` only if no name
@@ -586,7 +590,7 @@ def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = Fals
             for what, listed in (('maps missing', missing), ('maps not in the split', extra))
             if listed
         ]
-        advice = 'Name the right --dataset and --split' + (', or use --allow-partial.' if names else '.')
+        advice += ', or use --allow-partial.' if names else '.'
         raise UserError(f'{folder.path} against {split.dataset} {split.split}: {" and ".join(parts)}. {advice}')
     return names
 

@@ -165,6 +165,13 @@ def test_table_of_several_files(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert cells[:4] == ['tophat_paper', '1.00 / 1.00', '– / –', '– / –']
     assert cells[5:7] == [f'{figures["all"][name]:.4f}' for name in ('AUC_FaPd', 'shooting_AUC')]
     assert first.split('|')[1].strip() == 'tophat'
+    (tmp_path / 'other').mkdir()
+    same = [str(tmp_path / 'tophat.json'), str(shutil.copy(tmp_path / 'tophat.json', tmp_path / 'other'))]
+    assert sequences.main(['--table', *same]) == 0
+    assert [line.split('|')[1].strip() for line in capsys.readouterr().out.splitlines()[2:]] == same
+    (tmp_path / 'none.json').write_text('[]')
+    assert sequences.main(['--table', str(tmp_path / 'tophat.json'), str(tmp_path / 'none.json')]) == 2
+    assert 'none.json holds no figures' in error_line(capsys)
     assert sequences.main(['--table', str(tmp_path / 'tophat.json'), str(tmp_path / 'short.json')]) == 2
     assert 'short.json: expected figures of the sequences' in error_line(capsys)
 
