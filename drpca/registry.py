@@ -105,7 +105,7 @@ def _child(variable: str, name: str, *packages: str) -> LazyRegistry:
 MODELS = _child('MODELS', 'model', 'drpca.models', 'drpca.losses', 'drpca.engine')
 DATASETS = _child('DATASETS', 'dataset', 'drpca.datasets')
 DATA_SAMPLERS = _child('DATA_SAMPLERS', 'data sampler', 'drpca.datasets')
-TRANSFORMS = _child('TRANSFORMS', 'transform', 'drpca.datasets')
+TRANSFORMS = _child('TRANSFORMS', 'transform', 'drpca.datasets', 'drpca.models')
 METRICS = _child('METRICS', 'metric', 'drpca.evaluation')
 HOOKS = _child('HOOKS', 'hook', 'drpca.engine')
 LOOPS = _child('LOOPS', 'loop', 'drpca.engine')

@@ -285,10 +285,9 @@ Of a training its plan, ``--dry-run``, is run then."""
 
 def small_crops(given: list[str]) -> list[str]:
     """Options that make the crops of a training small, where one config is named: some are of 1024²."""
-    configs = [word for word in given if word in list_configs()]
-    if len(configs) != 1:
-        return []
-    steps = load_config(find_config(configs[0])).train_dataloader.dataset.get('pipeline', [])
+    configs = [load_config(find_config(word)) for word in given if word in list_configs()]
+    loaders = [config.train_dataloader for config in configs if 'train_dataloader' in config]
+    steps = loaders[0].dataset.get('pipeline', []) if len(loaders) == 1 else []
     crops = [number for number, step in enumerate(steps) if step['type'] == 'RandomCrop']
     return [f'train_dataloader.dataset.pipeline.{number}.size=32' for number in crops]
 

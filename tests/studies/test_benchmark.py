@@ -105,7 +105,7 @@ def test_command(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     text = Path(files['a.md']).read_text()
     assert text.splitlines()[-1] == capsys.readouterr().out.splitlines()[-1]
     here = json.loads(Path(files['a.json']).read_text())['machine']
-    assert text.splitlines()[-1].startswith(f'{here["processor"]} ({here["instructions"]}), {here["threads"]} threads')
+    assert text.splitlines()[-1].startswith(f'{here["processor"]} ({here["instructions"]}), {here["threads"]} thread')
     assert Path(files['a.png']).stat().st_size > 5000
 
 
