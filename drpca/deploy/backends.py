@@ -49,7 +49,7 @@ class InputRules:
         multiple: H and W must be multiples of this.
         min_size: Smallest H and W.
         pad_value: Of the padding at the bottom and the right; ``PADDING`` where the network normalises.
-        pad_mode: ``'constant'`` or ``'reflect'``, without the border pixel.
+        pad_mode: ``'constant'``, ``'edge'`` or ``'reflect'``, without the border pixel.
         inference_size: Size of the recipe the weights were trained with, None: any.
         fixed_size: The file takes images of this height and width alone, None: of any.
         radius: Pixels around one on which its logit depends, None: all of the image, or unknown.
@@ -96,9 +96,9 @@ class InputRules:
         if not any(add):
             return images
         pad = [(0, 0), (0, 0), (0, add[0]), (0, add[1])]
-        if self.pad_mode == 'reflect':
-            return np.pad(images, pad, mode='reflect')
-        return np.pad(images, pad, constant_values=self.pad_value)
+        if self.pad_mode == 'constant':
+            return np.pad(images, pad, constant_values=self.pad_value)
+        return np.pad(images, pad, mode=self.pad_mode)  # type: ignore[call-overload]
 
 
 class Backend(ABC):

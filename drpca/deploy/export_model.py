@@ -88,7 +88,7 @@ def input_rules(model: DetectionModel, inference_size: int | None = None, fixed_
         multiple=multiple,
         min_size=min_size,
         pad_value=PADDING if model.normalises else 0.0,
-        pad_mode='reflect' if reflects else 'constant',
+        pad_mode='reflect' if reflects else 'edge' if network.pad_mode == 'replicate' else 'constant',
         inference_size=inference_size,
         fixed_size=fixed_size,
         radius=receptive_radius(model),

@@ -62,6 +62,7 @@ struct Tile {
 extern "C" void convolve(const float *x, const float *weights, const float *bias, float *y, int64_t batch,
                          int64_t height, int64_t width, int64_t in, int64_t out, float slope, int threads) {
     const int64_t down = (height + 3) / 4, across = (width + 3) / 4, all = batch * down * across;
+    if (all == 0) return;
     const int64_t share = (all + 2 * threads - 1) / (2 * threads);
     const int64_t size = std::min(MOST, (share + ROWS - 1) / ROWS * ROWS);
     const int64_t from_in = size * in + APART, from_out = size * out + APART;
@@ -166,7 +167,8 @@ extern "C" void convolve_to_one(const float *x, const float *weights, float bias
     }
 }
 
-// GroupNorm: means first, then squares of what differs from them, each summed up in blocks and these in double
+// GroupNorm: means, what is left of them by rounding, and squares of what differs from them, each summed up in blocks and
+// these in double
 extern "C" void normalise_groups(const float *x, const float *weight, const float *bias, float *y, int64_t batch,
                                  int64_t pixels, int64_t channels, int64_t groups, float epsilon, int threads) {
     constexpr int64_t BLOCK = 128;
@@ -174,7 +176,8 @@ extern "C" void normalise_groups(const float *x, const float *weight, const floa
     if (batch * pixels * channels < 1 << 18) threads = 1;  // waiting for another would take longer
     const double count = double(pixels * own);
     std::vector<float> parts(batch * blocks * channels), mean(batch * channels), scale(batch * channels);
-    for (const bool squares : {false, true}) {
+    for (int pass = 0; pass < 3; pass++) {
+        const bool squares = pass == 2;
 #pragma omp parallel for num_threads(threads)
         for (int64_t block = 0; block < batch * blocks; block++) {
             const int64_t image = block / blocks, first = block % blocks * BLOCK;
@@ -194,8 +197,8 @@ extern "C" void normalise_groups(const float *x, const float *weight, const floa
             for (int64_t block = 0; block < blocks; block++)
                 for (int64_t c = 0; c < own; c++)
                     sum += parts[(group / groups * blocks + block) * channels + group % groups * own + c];
-            const double value = squares ? 1 / std::sqrt(sum / count + epsilon) : sum / count;
             float *to = (squares ? scale.data() : mean.data()) + group * own;
+            const double value = squares ? 1 / std::sqrt(sum / count + epsilon) : *to + sum / count;
             std::fill(to, to + own, float(value));
         }
     }

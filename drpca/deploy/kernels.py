@@ -57,20 +57,34 @@ def library() -> ctypes.CDLL:
     program = compiler()
     if program is None:
         raise UserError('there is no C++ compiler, as c++ or in CXX')
-    with tempfile.TemporaryDirectory() as folder:
-        made = Path(folder) / 'kernels.so'
-        source = Path(__file__).with_suffix('.cpp')
-        command = [program, '-O3', '-std=c++17', '-fopenmp', '-shared', '-fPIC', *flags, str(source), '-o', str(made)]
-        try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
+    source = Path(__file__).with_suffix('.cpp')
+    try:
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            made = Path(folder) / 'kernels.so'
+            command = [
+                program,
+                '-O3',
+                '-std=c++17',
+                '-fopenmp',
+                '-shared',
+                '-fPIC',
+                *flags,
+                str(source),
+                '-o',
+                str(made),
+            ]
+            done = subprocess.run(command, capture_output=True, text=True, errors='replace', timeout=_SECONDS)
+            if done.returncode:
+                lines = [line for line in done.stderr.splitlines() if line.strip()]
+                said = next((line for line in lines if 'error' in line), (lines or [f'status {done.returncode}'])[0])
+                raise UserError(f'{program} does not compile it: {said[:200]}')
             loaded = ctypes.CDLL(str(made))
-        except (OSError, subprocess.SubprocessError) as error:
-            reason = (getattr(error, 'stderr', None) or str(error)).splitlines()[0][:200]
-            raise UserError(f'{program} does not compile it: {reason}') from None
-    pointer, size = ctypes.c_void_p, ctypes.c_int64
-    loaded.convolve.argtypes = [pointer] * 4 + [size] * 5 + [ctypes.c_float, ctypes.c_int]
-    loaded.convolve_to_one.argtypes = [pointer, pointer, ctypes.c_float, pointer, *[size] * 4, ctypes.c_int]
-    loaded.normalise_groups.argtypes = [pointer] * 4 + [size] * 4 + [ctypes.c_float, ctypes.c_int]
+        pointer, size = ctypes.c_void_p, ctypes.c_int64
+        loaded.convolve.argtypes = [pointer] * 4 + [size] * 5 + [ctypes.c_float, ctypes.c_int]
+        loaded.convolve_to_one.argtypes = [pointer, pointer, ctypes.c_float, pointer, *[size] * 4, ctypes.c_int]
+        loaded.normalise_groups.argtypes = [pointer] * 4 + [size] * 4 + [ctypes.c_float, ctypes.c_int]
+    except (OSError, AttributeError, subprocess.SubprocessError) as error:
+        raise UserError(f'{program} does not compile it: {str(error)[:200]}') from None
     for function in (loaded.convolve, loaded.convolve_to_one, loaded.normalise_groups):
         function.restype = None
     _check(loaded)

@@ -256,15 +256,15 @@ class WinogradConv2d(FusedConv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         slope = self.scalars[0] if self.scalars else float(self.attribute == 'none')
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.float().contiguous(memory_format=torch.channels_last)
         return kernels.convolve(x, self.packed_weight, self.packed_bias, slope)
 
 
 class CompiledGroupNorm(nn.GroupNorm):
-    """GroupNorm of float32 features on a CPU, its statistics exact."""
+    """GroupNorm of float32 features on a CPU, as accurate as :class:`AccurateGroupNorm`."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.float().contiguous(memory_format=torch.channels_last)
         return kernels.normalise_groups(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
@@ -342,7 +342,7 @@ class CompiledSingleChannelConv2d(SingleChannelConv2d):
     """The same in float32, in one pass."""
 
     def forward(self, x: Tensor) -> Tensor:
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.float().contiguous(memory_format=torch.channels_last)
         weight = self._gated_weight(x).transpose(1, 2).contiguous()
         return kernels.convolve_to_one(x, weight, 0.0 if self.bias is None else float(self.bias))
 
@@ -436,11 +436,13 @@ def keep_memory() -> None:
     Else glibc gives tensors of megabytes back to the system, and every page of the next one is a fault: that takes up
     to two fifths of a forward's time.
     """
-    if not {'MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_THRESHOLD_'} & os.environ.keys() and sys.platform == 'linux':
+    said = {'MALLOC_TRIM_THRESHOLD_', 'MALLOC_MMAP_THRESHOLD_', 'GLIBC_TUNABLES'}
+    if not said & os.environ.keys() and sys.platform == 'linux':
         with suppress(AttributeError):  # another C library
             adjust = ctypes.CDLL(None).mallopt
-            for parameter in (_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD):
-                adjust(parameter, 2**30)
+            # Before 2.35 it takes at most 32 MB; with the other one alone all larger tensors would cost faults.
+            if adjust(_M_MMAP_THRESHOLD, 2**30) or adjust(_M_MMAP_THRESHOLD, 2**25):
+                adjust(_M_TRIM_THRESHOLD, 2**30)
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # of malloc.h

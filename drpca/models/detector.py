@@ -29,6 +29,7 @@ Outputs = Mapping[str, Tensor | Sequence[Tensor]]
 DEFAULTS: dict[str, Any] = {
     'in_channels': 1,
     'size_multiple': 1,
+    'pad_mode': 'constant',
     'min_size': 1,
     'reflect_multiple': 1,
     'frames': 1,
@@ -230,7 +231,7 @@ class DetectionModel(BaseModel):
         multiple = math.lcm(self.network.size_multiple, self.pad_multiple)
         height, width = (max(side, self.network.min_size) for side in image.shape[-2:])
         pad = (0, width + -width % multiple - image.shape[-1], 0, height + -height % multiple - image.shape[-2])
-        return F.pad(image, pad) if any(pad) else image
+        return F.pad(image, pad, mode=self.network.pad_mode) if any(pad) else image
 
     def apply_to(self, function: Callable[[Tensor], Any], image: Tensor) -> tuple[Tensor, ...]:
         """Call the network, or a part of it, on a prepared image in the configured precision.

@@ -73,11 +73,11 @@ def align(window: Tensor, to: int) -> Tensor:
         # Slices of the length of the bands, counted from the end: exports then take any size.
         moved = torch.stack([padded[..., k : k - 2 * _REACH or None] for k in range(2 * _REACH + 1)], dim=2)
         gaps = moved - bands[:, to : to + 1, None]
-        costs = (gaps - gaps.mean(dim=4, keepdim=True)).abs().mean(dim=(3, 4))
+        costs = (gaps - gaps.mean(dim=4, keepdim=True)).abs().mean(dim=(3, 4)).nan_to_num(nan=0.0)
         costs = (costs + 1e-6 * sizes).masked_fill(4 * sizes > window.shape[axis], float('inf'))
         shift = costs.argmin(dim=2, keepdim=True) - _REACH  # of equal ones the smallest
-        places = (torch.arange(window.shape[axis], device=window.device) + shift).clamp(min=0)
-        places = torch.minimum(places, places.new_tensor(window.shape[axis] - 1))
+        own = torch.arange(window.shape[axis], device=window.device)
+        places = torch.minimum((own + shift).clamp(min=0), own[-1])
         window = window.gather(axis, places.unsqueeze(5 - axis).expand_as(window))
     return window
 
@@ -244,6 +244,7 @@ class TensorRPCANet(UnfoldingNetwork):
         self.frames = self.in_channels = frames
         self.reported = (frames - 1 if placement == 'causal' else frames // 2,)
         self.size_multiple = patch
+        self.pad_mode = 'replicate'  # an edge that stands still would hold the alignment
         initialise(self)
         with torch.no_grad():
             for step in self.modules():

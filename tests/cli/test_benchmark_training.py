@@ -24,7 +24,7 @@ def test_table_json_and_projection(tmp_path: Path, capsys: pytest.CaptureFixture
     assert 'lrrnet: first losses without bfloat16 the same' in out
     table = (tmp_path / 't.md').read_text()
     assert table.splitlines()[0] == out.splitlines()[0]
-    assert table.startswith(f'{processor_name()} ({instructions()}), {torch.get_num_threads()} threads on ')
+    assert table.startswith(f'{processor_name()} ({instructions()}), {torch.get_num_threads()} thread')
     content = json.loads((tmp_path / 't.json').read_text())
     results = content['results']
     names = ['as published', '+ data on the device', '+ NHWC', '+ bfloat16', '+ fused Adam']

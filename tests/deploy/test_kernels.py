@@ -61,6 +61,11 @@ def test_kernels_compute_what_pytorch_does(instructions: str, anew: None, monkey
         weight, bias = torch.randn(inputs), torch.randn(inputs)
         exact = F.group_norm(x.double(), inputs // 4, weight.double(), bias.double(), 1e-2)
         assert (kernels.normalise_groups(x, inputs // 4, weight, bias, 1e-2) - exact).abs().max() < 2e-3
+        flat = torch.full_like(x, 1000.1)
+        assert (
+            kernels.normalise_groups(flat, inputs // 4, weight, bias, 1e-5) - bias[:, None, None]
+        ).abs().max() < 1e-3
+    assert kernels.convolve(x[:0], kernels.transformed(torch.randn(outputs, inputs, 3, 3)), bias, 0.0).shape[0] == 0
 
 
 @makes

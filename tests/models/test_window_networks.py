@@ -192,8 +192,15 @@ def test_alignment_undoes_a_pan_and_leaves_what_moves() -> None:
         target = torch.zeros(96, 102, dtype=torch.bool)
         target[row, 20] = True
         assert torch.equal(moved[0, place] == 6, target), 'relative to the background'
+    window = torch.stack([scene[9:102, 6 + 2 * t : 99 + 2 * t] for t in range(5)])[None] + 3
+    padded = DetectionModel(tensor_network())._prepare(window)
+    assert padded.shape[-2:] == (96, 96), 'and an edge of padding does not hold it'
+    assert torch.equal(align(padded, 4)[0, :, 20:70, 20:70], window[0, 4:, 20:70, 20:70].expand(5, -1, -1))
+    window[0, 4, 40, 40] = torch.nan
+    assert torch.equal(align(window, 4)[0, :4], window[0, :4]), 'where nothing is known nothing moves'
+    window = moved[:, :4]
     frames = {'image': np.moveaxis(window[0].numpy(), 0, -1)}
-    np.testing.assert_array_equal(AlignFrames(3)(frames)['image'], np.moveaxis(moved[0].numpy(), 0, -1))
+    np.testing.assert_array_equal(AlignFrames(3)(frames)['image'], np.moveaxis(align(window, 3)[0].numpy(), 0, -1))
 
 
 @torch.no_grad()
