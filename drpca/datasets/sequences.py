@@ -229,6 +229,21 @@ class FrameSequence:
             boxes.append([values[1], values[0], values[3], values[2]])
         return np.array(boxes, float).reshape(-1, 4)
 
+    def read_points_in(self, place: int, shape: tuple[int, int]) -> np.ndarray:
+        """(row, column) of each target of a frame of shape (H, W), (targets, 2).
+
+        Raises:
+            UserError: As :meth:`read_points`, or a target lies outside of the frame.
+        """
+        points = self.read_points()[place]
+        pixels = np.floor(points + 0.5)
+        if (pixels < 0).any() or (pixels >= shape).any():
+            raise UserError(
+                f'{self.points}, line {place + 1}: a target outside of its frame of {shape[1]} × {shape[0]} '
+                '(columns × rows): correct the line.'
+            )
+        return points
+
     def read_places(self, place: int, kind: LabelKind) -> np.ndarray | None:
         """(row, column) of each target, (targets, 2), in the order of boxes or of a file of points.
 
@@ -279,13 +294,7 @@ class FrameSequence:
                 return mask
             boxes = np.tile(np.argwhere(mask), 2).astype(float) + (-radius, -radius, radius, radius)
         elif kind == 'points':
-            centres = np.floor(self.read_points()[place] + 0.5)
-            if (centres < 0).any() or (centres >= shape).any():
-                raise UserError(
-                    f'{self.points}, line {place + 1}: a target outside of its frame of {shape[1]} × {shape[0]} '
-                    '(columns × rows): correct the line.'
-                )
-            boxes = np.tile(centres, 2) + (-radius, -radius, radius, radius)
+            boxes = np.tile(np.floor(self.read_points_in(place, shape) + 0.5), 2) + (-radius, -radius, radius, radius)
         else:
             boxes = self.read_boxes(place)
             if len(boxes) and ((boxes < 0).any() or (boxes[:, 2:] >= shape).any()):

@@ -185,7 +185,7 @@ def _read_targets(sequence: FrameSequence, place: int, shape: tuple[int, int]) -
     kind = _kind(sequence)
     places = sequence.read_places(place, kind)
     if sequence.points and places is not None:
-        return point_targets(sequence.read_points()[place], shape), places, True
+        return point_targets(sequence.read_points_in(place, shape), shape), places, True
     targets = F.connected_components(sequence.read_label(place, kind, shape, radius=0))
     return targets, targets.centroids if places is None else places, kind == 'points'
 

@@ -203,3 +203,6 @@ def test_sequences_without_points_are_refused_first(folder: Path, tmp_path: Path
         cv2.imwrite(str(tmp_path / 'bare' / 'images' / f'{number:04d}.png'), np.zeros((20, 20), np.uint8))
     with pytest.raises(UserError, match='no file of points'):
         score_sequences(drpca.Detector('tophat'), tmp_path)
+    (tmp_path / 'bare' / 'points.txt').write_text('3 4\n20 4\n')
+    with pytest.raises(UserError, match=r'line 2: a target outside of its frame of 20 × 20'):
+        score_sequences(drpca.Detector('tophat'), tmp_path)
