@@ -14,6 +14,7 @@ _LATEX = {
     '≤': r'$\le$', '≥': r'$\ge$', '±': r'$\pm$', '×': r'$\times$', '"': r'\textquotedbl{}', '`': r'\textasciigrave{}',
     **{character: f'\\{character}' for character in '_%&#${}'},
 }  # fmt: skip
+_IN_MARKDOWN = re.compile(r'[|\n\r]|<(?=[A-Za-z/!?])')
 _IN_LATEX = re.compile('|'.join(map(re.escape, sorted(_LATEX, key=len, reverse=True))))
 
 
@@ -74,6 +75,12 @@ def _aligned(lines: Sequence[Sequence[str]], widths: Sequence[int], left: int) -
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A Markdown table, aligned likewise."""
+    """A Markdown table, aligned likewise; bars, line breaks and tags of a cell are shown as text."""
     rule = ['---'] * left + ['---:'] * (len(header) - left)
-    return '\n'.join('| ' + ' | '.join(line) + ' |' for line in (header, rule, *rows)) + '\n'
+    lines = ([_IN_MARKDOWN.sub(_as_text, cell) for cell in line] for line in (header, *rows))
+    first, *others = ('| ' + ' | '.join(line) + ' |' for line in lines)
+    return '\n'.join([first, '| ' + ' | '.join(rule) + ' |', *others]) + '\n'
+
+
+def _as_text(match: re.Match[str]) -> str:
+    return {'|': r'\|', '<': '&lt;'}.get(match[0], ' ')

@@ -8,13 +8,18 @@ import pytest
 
 from drpca import progress
 from drpca.cli import score
-from drpca.reports.plain_tables import text_table
+from drpca.reports.plain_tables import markdown_table, text_table
 
 HEADER = ['method', 'weights', *(f'figure {number}' for number in range(9))]
 
 
 def test_a_table_that_fits_is_one_block() -> None:
     assert text_table(['a', 'b'], [['x', '10'], ['yy', '9']], width=6) == 'a    b\nx   10\nyy   9'
+
+
+def test_names_do_not_break_a_markdown_table() -> None:
+    text = markdown_table(['a|b', 'SNR <= 3'], [['x\ny', '<script>']])
+    assert text == '| a\\|b | SNR <= 3 |\n| --- | ---: |\n| x y | &lt;script> |\n'
 
 
 @pytest.mark.parametrize('width', [40, 60, 80])
