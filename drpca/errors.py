@@ -99,7 +99,8 @@ def explain(error: Exception, doing: str) -> tuple[str, int]:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, KeyboardInterrupt):
+        # Of one that comes while it builds a schema pydantic leaves the name in its text alone.
+        if isinstance(cause, KeyboardInterrupt) or str(cause).rstrip().endswith('KeyboardInterrupt:'):
             raise KeyboardInterrupt from None
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, UserError):

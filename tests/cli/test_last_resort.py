@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic_core import SchemaError
 
 import drpca
 from drpca.cli.guard import guarded
@@ -22,6 +23,7 @@ from tests.support import python
     [
         (UserError('Expected a, got b.'), 2, 'error: Expected a, got b.'),
         (KeyboardInterrupt(), 130, 'stopped'),
+        (SchemaError('Error building "literal" validator:\n  KeyboardInterrupt: '), 130, 'stopped'),
         (MemoryError(), 1, 'error: There is not enough memory'),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 1, 'error: There is not enough memory'),
         (OSError(errno.ENOSPC, 'No space left on device', 'out/a'), 1, 'error: out/a: No space left on device; free'),
