@@ -198,7 +198,8 @@ def build_runner(config: Config) -> DetectionRunner:
 
 def _check_sample(dataset: Any) -> None:
     """Raises UserError unless a data set of one's own gives what a model is trained with."""
-    if getattr(dataset, 'takes_seeds', False):
+    whole = dataset.dataset if isinstance(dataset, Subset) else dataset
+    if getattr(whole, 'takes_seeds', False):
         return
     sample: Any = dataset[0]
     parts = sample if isinstance(sample, dict) else {}
