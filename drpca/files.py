@@ -8,15 +8,48 @@ import platform
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from drpca.errors import DiskFull, UserError, is_full
+from drpca.errors import DiskFull, UserError, is_full, warn
 
 LOCK = '.lock'
 # The commands' own folders: made where they are named, with what is asked for below them.
 _DEFAULTS = ('results', 'checkpoints')
+_LEFT_BEHIND = ('thumbs.db', 'desktop.ini', '__macosx')
+
+
+def list_files(folder: str | os.PathLike[str], suffixes: Container[str], deep: bool = False) -> list[Path]:
+    """Files with one of these suffixes (in lower case), sorted by path: the one way to look for images and the like.
+
+    What is hidden, as systems leave it behind (``._1.png``, ``.ipynb_checkpoints/``), is none of them.
+
+    Args:
+        folder: Where they are.
+        suffixes: ``('.png', …)``.
+        deep: In its subfolders as well, links to folders aside.
+
+    Returns:
+        None of a folder that is not there, or cannot be read, of which a warning tells.
+    """
+    found = []
+    for top, folders, names in os.walk(folder, onerror=_not_read):
+        found += [
+            Path(top, name) for name in names if is_visible(name) and os.path.splitext(name)[1].lower() in suffixes
+        ]
+        folders[:] = filter(is_visible, folders) if deep else []
+    return sorted(found)
+
+
+def is_visible(name: str) -> bool:
+    """Whether a file or folder is none that systems hide or leave behind."""
+    return name[:1] != '.' and name.lower() not in _LEFT_BEHIND
+
+
+def _not_read(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        warn(f'{error.filename} is left out, since it cannot be read: {error.strerror}.')
 
 
 def cannot_write(path: Path, error: BaseException) -> UserError:

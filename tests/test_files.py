@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from drpca.datasets.labels import read_labels
+from drpca.datasets.sequences import find_sequences
+from drpca.datasets.splits import open_masks, read_tree
 from drpca.errors import DiskFull, UserError
 from drpca.files import (
     LOCK,
@@ -23,6 +26,8 @@ from drpca.files import (
     save_bytes,
     save_text,
 )
+from drpca.inference.frames import find_inputs, list_frames
+from drpca.results.folder import ResultsFolder
 from tests.support import ROOT, limited_files
 
 
@@ -38,6 +43,27 @@ def test_what_is_there_is_replaced_only_when_asked(tmp_path: Path) -> None:
         refuse_present([tmp_path / 'link'], overwrite=False)
     with pytest.raises(UserError, match='it is a folder'):
         save_text(tmp_path, 'text', overwrite=True)
+
+
+def test_what_systems_leave_behind_counts_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """``._x.png`` of macOS holds no picture."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ('seq/images', 'seq/masks', 'seq/labels', '__MACOSX/seq/images', '.cache'):
+        Path(folder).mkdir(parents=True)
+        for name in ('1.png', '._1.png', '.DS_Store', 'Thumbs.db', '._1.txt', 'desktop.ini'):
+            Path(folder, name).touch()
+    assert [name for name, _ in list_frames('seq')[0]] == ['images/1']
+    assert [name for name, _ in list_frames('.')[0]] == ['seq/images/1']
+    assert find_inputs(['seq/images/*'])[0] == [('1', Path('seq/images/1.png'))]
+    assert [len(tree.parts[''].images) for tree in [read_tree(Path('seq')), read_tree(Path())] if tree] == [1, 1]
+    (sequence,) = find_sequences('.')
+    assert (len(sequence), list(sequence.masks)) == (1, ['1'])
+    assert open_masks('seq/masks', []).names == ['1']
+    assert read_labels(Path('seq')) is None
+    Path('maps/mat').mkdir(parents=True)
+    Path('maps/mat/1.mat').touch()
+    Path('maps/mat/._2.mat').touch()
+    assert ResultsFolder('maps').names == ['1']
 
 
 def test_what_breaks_off_leaves_the_old_file_and_no_draft(tmp_path: Path) -> None:

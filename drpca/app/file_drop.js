@@ -43,7 +43,7 @@ export default {
     },
     async send(chosen) {
       const known = this.accept.split(",");
-      const wanted = chosen.filter((file) => known.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
+      const wanted = chosen.filter((file) => file.name[0] !== "." && known.some((suffix) => file.name.toLowerCase().endsWith(suffix)));
       const files = wanted.filter((file) => file.size <= this.maxFileSize);
       const most = this.multiple ? this.maxFiles : 1;
       if (files.length > most || files.length < (chosen.length > 1 ? 1 : chosen.length)) {

@@ -101,7 +101,10 @@ def build_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     add('--overlay', action='store_true', help='write overlay/NAME.png: detections in the image')
     add('--save-stages', action='store_true', help='write stages/NAME.png: D, B, T and N after every stage')
-    add('--overwrite', action='store_true', help="replace another run's maps or targets, and the file of --video-out")
+    add(
+        '--overwrite', action='store_true',
+        help="replace another run's maps or targets, also of frames that are gone, and the file of --video-out",
+    )  # fmt: skip
     add(
         '--cfg-options', nargs='+', action=OptionsAction, default={}, metavar='KEY=VALUE',
         help='override keys of the config',

@@ -18,7 +18,7 @@ from typing import IO
 from drpca.datasets.io import IMAGE_SUFFIXES
 from drpca.datasets.splits import LABEL_SUFFIXES
 from drpca.errors import DiskFull, UserError
-from drpca.files import cannot_write
+from drpca.files import cannot_write, is_visible
 
 MAX_FILES = 500_000
 MAX_RATIO = 200
@@ -93,8 +93,7 @@ def _place(archive: Path, name: str) -> PurePosixPath | None:
         raise UserError(f'Cannot unpack {archive}: the name {name[:100]!r} leads out of its folder; do not trust it.')
     if path.suffix.lower() not in (*IMAGE_SUFFIXES, *LABEL_SUFFIXES, '.zip'):
         return None
-    hidden = any(part.startswith('.') or part == '__MACOSX' for part in path.parts)
-    return None if hidden else path
+    return path if all(map(is_visible, path.parts)) else None
 
 
 def _copy(read: Callable[[], IO[bytes] | None], path: Path, size: int) -> None:

@@ -35,7 +35,7 @@ from drpca.datasets.labels import (
 )  # fmt: skip
 from drpca.datasets.splits import Split, available_splits, find_dataset, open_split, read_list
 from drpca.errors import UserError, unknown_name
-from drpca.files import cannot_write, make_folder, replace_quickly, save_text
+from drpca.files import cannot_write, list_files, make_folder, replace_quickly, save_text
 
 RULES = ('grow', 'box')
 FORMATS = ('coco', 'yolo', 'voc', 'csv', 'points')
@@ -230,7 +230,7 @@ def settle_lists(stems: Iterable[str]) -> dict[str, str]:
 def _copy_lists(source: Path, out: Path, names: set[str]) -> None:
     """Takes along the lists of splits: text files that name nothing but images."""
     lists: dict[str, list[str]] = {}
-    for path in sorted(source.rglob('*.txt')):
+    for path in list_files(source, ('.txt',), deep=True):
         with suppress(UserError):
             members = [name for _, name in read_list(path)]
             if members and names.issuperset(members):

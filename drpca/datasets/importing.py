@@ -20,7 +20,7 @@ from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.splits import Tree, chosen_data_root, find_dataset, find_datasets, read_list, read_tree
 from drpca.errors import UserError, unknown_name
 from drpca.fetch import fetch, fetch_archive, file_url
-from drpca.files import cannot_write, make_folder, save_text
+from drpca.files import cannot_write, is_visible, list_files, make_folder, save_text
 from drpca.names import KNOWN_DATASETS, canonical_name, simplify
 from drpca.options import called
 
@@ -138,7 +138,7 @@ def _take_in(
 ) -> Imported:
     tree = _find_tree(name, source)
     labels = None if tree else read_labels(source)
-    archives = [] if tree or labels else sorted(source.rglob('*.zip'))
+    archives = [] if tree or labels else list_files(source, ('.zip',), deep=True)
     if len(archives) > _MOST_ARCHIVES:
         raise UserError(f'{source} holds {len(archives)} zip archives, expected up to {_MOST_ARCHIVES}: unpack them.')
     if archives:  # as in the repository of SIRST V1: images.zip, masks.zip, and lists beside them
@@ -147,7 +147,7 @@ def _take_in(
                 unpack(archive, folder / archive.stem)
                 for inner in (folder / archive.stem).glob(f'{archive.stem}/*'):
                     os.replace(inner, folder / archive.stem / inner.name)
-            for file in source.rglob('*.txt'):
+            for file in list_files(source, ('.txt',), deep=True):
                 (folder / file.parent.name).mkdir(exist_ok=True)
                 shutil.copyfile(file, folder / file.parent.name / file.name)
             if _find_tree(name, folder):
@@ -234,7 +234,7 @@ def _find_tree(name: str, source: Path) -> Tree | None:
             inner
             for folder in level
             for inner in sorted(folder.iterdir())
-            if inner.is_dir() and not inner.is_symlink() and not inner.name.startswith('.')
+            if inner.is_dir() and not inner.is_symlink() and is_visible(inner.name)
         ]
     return None
 

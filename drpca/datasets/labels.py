@@ -24,8 +24,9 @@ from scipy import ndimage
 from typing_extensions import NotRequired, TypedDict
 
 from drpca.datasets.io import IMAGE_SUFFIXES, read_regular
-from drpca.datasets.splits import PARTS
+from drpca.datasets.splits import LABEL_SUFFIXES, PARTS
 from drpca.errors import UserError
+from drpca.files import list_files
 from drpca.json_file import checked, read_json
 
 CARD = 'dataset.json'
@@ -156,15 +157,12 @@ class _Index:
     @classmethod
     def of(cls, root: Path) -> _Index:
         index = cls(root)
-        for path in sorted(root.rglob('*')):
-            if any(part.startswith('.') for part in path.relative_to(root).parts):
-                continue
-            suffix = path.suffix.lower()
-            if suffix in IMAGE_SUFFIXES and path.is_file():
+        for path in list_files(root, (*IMAGE_SUFFIXES, *LABEL_SUFFIXES), deep=True):
+            if path.suffix.lower() in IMAGE_SUFFIXES:
                 index.images.append(path)
                 index.by_stem[path.stem].append(path)
-            elif suffix in ('.txt', '.xml', '.json', '.csv') and path.is_file() and path.name != CARD:
-                index.labels[suffix].append(path)
+            elif path.name != CARD:
+                index.labels[path.suffix.lower()].append(path)
         return index
 
     def find(self, name: str, labels: Path) -> Path | None:

@@ -47,6 +47,7 @@ from drpca.datasets.io import (
 )
 from drpca.datasets.splits import PARTS, Split, resolve_data_root
 from drpca.errors import UserError, unknown_name
+from drpca.files import is_visible, list_files
 from drpca.names import simplify
 
 Placement = Literal['causal', 'centred', 'block']
@@ -381,12 +382,11 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[Path]]]:
     if not root.is_dir():
         raise UserError(f'{root}: no such folder of sequences.')
     labels = {*_MASK_FOLDERS, _POINT_MASKS, *_POINT_FOLDERS}
-    for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if name.lower() not in labels and name[0] != '.')
+    for folder, names, _ in os.walk(root):
+        names[:] = sorted(name for name in names if name.lower() not in labels and is_visible(name))
         is_mix = Path(folder).name.lower() == _MIX.lower()
         suffixes = ('.mat',) if is_mix else IMAGE_SUFFIXES
-        frames = [Path(folder, name) for name in files if Path(name).suffix.lower() in suffixes and name[0] != '.']
-        if frames:
+        if frames := list_files(folder, suffixes):
             yield Path(folder), frames
 
 
@@ -410,7 +410,7 @@ def _sequence(root: Path, folder: Path, name: str, part: str, files: list[Path])
     stems = {file.stem for file in frames}
     above = folder.parent if folder.name.lower() in _IMAGE_FOLDERS else folder
     texts = [above / 'points.txt', *(root / where / f'{name}.txt' for where in _POINT_FOLDERS)]
-    beside = {file.stem: file for file in folder.glob('*.txt') if file.stem in stems}
+    beside = {file.stem: file for file in list_files(folder, ('.txt',)) if file.stem in stems}
     return FrameSequence(
         name,
         part,
@@ -429,10 +429,9 @@ def _beside(root: Path, folder: Path, names: tuple[str, ...], stems: set[str]) -
     for name in names:
         options = [root.joinpath(*parts[:at], name, *parts[at + 1 :]) for at in reversed(places)]
         for option in (*options, folder / name):
-            if option.is_dir():
-                files = {file.stem: file for file in option.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES}
-                if found := {stem: file for stem, file in files.items() if stem in stems}:
-                    return found
+            files = list_files(option, IMAGE_SUFFIXES)
+            if found := {file.stem: file for file in files if file.stem in stems}:
+                return found
     return {}
 
 
@@ -452,7 +451,7 @@ def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | No
         UserError: No such folder, sequence or split; a sequence in training and test.
     """
     base = resolve_data_root(data_root)
-    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and folder.name[0] != '.')
+    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and is_visible(folder.name))
     root = next((folder for folder in folders if simplify(folder.name) == simplify(dataset)), None)
     if root is None:
         raise unknown_name(f'data set of sequences under {base}', dataset, [folder.name for folder in folders])
@@ -567,7 +566,7 @@ def _given_parts(root: Path, sequences: list[FrameSequence]) -> dict[str, list[F
     """Parts by name, as lists or folders give them; spellings such as ``training`` count as the usual one."""
     listed: dict[str, dict[str, FrameSequence]] = {}
     by_name = {sequence.name: sequence for sequence in sequences}
-    for file in sorted([*root.glob('*.txt'), *root.glob('img_idx/*.txt')]):
+    for file in sorted([*list_files(root, ('.txt',)), *list_files(root / 'img_idx', ('.txt',))]):
         match = re.match(r'(trainval|train|val|test)(_|$)', file.stem, re.IGNORECASE)
         if match:
             names = listed.setdefault(match[1].lower(), {})  # several lists of one part add up

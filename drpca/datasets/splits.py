@@ -38,6 +38,7 @@ import numpy as np
 
 from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, MaskRule, read_image, read_mask, read_regular
 from drpca.errors import UserError, did_you_mean
+from drpca.files import is_visible, list_files
 from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
 from drpca.options import called
 
@@ -142,13 +143,7 @@ def _entry(line: str) -> tuple[list[str], str]:
 
 def image_files(folder: Path) -> list[Path]:
     """Image files of a folder (not its subfolders), sorted by name; hidden files left out."""
-    with os.scandir(folder) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if os.path.splitext(entry.name)[1].lower() in IMAGE_SUFFIXES and entry.name[0] != '.' and entry.is_file()
-        ]
-    return [folder / name for name in sorted(names)]
+    return list_files(folder, IMAGE_SUFFIXES)
 
 
 def _subfolders(root: Path, candidates: Iterable[str]) -> Iterable[Path]:
@@ -189,7 +184,7 @@ def _read_part(root: Path, name: str = '', inner: str = '') -> Part | None:
         image_folder, files = images_in[0]
         stems = {file.stem for file in files}
         mask_files = [f for f in files if (stem := _MASK_ENDING.sub('', f.stem)) != f.stem and stem in stems]
-        is_labelled = any(f.suffix.lower() in LABEL_SUFFIXES for folder in mask_folders[:1] for f in folder.iterdir())
+        is_labelled = any(list_files(folder, LABEL_SUFFIXES) for folder in mask_folders[:1])
         if not mask_files and (is_labelled or not mask_folders):
             return None
         files, mask_folder = sorted({*files} - {*mask_files}), image_folder if mask_files else mask_folders[0]
@@ -212,10 +207,10 @@ def _find_lists(root: Path, parts: dict[str, Part]) -> dict[str, Path]:
     images = {name for part in parts.values() for name in part.images}
     taken = {folder for part in parts.values() for folder in (part.image_folder, part.mask_folder)} - {root}
     folders = [root, *_subfolders(root, _LIST_FOLDERS)]
-    folders += [f for f in sorted(root.iterdir()) if f.is_dir() and f not in folders]
+    folders += [f for f in _folders(root) if f not in folders]
     lists: dict[str, Path] = {}
     for folder in folders:
-        for file in sorted(folder.glob('*.txt')) if folder not in taken else []:
+        for file in list_files(folder, ('.txt',)) if folder not in taken else []:
             if not (_LIST_STEM.match(file.stem) or _names_an_image(file, images)):
                 continue
             key = file.stem.lower()
@@ -252,7 +247,7 @@ def read_tree(root: Path) -> Tree | None:
             parts[name] = part
     if parts:
         return Tree(root, parts, _find_lists(root, parts), doubled)
-    inner = [f for f in root.iterdir() if f.is_dir() and not f.name.startswith('.')]
+    inner = _folders(root)
     if len(inner) != 1 or root.resolve().is_relative_to(inner[0].resolve()):  # a link that leads back
         return None
     return read_tree(inner[0])
@@ -431,10 +426,8 @@ def open_masks(folder: str | Path, names: Iterable[str]) -> Split:
     root = Path(folder)
     found = sorted(
         file
-        for file in root.rglob('*')
-        if file.suffix.lower() in IMAGE_SUFFIXES
-        and not any(part.lower() in _IMAGE_FOLDERS for part in file.relative_to(root).parts[:-1])
-        and file.is_file()
+        for file in list_files(root, IMAGE_SUFFIXES, deep=True)
+        if not any(part.lower() in _IMAGE_FOLDERS for part in file.relative_to(root).parts[:-1])
     )
     if not found:
         raise UserError(
@@ -573,7 +566,7 @@ def _divide(members: Members, split: str, test: bool) -> tuple[Members, str]:
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(f for f in root.iterdir() if f.is_dir() and not f.name.startswith('.'))
+    return sorted(f for f in root.iterdir() if f.is_dir() and is_visible(f.name))
 
 
 def _keys(name: str) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from PIL import Image
 
 from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, finite, picture_values, read_image
 from drpca.errors import UserError
+from drpca.files import is_visible, list_files
 from drpca.inference.video import camera_frames, video_facts, video_frames
 
 MASK_FOLDERS = ('mask', 'masks', 'label', 'labels', 'gt', 'annotations')
@@ -58,7 +59,7 @@ def list_images(folder: str | Path) -> list[Path]:
         UserError: No image in it, or two images of one name.
     """
     folder = Path(folder)
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = list_files(folder, IMAGE_SUFFIXES)
     if not files:
         raise UserError(f'{folder}: no images there (expected {", ".join(IMAGE_SUFFIXES)}).')
     for file, following in pairwise(sorted(files, key=lambda file: file.stem)):
@@ -78,7 +79,7 @@ def list_frames(folder: str | Path) -> tuple[list[tuple[str, Path]], list[str]]:
         UserError: No image, or two images of one name.
     """
     folder = Path(folder)
-    holders = sorted({file.parent for file in folder.rglob('*') if file.suffix.lower() in IMAGE_SUFFIXES})
+    holders = sorted({file.parent for file in list_files(folder, IMAGE_SUFFIXES, deep=True)})
     if folder in holders or not holders:
         files = list_images(folder)
         return [(file.stem, file) for file in files], [str(holder) for holder in holders if holder != folder]
@@ -104,7 +105,7 @@ def find_inputs(texts: Sequence[str]) -> tuple[list[Path | tuple[str, Path]], st
             raise UserError(f'--input {text}: nothing is called so.')
         for match in found:
             stem_of(match)
-        paths += map(Path, found)
+        paths += [Path(match) for match in found if match == text or is_visible(Path(match).name)]
     paths = list(dict.fromkeys(paths))
     above = Path(os.path.commonpath([path.resolve().parent for path in paths]))
     frames: list[Path | tuple[str, Path]] = []
@@ -200,6 +201,15 @@ class FrameSource:
             self.total, self.rate = video_facts(images) if is_video(images) else (1, None)
         self._unnamed = 0
 
+    @property
+    def names(self) -> list[str] | None:
+        """Of all frames; None of arrays, videos, cameras and iterators, where they show at the end."""
+        items = self.images if isinstance(self.images, list) else [self.images]
+        named = [item if _is_named(item) else (None, item) for item in items]
+        if is_camera(self.images) or not all(_is_file(item) for _, item in named):
+            return None
+        return [name or Path(item).stem for name, item in named]
+
     def __iter__(self) -> Iterator[Frame]:
         return read_ahead(self._read(), self.ahead) if self.ahead else self._read()
 
@@ -290,6 +300,10 @@ def _is_named(item: Any) -> bool:
     return (
         isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Path | _Pixels)
     )
+
+
+def _is_file(item: Any) -> bool:
+    return isinstance(item, str | os.PathLike) and not is_video(item) and not Path(item).is_dir()
 
 
 def _split(array: np.ndarray) -> Iterator[np.ndarray]:

@@ -17,6 +17,7 @@ from drpca.datasets.splits import spread
 from drpca.errors import UserError
 from drpca.evaluation.functional import pixel_scores
 from drpca.evaluation.target_rows import DetectionRow, TargetRow
+from drpca.files import list_files
 from drpca.options import STAGES_FOLDER
 from drpca.reports.sequences import Key, frames_of
 from drpca.results import stage_pictures as stages
@@ -193,7 +194,7 @@ def stage_gallery(score: Score, name: str) -> dict[str, Any] | None:
     index = stages.read_index(path)
     if index is None:
         path = score.folder.path / 'stages'
-    names = sorted(file.stem for file in path.glob('*.png')) if index is None else list(index['images'])
+    names = [file.stem for file in list_files(path, ('.png',))] if index is None else list(index['images'])
     if not names:
         return None
     shown = {'name': name, 'of': len(names), 'figures': [], 'note': ''}

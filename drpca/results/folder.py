@@ -13,7 +13,7 @@ file                  format   content
 ``stages/NAME.png``            what every stage makes of the image
 ``targets.csv``       csv      a row per target of all images
 ``coco.json``         coco     targets as COCO annotations: box, area, score, mask as RLE
-``run.json``                   what made it all; there where this project's inference did
+``run.json``                   what made it all, and of which images; there where this project's inference did
 ====================  =======  ========================================================================
 
 Everything is in pixels of the frame that came in, but for the score maps of a data set, which keep the detector's
@@ -25,9 +25,9 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -41,9 +41,9 @@ from scipy.special import expit
 from typing_extensions import TypedDict
 
 from drpca.datasets.io import IMAGE_SUFFIXES, read_image, read_maps, to_unit, variable_names
-from drpca.errors import UserError
+from drpca.errors import UserError, warn
 from drpca.evaluation.functional import check_pair
-from drpca.files import append_whole, cannot_write, replace_quickly
+from drpca.files import append_whole, cannot_write, list_files, replace_quickly
 from drpca.inference.detections import Detection
 from drpca.inference.mappers import MappedFrame
 from drpca.json_file import read_json
@@ -94,9 +94,15 @@ def mat_bytes(name: str, array: np.ndarray) -> bytes:
 
 def saved_names(folder: str | Path, part: str) -> list[str]:
     """Names of the images that have a file in ``PART/`` or its subfolders (``SEQUENCE/NAME``), sorted."""
-    top, pattern = PARTS[part].format('*').split('/')
-    above = Path(folder) / top
-    return sorted(file.relative_to(above).with_suffix('').as_posix() for file in above.rglob(pattern))
+    above, suffix = Path(folder) / part, Path(PARTS[part]).suffix
+    files = list_files(above, (suffix,), deep=True)
+    return sorted(file.relative_to(above).with_suffix('').as_posix() for file in files)
+
+
+def some_of(names: Sequence[str]) -> str:
+    """``a, b, c and 5 more``."""
+    more = f' and {len(names) - 3} more' if len(names) > 3 else ''
+    return ', '.join(names[:3]) + more
 
 
 class RunRecord(TypedDict, total=False):
@@ -105,6 +111,7 @@ class RunRecord(TypedDict, total=False):
     __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
     dataset: str | None
     split: str | None
+    names: list[str]
 
 
 class ResultsFolder:
@@ -116,7 +123,8 @@ class ResultsFolder:
     Attributes:
         path: The folder.
         kind: 'mat' or 'img', where the maps are read from.
-        names: Image names, sorted.
+        names: Image names, sorted; where ``run.json`` lists some, those alone.
+        others: Names of maps that it does not list, sorted.
 
     Raises:
         UserError: Not a folder, or no map in it.
@@ -127,13 +135,23 @@ class ResultsFolder:
         self._own: dict[str, Path] = {}
         if not self.path.is_dir():
             raise UserError(f'No results folder {self.path}; make one with {called("infer")}, or name another.')
-        for part in MAP_PARTS:
-            self.kind, self.names = part, saved_names(self.path, part)
-            if self.names:
-                return
+        listed, self.others = None, list[str]()
+        with suppress(UserError):  # of a damaged file, which who asks for the run is told of
+            listed = self.run.get('names')
+        saved = {part: saved_names(self.path, part) for part in MAP_PARTS}
+        if any(saved.values()):
+            known = {*(next(filter(None, saved.values())) if listed is None else listed)}
+            self.kind = max(MAP_PARTS, key=lambda part: len(known.intersection(saved[part])))
+            self.names = sorted(known.intersection(saved[self.kind]))
+            self.others = sorted({*saved[self.kind]} - known)
+            if not self.names:
+                raise UserError(
+                    f'{self.path / RUN} lists none of the maps there, such as {some_of(self.others)}: make the folder '
+                    f'again with {called("infer")}.'
+                )
+            return
         for self.kind, suffixes in (('mat', ('.mat',)), ('img', IMAGE_SUFFIXES)):
-            files = [file for file in sorted(self.path.iterdir()) if file.suffix.lower() in suffixes]
-            self._own = {file.stem: file for file in files}
+            self._own = {file.stem: file for file in list_files(self.path, suffixes)}
             self.names = sorted(self._own)
             if self.names:
                 return
@@ -149,6 +167,12 @@ class ResultsFolder:
         if not file.is_file():
             return {}
         return dict(read_json(file, RunRecord))
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of the maps, a line each."""
+        some = some_of(self.others)
+        return (f'Maps that {RUN} does not list are left out: {some}.',) if self.others else ()
 
     @property
     def dataset(self) -> str:
@@ -237,14 +261,15 @@ class ResultsWriter:
         folder: ``results/<dataset>``.
         run: What made the maps; goes into ``run.json`` and is compared with what is there. Its ``maps`` tells the size
             of the score maps.
-        overwrite: Replace another run's maps or targets.
+        overwrite: Replace another run's maps or targets, and remove those of images that are not in this one.
         formats: Some of ``drpca.options.MAP_FORMATS``.
         overlay: Also write ``overlay/NAME.png``, the image with detections outlined.
         threshold: For ``run.json`` of the target lists.
+        names: Of all frames to come; None: that is not known.
 
     Raises:
-        UserError: The folder holds maps of another checkpoint, split or data root, targets of another threshold, or
-            files that no run describes.
+        UserError: The folder holds maps of another checkpoint, split or data root, of images that are not among
+            ``names``, targets of another threshold, or files that no run describes.
     """
 
     def __init__(
@@ -255,6 +280,7 @@ class ResultsWriter:
         formats: Sequence[str] = ('png', 'mat'),
         overlay: bool = False,
         threshold: float = 0.5,
+        names: Iterable[str] | None = None,
     ) -> None:
         self.folder = Path(folder)
         self.threshold = threshold
@@ -263,7 +289,9 @@ class ResultsWriter:
         self._values: dict[str, float] = {}
         self._names: set[str] = set()
         self._made: set[Path] = set()
-        self._refuse_others(run, overwrite)
+        self._before: set[str] = set()
+        self._overwrite = overwrite
+        self._refuse_others(run, names)
         writers: dict[str, Callable[[Detection], None]] = {
             'png': self._write_png, 'mat': self._write_mat, 'json': self._write_json, 'csv': self._write_csv,
             'coco': self._add_to_coco,
@@ -279,33 +307,66 @@ class ResultsWriter:
         if 'csv' in self._formats:
             self._save(TARGETS, (','.join(COLUMNS) + '\n').encode())
 
-    def _refuse_others(self, run: dict[str, Any], overwrite: bool) -> None:
-        """Refuses to replace, or to mix with its own, what another run wrote; with ``overwrite`` removes it."""
+    def _refuse_others(self, run: dict[str, Any], names: Iterable[str] | None) -> None:
+        """Refuses to replace, or to mix with its own, what another run wrote; to overwrite is to remove it."""
         before = self._described_by()
         if before is None:
             return
         keys = [*IDENTITY, *(key for key in LATER if key in before)]
         if any(before.get(key) != run.get(key) for key in keys):
-            what, names = 'the maps of another run', _ALL
+            what, parts = 'the maps of another run', _ALL
             made = before.get('checkpoint') or before.get('config') or f'files without {RUN}'
             details = f'{made}, split {before.get("split")}'
             if before.get('data_root', run.get('data_root')) != run.get('data_root'):
                 details += f', data in {before["data_root"]}'
         elif (threshold := before.get('threshold', self.threshold)) != self.threshold and self._holds(_TARGETS):
-            what, names = 'targets of another threshold', _TARGETS
+            what, parts = 'targets of another threshold', _TARGETS
             details = f'{threshold}, not {self.threshold}'
         else:
-            return
-        if not overwrite:
+            what, parts = 'the maps of other images', ()
+            self._before = self._saved()
+            details = some_of(sorted(self._before.difference(self._before if names is None else names)))
+            if not details:
+                return
+        if not self._overwrite:
             raise UserError(
                 f'{self.folder} already holds {what} ({details}): choose another --out, or replace them with '
                 '--overwrite.'
             )
-        for path in (self.folder / name for name in names):
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+        self._remove(parts)
+        self._before = self._saved()
+
+    def _saved(self) -> set[str]:
+        """Images that there is any file of."""
+        return {name for part in PARTS for name in saved_names(self.folder, part)}
+
+    def _remove(self, parts: Iterable[str], names: Container[str] | None = None) -> None:
+        """Removes files of a writer, of all images or some, and folders that are empty then; others' files stay."""
+        for part in parts:
+            saved = saved_names(self.folder, part) if part in PARTS else []
+            paths = [PARTS[part].format(name) for name in saved if names is None or name in names] or [part]
+            for path in map(self.folder.joinpath, paths):
+                with suppress(OSError):  # of a folder that holds more
+                    path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+                    while path.parent != self.folder:
+                        path = path.parent
+                        path.rmdir()
+
+    def remove_earlier(self) -> None:
+        """Removes what an earlier run left of images that are not in this one, which is complete.
+
+        Warns of it instead where the writer may not overwrite.
+        """
+        if not (earlier := self._before - self._names):
+            return
+        if self._overwrite:
+            together = {'csv': TARGETS, 'coco': COCO}
+            self._remove([*PARTS, *(name for kind, name in together.items() if kind not in self._formats)], earlier)
+        else:
+            warn(
+                f'{self.folder} also holds files of images that are not in this run: {some_of(sorted(earlier))}. They '
+                'are not scored; --overwrite removes them.'
+            )
 
     def _holds(self, names: Iterable[str]) -> bool:
         return any((self.folder / name).exists() for name in names)
@@ -438,7 +499,7 @@ class ResultsWriter:
         sizes = [
             {'frame': frame, 'map': map_, 'scale': [f / m for f, m in zip(frame, map_)]} for frame, map_ in self.sizes
         ]
-        self._save_json(RUN, {**self._run, 'sizes': sizes, 'values': self._values})
+        self._save_json(RUN, {**self._run, 'sizes': sizes, 'values': self._values, 'names': sorted(self._names)})
         if 'coco' in self._formats:
             self._save_json(COCO, self._coco, indent=None)
 

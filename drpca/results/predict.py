@@ -105,7 +105,8 @@ def predict(
         live: ``'block'`` or ``'drop'``: read ahead in a thread (:meth:`drpca.Detector.live`); None: only a camera,
             ``'drop'``.
         queue: Frames that may wait then; None: 8.
-        overwrite: Replace another run's maps, and the file of ``video_out``.
+        overwrite: Replace another run's maps, remove those of images that are not among these, and replace the file of
+            ``video_out``.
         progress: Say on standard error how far it is.
         checkpoint: Second argument of the detector, unless it is made already.
         **options: Further ones, by keyword. Its ``size`` is ``'recipe'`` unless given.
@@ -146,8 +147,10 @@ def predict(
     }
     folder = make_folder(out) / name
     with in_use(folder):
-        writer = ResultsWriter(folder, run, overwrite, formats, overlay, detector.threshold)
-        return _write_all(detector, frames, stream, writer, decomposer, video, temporal, progress)
+        writer = ResultsWriter(folder, run, overwrite, formats, overlay, detector.threshold, frames.names)
+        written = _write_all(detector, frames, stream, writer, decomposer, video, temporal, progress)
+        writer.remove_earlier()
+        return written
 
 
 def _write_all(

@@ -326,7 +326,7 @@ def score_folder(
     figures, records = _score(curves.watch(cases()), protocols)
     return Score(
         folder, images, list(protocols), curves.complete(figures, protocols), records, analyses, threshold_from, failed,
-        curves.curves, notes=curves.notes() + images.notes,
+        curves.curves, notes=folder.notes + curves.notes() + images.notes,
     )  # fmt: skip
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import TypedDict
 
 from drpca.errors import UserError
-from drpca.files import make_folder, save_bytes, save_text
+from drpca.files import list_files, make_folder, save_bytes, save_text
 from drpca.inference.decomposer import FrameDecomposition
 from drpca.json_file import read_json
 from drpca.visualization.panels import (
@@ -45,7 +45,7 @@ class StageFolder:
         self.path = Path(path)
         self.made_by = made_by
         self.images: dict[str, list[dict[str, float]]] = {}
-        there = sorted(self.path.glob('*.png')) + sorted(self.path.glob(INDEX)) if self.path.is_dir() else []
+        there = list_files(self.path, ('.png',)) + sorted(self.path.glob(INDEX))
         if there and not overwrite:
             raise UserError(
                 f'{self.path} already holds pictures: choose another --out, or replace them with --overwrite.'

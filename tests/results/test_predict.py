@@ -21,7 +21,7 @@ from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
 from drpca.inference.frames import FrameSource, read_ahead
 from drpca.inference.temporal import TemporalFilter
-from drpca.results.folder import ResultsWriter, mat_bytes
+from drpca.results.folder import ResultsFolder, ResultsWriter, mat_bytes
 from drpca.results.predict import predict
 from tests.support import limited_files, python, save_weights
 
@@ -63,6 +63,7 @@ def test_the_same_files_as_the_command(workplace: Path) -> None:
     assert list(run) == [
         'config', 'model', 'checkpoint', 'checkpoint_sha256', 'range', 'bad_pixels', 'dataset', 'split', 'data_root',
         'input', 'size', 'tile', 'precision', 'maps', 'threshold', 'temporal', 'images', 'versions', 'sizes', 'values',
+        'names',
     ]  # fmt: skip
     assert list(run['versions']) == ['drpca', 'torch', 'numpy', 'opencv', 'python']
     assert (run['size'], run['tile'], run['images']) == (256, 1024, 3)
@@ -218,6 +219,41 @@ def test_images_of_another_data_root_need_overwrite(workplace: Path, capsys: pyt
     assert infer_again() == 0, 'what older versions wrote'
     assert infer_again('--data-root', 'other', '--overwrite') == 0
     assert files('results') != before
+
+
+def test_no_map_of_a_frame_that_is_gone_is_taken_for_one_of_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither after a second run over fewer frames, nor where it could not be known before that they were fewer."""
+    monkeypatch.chdir(tmp_path)
+    Path('frames').mkdir()
+    for name in 'ab':
+        cv2.imwrite(f'frames/{name}.png', np.eye(16, dtype=np.uint8))
+    detector = Detector('tophat')
+
+    def run(source: object = 'frames', **options: object) -> list[str]:
+        return ResultsFolder(predict(detector, source, **options).folder).names
+
+    assert run(formats=['mat', 'csv']) == ['a', 'b']
+    Path('results/frames/mat/mine.txt').touch()
+    Path('frames/a.png').rename('frames/c.png')
+    before = files('results')
+    with pytest.raises(UserError, match=r'already holds the maps of other images \(a\): .*--overwrite'):
+        run()
+    assert files('results') == before
+    assert run(formats=['mat'], overwrite=True) == ['b', 'c']
+    assert sorted(files('results/frames')) == ['mat/b.mat', 'mat/c.mat', 'mat/mine.txt', 'run.json']
+
+    frames = np.zeros((3, 16, 16), dtype=np.uint8)
+    assert len(run(frames, out='live')) == 3
+    with pytest.warns(UserWarning, match=r'also holds files of images .* frame_000001, frame_000002.*--overwrite'):
+        assert run(frames[:1], out='live') == ['frame_000000'], 'those of the run alone'
+    folder = ResultsFolder('live/frames')
+    assert (folder.others, len(folder.notes)) == (['frame_000001', 'frame_000002'], 1)
+    run(frames[:1], out='live', overwrite=True)
+    assert not ResultsFolder('live/frames').others
+    assert predict('maxmedian', frames, 'live', overwrite=True, formats=['csv']).done == 3
+    assert sorted(files('live/frames')) == ['run.json', 'targets.csv']
 
 
 @pytest.mark.parametrize('name', ['targets.csv', 'coco.json', 'mat/mine.mat'])
