@@ -115,22 +115,20 @@ class CompiledFunction:
 
 
 def fold_batch_norm(network: nn.Module) -> None:
-    """Fold each BatchNorm that follows a convolution in a Sequential into it, in place.
+    """Fold each BatchNorm behind a convolution, in a Sequential or by ``batch_norms`` of a block, into it, in place.
 
     w' = w·γ/√(σ² + ε) per output channel, b' = (b − μ)·γ/√(σ² + ε) + β.
     """
-    for sequence in _sequences(network):
-        for index in range(len(sequence) - 1):
-            first, second = sequence[index], sequence[index + 1]
-            if not (isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d)):
-                continue
-            if second.running_mean is not None:
-                sequence[index] = fuse_conv_bn_eval(first, second)
-                sequence[index + 1] = nn.Identity()
-
-
-def _sequences(network: nn.Module) -> list[nn.Sequential]:
-    return [module for module in network.modules() if isinstance(module, nn.Sequential)]
+    for module in list(network.modules()):
+        pairs = getattr(module, 'batch_norms', {}).items()
+        if isinstance(module, nn.Sequential):
+            names = list(module._modules)
+            pairs = zip(names, names[1:])
+        for name, following in pairs:
+            first, second = getattr(module, name), getattr(module, following)
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d) and second.running_mean is not None:
+                setattr(module, name, fuse_conv_bn_eval(first, second))
+                setattr(module, following, nn.Identity())
 
 
 def replace_blocks(network: nn.Module, form: str) -> None:

@@ -32,6 +32,8 @@ from .comparator_layers import (
 class Backbone(nn.Module):
     """ResNet-18, first convolution with stride 1, no max-pool: 128, 256, 512 channels at 1/2, 1/4, 1/8."""
 
+    batch_norms = {'conv1': 'bn1'}
+
     def __init__(self, in_channels: int) -> None:
         super().__init__()
         self.conv1 = same_conv(in_channels, 64, 7, bias=False)

@@ -175,6 +175,8 @@ class FCNHead(nn.Module):
 class BasicBlock(nn.Module):
     """The two-convolution residual block of ResNet-18 (He et al., CVPR 2016), torchvision's names."""
 
+    batch_norms = {'conv1': 'bn1', 'conv2': 'bn2'}
+
     def __init__(self, in_channels: int, out_channels: int, stride: int = 1, shortcut_momentum: float = 0.1) -> None:
         super().__init__()
         self.conv1 = same_conv(in_channels, out_channels, stride=stride, bias=False)
@@ -214,6 +216,8 @@ class ResidualBlock(nn.Module):
         out_channels: Channels of the result. The shortcut is conv1 + BN where the two differ.
         negative_slope: 0 for ReLU, otherwise the slope of a leaky ReLU.
     """
+
+    batch_norms = {'conv1': 'bn1', 'conv2': 'bn2'}
 
     def __init__(self, in_channels: int, out_channels: int, negative_slope: float = 0.0) -> None:
         super().__init__()

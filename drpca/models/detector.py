@@ -102,7 +102,8 @@ class DetectionModel(BaseModel):
     ``size_multiple`` 1 that does the same everywhere, whose large frames are then cut into tiles without any
     difference; the methods ``detect(image)`` for the target logits alone and ``decompose(image)``. Blocks
     that have a faster form, or one that every export format can express, return it from ``for_inference()`` and
-    ``for_export()``.
+    ``for_export()``; ``batch_norms`` of a block names its convolutions, each with the BatchNorm that alone takes its
+    output, to be folded into it.
 
     A network over several frames takes a window of n of them as channels, (B, n, H, W), oldest first: ``frames`` and
     ``in_channels`` are n, and ``reported`` says which of them its maps are of, (n − 1,) for the last one. There are m

@@ -88,6 +88,8 @@ class TTOA(nn.Module):
 class ConvPair(nn.Module):
     """F = conv3, BN, ReLU, conv3, BN without biases."""
 
+    batch_norms = {'conv1': 'bn1', 'conv2': 'bn2'}
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv1 = same_conv(channels, channels, bias=False)

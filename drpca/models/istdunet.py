@@ -32,6 +32,8 @@ class SplitAttention(nn.Module):
     Shapes: x (B, g, H, W); features (B, 2, g, H, W), radix first; attention (B, 2, g, 1, 1).
     """
 
+    batch_norms = {'conv': 'bn0', 'fc1': 'bn1'}
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = max(channels * RADIX // 4, 32)
@@ -54,6 +56,8 @@ class SplitAttention(nn.Module):
 
 class ResNeStBlock(nn.Module):
     """Bottleneck in → g → 4g with split attention; average pooling where the resolution halves."""
+
+    batch_norms = {'conv1': 'bn1', 'conv3': 'bn3'}
 
     def __init__(self, in_channels: int, channels: int, stride: int, downsample: bool) -> None:
         super().__init__()

@@ -23,6 +23,8 @@ def halve(x: Tensor) -> Tensor:
 class Unit(nn.Module):
     """ReLU(BN(dilated conv3(x)))."""
 
+    batch_norms = {'conv_s1': 'bn_s1'}
+
     def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
         super().__init__()
         self.conv_s1 = same_conv(in_channels, out_channels, dilation=dilation)
