@@ -6,6 +6,8 @@ import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import groupby, repeat
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -31,6 +33,9 @@ from drpca.options import AUTO, TILE
 from drpca.registry import BASELINES, MODELS
 
 OVERLAP = 64
+WORKERS = 4
+LARGEST_AT_ONCE = 512
+"""Most batches, and longest side of frames, that are computed at the same time: the memory grows with both."""
 _TRAINING_ONLY = ('losses', 'initialisation')
 
 
@@ -91,6 +96,15 @@ class FrameMapper(ABC):
         self.overlap = min(overlap, tile // 2) if tile else overlap
         self.batch_size = batch_size
         self.has_warned = False
+        self.at_once = False
+
+    @property
+    def workers(self) -> int:
+        """Batches that are computed at the same time where ``at_once`` asks for it, each by its share of the threads.
+
+        That takes less time than all threads on one batch after the other, but the first result comes later.
+        """
+        return 1
 
     @property
     def frames(self) -> int:
@@ -137,23 +151,67 @@ class FrameMapper(ABC):
         if self.frames > 1:
             yield from self._map_windows(frames)
             return
+        for batch in self._mapped_batches(frames):
+            yield from map(_checked, batch)
+
+    def _mapped_batches(self, frames: Iterable[tuple[str, np.ndarray | Levelled]]) -> Iterator[list[MappedFrame]]:
+        with self._pool() as pool:
+            waiting: deque[Future[list[MappedFrame]]] = deque()
+            for batch in self._batches(frames):
+                if pool is not None and max(batch[0][2].shape) <= LARGEST_AT_ONCE:
+                    waiting.append(pool.submit(self._map, batch))
+                    if len(waiting) > self.workers:
+                        yield waiting.popleft().result()
+                    continue
+                while waiting:
+                    yield waiting.popleft().result()
+                yield self._map(batch)
+            while waiting:
+                yield waiting.popleft().result()
+
+    @contextmanager
+    def _pool(self) -> Iterator[ThreadPoolExecutor | None]:
+        """Where batches are computed at the same time, None where they are not."""
+        workers, threads = self.workers, torch.get_num_threads()
+        if not self.at_once or workers == 1:
+            yield None
+            return
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,))
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # a new thread takes the number that was set last
+
+    def _batches(
+        self, frames: Iterable[tuple[str, np.ndarray | Levelled]]
+    ) -> Iterator[list[tuple[str, Levelled, np.ndarray]]]:
+        """Frames of equal size with their images, up to a batch of them; one that is cut into tiles by itself."""
         batch: list[tuple[str, Levelled, np.ndarray]] = []
         for name, values in frames:
             frame = self.values.level(values, name)
             image = self.prepare(frame)
-            is_large = self.tile is not None and max(image.shape) > self.tile
-            if batch and (is_large or batch[0][2].shape != image.shape):
-                yield from _mapped(batch, self.map_batch([image for *_, image in batch]))
+            if batch and (batch[0][2].shape != image.shape):
+                yield batch
                 batch = []
-            if is_large:
-                yield from _mapped([(name, frame, image)], self.map_large(image))
-                continue
             batch.append((name, frame, image))
-            if len(batch) == self.batch_size:
-                yield from _mapped(batch, self.map_batch([image for *_, image in batch]))
+            if len(batch) == self.batch_size or self._is_cut(image):
+                yield batch
                 batch = []
         if batch:
-            yield from _mapped(batch, self.map_batch([image for *_, image in batch]))
+            yield batch
+
+    def _is_cut(self, image: np.ndarray) -> bool:
+        return self.tile is not None and max(image.shape) > self.tile
+
+    def _map(self, batch: list[tuple[str, Levelled, np.ndarray]]) -> list[MappedFrame]:
+        images = [image for *_, image in batch]
+        scored = self.map_large(images[0]) if self._is_cut(images[0]) else self.map_batch(images)
+        all_logits: Iterable[np.ndarray | None] = repeat(None) if scored.logits is None else scored.logits
+        return [
+            MappedFrame(name, frame, image, scores, logits)
+            for (name, frame, image), scores, logits in zip(batch, scored.scores, all_logits)
+        ]
 
     def windows(
         self, frames: Iterable[tuple[str, np.ndarray | Levelled]]
@@ -241,12 +299,6 @@ class FrameMapper(ABC):
         return unit(image if self.frame_size is None else resize_image(image, self.frame_size))
 
 
-def _mapped(batch: list[tuple[str, Levelled, np.ndarray]], scored: ScoredBatch) -> Iterator[MappedFrame]:
-    all_logits: Iterable[np.ndarray | None] = repeat(None) if scored.logits is None else scored.logits
-    for (name, frame, image), scores, logits in zip(batch, scored.scores, all_logits):
-        yield _checked(MappedFrame(name, frame, image, scores, logits))
-
-
 def _checked(mapped: MappedFrame) -> MappedFrame:
     """A map, which says something of every pixel.
 
@@ -298,6 +350,7 @@ class NetworkMapper(FrameMapper):
             batch_size or (1 if self.device.type == 'cpu' else 16),
         )
         self.size = size
+        self._takes_turns = compile or winograd or self.device.type != 'cpu' or model.network.frames > 1
         self.model = optimise_model(model, self.device, precision, optimise, compile, cuda_graph, winograd)
 
     @torch.inference_mode()
@@ -307,6 +360,10 @@ class NetworkMapper(FrameMapper):
 
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:
         return list(self.map_batch(images).scores)
+
+    @property
+    def workers(self) -> int:
+        return 1 if self._takes_turns else min(WORKERS, torch.get_num_threads())
 
     @property
     def frames(self) -> int:

@@ -33,6 +33,7 @@ class RuntimeMapper(NetworkMapper):
     def __init__(self, model: DetectionModel, *args: Any, backend: Backend, **options: Any) -> None:
         super().__init__(model, *args, **options)
         self.backend = backend
+        self._takes_turns = True
 
     def map_batch(self, images: list[np.ndarray]) -> ScoredBatch:
         return run_exported(self.backend, images)

@@ -177,6 +177,7 @@ def _write_all(
             video.write(detection.image, detection.targets, detection.name)
 
     frames.ahead = _AHEAD if stream is None else 0
+    detector.mapper.at_once = stream is None
     writing: deque[Future[None]] = deque()
     # Reading and writing, which need little of Python's lock, go on while the next frame is computed.
     pool = ThreadPoolExecutor(1)
@@ -195,6 +196,7 @@ def _write_all(
             future.result()
     finally:
         pool.shutdown()
+        detector.mapper.at_once = False
         try:
             writer.close()
         finally:

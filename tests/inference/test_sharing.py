@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import multiprocessing
 import pickle
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.pool import Pool
@@ -21,7 +23,7 @@ from drpca.deploy.export_model import input_rules, write_model
 from drpca.deploy.optimise import can_fuse
 from drpca.errors import UserError
 from drpca.inference.decomposer import make_decomposer
-from drpca.inference.mappers import FrameMapper
+from drpca.inference.mappers import FrameMapper, ScoredBatch
 from drpca.models.detector import DetectionModel
 from drpca.registry import BASELINES, MODELS, network_names
 from tests.support import small
@@ -175,6 +177,44 @@ def test_nan_in_a_map_is_an_error_that_names_the_frame(tile: int | None) -> None
     assert not detector(dark)[0].targets
     with pytest.raises(UserError, match=r'bad: expected scores from 0 to 1, got 1 NaN of 768'):
         detector([('good', dark), ('bad', bright)])
+
+
+@pytest.fixture
+def threads() -> Iterator[int]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
+
+
+def test_frames_that_are_computed_at_the_same_time(threads: int) -> None:
+    """In order, each with a share of the threads, which are as before afterwards, also where one is at fault."""
+    detector = drpca.Detector(model(), size='native')
+    images = [np.full((16, 24), 0.5, np.float32), *frames(0, 3), np.zeros((520, 16), np.float32), *frames(1, 2)]
+    expected = [detection.logits for detection in detector(images)]
+    shares: set[tuple[str, int]] = set()
+    compute = detector.mapper.map_batch
+
+    def watched(batch: list[np.ndarray]) -> ScoredBatch:
+        shares.add((threading.current_thread().name, torch.get_num_threads()))
+        if batch[0].shape == (16, 24):
+            time.sleep(0.05)
+        return compute(batch)
+
+    detector.mapper.map_batch = watched  # type: ignore[method-assign]
+    detector.mapper.at_once = True
+    got = [detection.logits for detection in detector(images)]
+    assert [each.shape for each in got] == [each.shape for each in expected]
+    assert max(np.abs(each - other).max() for each, other in zip(got, expected)) < 1e-4
+    main = threading.current_thread().name
+    assert {share for name, share in shares if name != main} == {threads // detector.mapper.workers}
+    assert {share for name, share in shares if name == main} == {threads}
+    assert torch.get_num_threads() == threads
+    several = detector.stream([*frames(0, 2), 'missing.png'])
+    assert len([next(several), next(several)]) == 2
+    with pytest.raises(UserError, match=r'missing\.png'):
+        next(several)
+    assert torch.get_num_threads() == threads
 
 
 def test_nan_of_a_network_and_of_a_classical_method(monkeypatch: pytest.MonkeyPatch) -> None:
