@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from drpca.baselines.base import Baseline, Decomposition, as_grey
+from drpca.baselines.parallel import one_thread
 from drpca.baselines.patches import PatchGrid
 from drpca.baselines.rpca import Parts, Records
 from drpca.datasets.io import GreyRule
@@ -138,7 +139,8 @@ class WindowBaseline(Baseline):
         if frames.min() == frames.max():
             zeros = np.zeros_like(frames)
             return SolvedFrames(zeros, Parts(frames, zeros), 1.0)
-        return self.solve(frames, records)
+        with one_thread:
+            return self.solve(frames, records)
 
     def _checked_frames(self, frames: np.ndarray) -> np.ndarray:
         """(n, H, W) as float64 in [0, 255], on one scale."""

@@ -1,22 +1,21 @@
-"""Many images on several processes."""
+"""Many images on several processes, and one thread where more would wait for each other."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
+import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 
 import cv2
 import numpy as np
+import scipy.linalg  # noqa: F401, a BLAS of its own, to be found by threadpoolctl
 import torch
+from threadpoolctl import ThreadpoolController
 
 from drpca.baselines.base import Baseline, is_positive_int
 from drpca.errors import UserError
-
-_THREAD_VARIABLES = ('OMP_NUM_THREADS', 'OPENBLAS_NUM_THREADS', 'MKL_NUM_THREADS', 'VECLIB_MAXIMUM_THREADS')
 
 
 def map_images(baseline: Baseline, images: Iterable[np.ndarray], workers: int = 1) -> Iterator[np.ndarray]:
@@ -41,27 +40,41 @@ def map_images(baseline: Baseline, images: Iterable[np.ndarray], workers: int = 
         return
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_use_one_thread) as pool:
-        with _environment(**dict.fromkeys(_THREAD_VARIABLES, '1')):
-            results = pool.map(score, images)
-        yield from results
+        yield from pool.map(score, images)
 
 
-@contextmanager
-def _environment(**variables: str) -> Iterator[None]:
-    """Environment variables for processes started inside the block: BLAS reads them when it is loaded."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+class _OneThread:
+    """BLAS on one thread while any thread of the process is inside; then as many as before, also after an error.
+
+    Many small products and decompositions in a row are slower on several threads, which wait for each other at each.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    @cached_property
+    def _libraries(self) -> ThreadpoolController:
+        return ThreadpoolController().select(user_api='blas')
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._limit = self._libraries.limit(limits=1)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._limit.restore_original_limits()
+
+
+one_thread = _OneThread()
 
 
 def _use_one_thread() -> None:
+    one_thread.__enter__()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 

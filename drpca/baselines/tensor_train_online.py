@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from drpca.baselines.frame_windows import PatchStack, Placement, SolvedFrames
+from drpca.baselines.parallel import one_thread
 from drpca.baselines.rpca import Parts, Records
 from drpca.baselines.tensor_ring import USUAL
 from drpca.baselines.tensor_train import TensorTrain
@@ -67,7 +68,8 @@ class TensorTrainOnline(TensorTrain):
                 continue
             new = stack.patches(frame[None].astype(np.float32) / 255)
             data = new if data is None else np.concatenate([data[:, :, -self.window + 1 or 1 :], new], axis=2)
-            solution = self.advance(data, solution, records)
+            with one_thread:
+                solution = self.advance(data, solution, records)
             parts = (solution.background, solution.target, solution.noise)
             newest = Parts(*(part[:, :, -1:] for part in parts if part is not None))
             yield SolvedFrames(stack.frames(newest.target, 'last'), stack.parts(newest), 255.0)

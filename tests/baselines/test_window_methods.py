@@ -9,10 +9,12 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from threadpoolctl import ThreadpoolController
 
 import drpca
 from drpca.baselines import WindowBaseline
 from drpca.baselines.frame_windows import PatchStack, scaled
+from drpca.baselines.parallel import one_thread
 from drpca.baselines.stpa_fctn import displacement, spatial_contrast, spatial_temporal_prior, temporal_contrast
 from drpca.baselines.structure import corner_edge_prior
 from drpca.baselines.svd import large_part
@@ -401,6 +403,28 @@ def test_the_online_form_answers_each_frame_at_once_and_goes_on_from_the_last_wi
     maps = method.predict(images)
     assert not maps[3].any()
     np.testing.assert_array_equal(maps[4:], method.predict(images[4:]), 'a constant frame starts it anew')
+
+
+@pytest.mark.parametrize('name', ['TensorTrain', 'TensorTrainOnline', 'NPSTT'])
+def test_solvers_work_on_one_thread_and_leave_as_many_as_before(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def threads() -> set[int]:
+        return {library['num_threads'] for library in ThreadpoolController().select(user_api='blas').info()}
+
+    method, seen = small(name), []
+
+    def fail(*_: object) -> None:
+        seen.append(threads())
+        with one_thread:  # of another detector, on another thread of the process
+            pass
+        seen.append(threads())
+        raise RuntimeError('in the solver')
+
+    monkeypatch.setattr(method, 'advance' if name == 'TensorTrainOnline' else 'solve', fail)
+    with ThreadpoolController().limit(limits=2, user_api='blas'):
+        with pytest.raises(RuntimeError, match='in the solver'):
+            method.predict(frames(method.window, 24))
+        assert seen == [{1}, {1}]
+        assert threads() == {2}
 
 
 def test_the_online_form_comes_to_the_solution_of_the_block() -> None:
