@@ -43,6 +43,8 @@ def test_variants_in_one_run() -> None:
     assert fast.latency_5 <= fast.latency_ms <= fast.latency_95
     assert fast.images_per_s == pytest.approx(2000 / fast.latency_ms)
     assert 0 < fast.max_error < 1e-4
+    assert baseline.processor_speedup == 1
+    assert min(fast.processor_ms, fast.processor_speedup) > 0
 
 
 def test_exported_variants() -> None:
