@@ -66,9 +66,9 @@ class ShootingCounts:
 
 
 def shooting_counts(
-    scores: np.ndarray, targets: Components, threshold: float = 0.5, empty_at_border: bool = True
-) -> ShootingCounts:
-    """Counts of one frame (Li et al., IEEE TNNLS 36(1), 2025, published code).
+    scores: np.ndarray, targets: Components, thresholds: Sequence[float] = (0.5,), empty_at_border: bool = True
+) -> list[ShootingCounts]:
+    """Counts of one frame at each threshold (Li et al., IEEE TNNLS 36(1), 2025, published code).
 
     A target is hit by a pixel ≥ threshold at most 1 row and column from one of its pixels; pixels ≥ threshold that are
     farther than 4 from all target pixels are false.
@@ -76,25 +76,18 @@ def shooting_counts(
     Args:
         scores: (H, W) in [0, 1].
         targets: Components of the label.
-        threshold: Compared by ≥.
+        thresholds: Compared by ≥.
         empty_at_border: As published, where the window of a pixel that reaches beyond the top or left border is empty:
             such a pixel is never hit (1 pixel from it) and protects nothing (4 pixels). False: cut windows instead.
     """
-    best, free = _shot(scores, targets, empty_at_border)
-    value = scores.dtype.type(threshold)
-    return ShootingCounts(int((best >= value).sum()), len(targets), int((free >= value).sum()), scores.size)
-
-
-def shooting_curve(scores: np.ndarray, targets: Components, empty_at_border: bool = True) -> list[ShootingCounts]:
-    """:func:`shooting_counts` of one frame at each of ``SHOOTING_THRESHOLDS``."""
     best, free = (np.sort(values) for values in _shot(scores, targets, empty_at_border))
-    values = np.array(SHOOTING_THRESHOLDS, scores.dtype)
+    values = np.array(thresholds, scores.dtype)
     hits, false = (len(part) - np.searchsorted(part, values) for part in (best, free))
     return [ShootingCounts(int(h), len(targets), int(f), scores.size) for h, f in zip(hits, false)]
 
 
 def shooting_auc(curve: Sequence[ShootingCounts]) -> float:
-    """Area of Pd over Fa between the points of a curve, or of the sum over several, by the trapezoid rule.
+    """Area of Pd over Fa between counts at ``SHOOTING_THRESHOLDS``, or their sums over frames, by the trapezoid rule.
 
     Neither end is continued: Fa begins at that of threshold 1 and ends below 1, since pixels near targets are never
     false. NaN without targets.

@@ -15,13 +15,13 @@ from drpca.evaluation import functional as F
 from drpca.evaluation.curves import CURVE_FIGURES, CurveSum
 from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
 from drpca.evaluation.sequences import (
+    SHOOTING_THRESHOLDS,
     ShootingCounts,
     contrast_gains,
     finite_means,
     point_targets,
     shooting_auc,
     shooting_counts,
-    shooting_curve,
     track_figures,
 )
 from drpca.inference.detections import Detection
@@ -293,8 +293,9 @@ def _add_frames(
         values = scores if detection.logits is None else detection.logits
         sums.curve.update(values, targets)
         sums.roc_3d += F.roc_3d_counts(scores, targets)
-        sums.shooting += shooting_counts(scores, targets, detector.threshold)
-        sums.shots = _added(sums.shots, shooting_curve(scores, targets))
+        shooting, *shots = shooting_counts(scores, targets, (detector.threshold, *SHOOTING_THRESHOLDS))
+        sums.shooting += shooting
+        sums.shots = _added(sums.shots, shots)
         sums.gains.append(contrast_gains(image, scores, targets.centroids))
         areas = F.connected_components(F.dilate(targets.mask, 1)) if are_points else targets
         sums.snr.append(contrast_to_noise(*local_statistics(image, areas)))

@@ -65,9 +65,9 @@ def test_shooting_rule_and_its_border() -> None:
     scores[0, 25] = 0.9  # on the target at the top border
     scores[2, 21] = 0.9  # 2 rows and 4 columns from it
     targets = S.point_targets(np.array([[10, 10], [0, 25]]), scores.shape)
-    published = S.shooting_counts(scores, targets)
+    (published,) = S.shooting_counts(scores, targets)
     assert (published.hits, published.targets, published.false_pixels) == (1, 2, 3)
-    meant = S.shooting_counts(scores, targets, empty_at_border=False)
+    (meant,) = S.shooting_counts(scores, targets, empty_at_border=False)
     assert (meant.hits, meant.false_pixels) == (2, 1)
     assert (published + meant).figures() == {'Pd': 0.75, 'Fa': 4 / 1800}
     assert np.isnan(S.ShootingCounts().figures()['Pd'])
@@ -78,7 +78,8 @@ def test_shooting_rule_takes_masks_too() -> None:
     mask[8:10, 8:10] = True
     scores = np.zeros((20, 20), np.float32)
     scores[10, 10] = 1
-    assert S.shooting_counts(scores, connected_components(mask)).hits == 1
+    (found,) = S.shooting_counts(scores, connected_components(mask))
+    assert found.hits == 1
 
 
 def test_points_become_targets_of_their_own() -> None:
@@ -108,10 +109,9 @@ def test_area_over_the_fifty_thresholds_of_dtum() -> None:
     for points in ([[10, 10], [2, 15]], [[0, 3]], np.zeros((0, 2))):
         scores = rng.random((24, 20), np.float32) ** 30
         targets = S.point_targets(np.array(points), scores.shape)
-        curve = S.shooting_curve(scores, targets)
-        assert curve == [S.shooting_counts(scores, targets, threshold) for threshold in S.SHOOTING_THRESHOLDS]
+        curve = S.shooting_counts(scores, targets, S.SHOOTING_THRESHOLDS)
         total = [a + b for a, b in zip(total, curve)] if total else curve
     pd, fa = (np.array([counts.figures()[name] for counts in total]) for name in ('Pd', 'Fa'))
     assert S.shooting_auc(total) == pytest.approx(np.trapezoid(pd[::-1], fa[::-1]))
     assert 0.3 < S.shooting_auc(total) < 2 / 3, 'the target in the first row cannot be hit, and pixels are protected'
-    assert np.isnan(S.shooting_auc(S.shooting_curve(scores, targets)))
+    assert np.isnan(S.shooting_auc(curve))
