@@ -148,10 +148,7 @@ class NPSTT(NeighbourTensor):
 
     penalty = 1e-3
     first_rank = 1
-    PRESETS = {
-        'toolbox': {'input_size': None, 'window': 7, 'patch_size': 70, 'step': 70},
-        'paper': {'input_size': None, 'window': 7, 'patch_size': 70, 'step': 70},
-    }
+    PRESETS = {name: {'input_size': None, 'window': 7, 'patch_size': 70, 'step': 70} for name in ('toolbox', 'paper')}
 
     @property
     def sparse_weight(self) -> float:

@@ -21,10 +21,7 @@ class STT(NeighbourTensor):
 
     penalty = 2e-3
     first_rank = 0
-    PRESETS = {
-        'toolbox': {'input_size': None, 'window': 7, 'patch_size': 50, 'step': 30},
-        'paper': {'input_size': None, 'window': 7, 'patch_size': 50, 'step': 30},
-    }
+    PRESETS = {name: {'input_size': None, 'window': 7, 'patch_size': 50, 'step': 30} for name in ('toolbox', 'paper')}
 
     @property
     def sparse_weight(self) -> float:
