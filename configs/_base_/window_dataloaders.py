@@ -15,12 +15,6 @@ val_dataloader = dict(
     collate_fn=dict(type='default_collate'),
     dataset=dict(type='SequenceDataset', split='val', data_root=None),
 )
-test_dataloader = dict(
-    batch_size=1,
-    num_workers=0,
-    sampler=dict(type='SeededSampler', shuffle=False, round_up=False),
-    collate_fn=dict(type='default_collate'),
-    dataset=dict(type='SequenceDataset', split='test', data_root=None),
-)
+test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], split='test'))
 val_evaluator = dict(type='TargetMetric', protocols=['basicirstd'])
 test_evaluator = dict(type='TargetMetric', protocols=['basicirstd', 'shooting'])

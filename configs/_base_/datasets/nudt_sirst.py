@@ -6,6 +6,4 @@ dataset = 'NUDT-SIRST'
 normalisation = dict(mean=107.8091 / 255, std=33.0227 / 255)
 # The published training of the unfolded networks augments SIRST V1 and SIRST-Aug alone.
 augmentation = []
-train_dataloader = dict(dataset=dict(dataset=dataset))
-val_dataloader = dict(dataset=dict(dataset=dataset))
-test_dataloader = dict(dataset=dict(dataset=dataset))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(dataset=dataset))

@@ -7,6 +7,4 @@ dataset = 'SIRSTv2'
 normalisation = dict(mean=101.0639 / 255, std=34.6196 / 255)
 # The published training of the unfolded networks augments SIRST V1 and SIRST-Aug alone.
 augmentation = []
-train_dataloader = dict(dataset=dict(dataset=dataset))
-val_dataloader = dict(dataset=dict(dataset=dataset))
-test_dataloader = dict(dataset=dict(dataset=dataset))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(dataset=dataset))

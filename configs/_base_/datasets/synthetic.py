@@ -7,6 +7,4 @@ dataset = 'synthetic'
 normalisation = dict(mean=133.0133 / 255, std=25.2902 / 255)
 # The published training of the unfolded networks augments SIRST V1 and SIRST-Aug alone.
 augmentation = []
-train_dataloader = dict(dataset=dict(dataset=dataset))
-val_dataloader = dict(dataset=dict(dataset=dataset))
-test_dataloader = dict(dataset=dict(dataset=dataset))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(dataset=dataset))

@@ -4,6 +4,4 @@ _base_ = '../window_dataloaders.py'
 dataset = 'IRDST-simulation'
 # Mean and standard deviation of its grey levels, as published.
 normalisation = dict(mean=106.8523 / 255, std=56.9243 / 255)
-train_dataloader = dict(dataset=dict(dataset=dataset))
-val_dataloader = dict(dataset=dict(dataset=dataset))
-test_dataloader = dict(dataset=dict(dataset=dataset))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(dataset=dataset))

@@ -4,6 +4,4 @@ _base_ = '../window_dataloaders.py'
 dataset = 'NUDT-MIRSDT'
 # Mean and standard deviation of its grey levels, as published.
 normalisation = dict(mean=105.4025 / 255, std=26.6452 / 255)
-train_dataloader = dict(dataset=dict(dataset=dataset))
-val_dataloader = dict(dataset=dict(dataset=dataset))
-test_dataloader = dict(dataset=dict(dataset=dataset))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(dataset=dataset))

@@ -5,6 +5,4 @@ dataset = 'synthetic_sequence'
 # Mean and standard deviation of the grey levels of its training sequences.
 normalisation = dict(mean=123.2931 / 255, std=46.5891 / 255)
 _made = dict(train=48, val=6, test=8, num_frames=40, size=96, seed=0)
-train_dataloader = dict(dataset=dict(dataset=dataset, synthetic=_made))
-val_dataloader = dict(dataset=dict(dataset=dataset, synthetic=_made))
-test_dataloader = dict(dataset=dict(dataset=dataset, synthetic=_made))
+train_dataloader = val_dataloader = test_dataloader = dict(dataset=dict(dataset=dataset, synthetic=_made))
