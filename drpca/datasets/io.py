@@ -340,6 +340,33 @@ def read_mask(path: str | Path, rule: MaskRule = 'positive') -> np.ndarray:
     raise UserError(f"Unknown mask rule {rule!r}: expected 'positive' or 'published'.")
 
 
+def is_mask(values: np.ndarray) -> bool:
+    """Whether a picture may be a mask: half of it is 0, or it has two values, the lower one 0.
+
+    So masks with grey edges and numbered targets are, frames are not.
+
+    Args:
+        values: (H, W), as :func:`read_image` gives them.
+    """
+    zeros = np.count_nonzero(values == 0)
+    return 2 * zeros >= values.size or (zeros > 0 and np.unique(values).size <= 2)
+
+
+def read_given_mask(path: str | Path) -> np.ndarray:
+    """:func:`read_mask` of a file of which a user says that it is one.
+
+    Raises:
+        UserError: As :func:`read_image`; or it is none (:func:`is_mask`).
+    """
+    values = read_image(path)
+    if not is_mask(values):
+        raise UserError(
+            f'{path} is no mask, but a picture of {np.unique(values).size} grey values: expected 0 around the targets, '
+            'and another value in them.'
+        )
+    return values > 0
+
+
 class Levelled(NamedTuple):
     """A frame on a known scale.
 

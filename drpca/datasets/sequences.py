@@ -40,9 +40,9 @@ from drpca.datasets.io import (
     MaskRule,
     finite,
     image_shape,
+    read_given_mask,
     read_image,
     read_maps,
-    read_mask,
     read_regular,
 )
 from drpca.datasets.splits import PARTS, Split, resolve_data_root
@@ -221,7 +221,7 @@ class FrameSequence:
         Raises:
             UserError: Its file is missing or holds something else.
         """
-        path = self._label_file(place, 'boxes')
+        path = self.label_file(place, 'boxes')
         boxes = []
         for number, line in enumerate(_lines(path), 1):
             values = _numbers(line, path, number)
@@ -264,7 +264,7 @@ class FrameSequence:
             self.read_points()
             return
         for place in range(count):
-            self._label_file(place, kind)
+            self.label_file(place, kind)
 
     def read_label(self, place: int, kind: LabelKind, shape: tuple[int, int], radius: int = 1) -> np.ndarray:
         """The targets of a frame as a mask.
@@ -279,14 +279,14 @@ class FrameSequence:
             (H, W) bool.
 
         Raises:
-            UserError: The label is missing, of another size than its frame, or outside of it.
+            UserError: The label is missing, of another size than its frame, outside of it, or no mask.
         """
         if kind not in self.labels:
             known = ', '.join(self.labels) or 'none'
             raise UserError(f'Sequence {self.name} has no {kind}: expected one of its kinds of labels, {known}.')
         if kind == 'masks' or (kind == 'points' and self.points is None):
-            path = self._label_file(place, kind)
-            mask = read_mask(path)
+            path = self.label_file(place, kind)
+            mask = read_given_mask(path)
             if mask.shape != shape:
                 raise UserError(
                     f'{path} is {mask.shape[0]} × {mask.shape[1]}, its frame {shape[0]} × {shape[1]}: replace one.'
@@ -305,7 +305,12 @@ class FrameSequence:
             mask[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = True
         return mask
 
-    def _label_file(self, place: int, kind: LabelKind) -> Path:
+    def label_file(self, place: int, kind: LabelKind) -> Path:
+        """The file with the mask, the points' mask or the boxes of a frame.
+
+        Raises:
+            UserError: There is none.
+        """
         files = {'masks': self.masks, 'points': self.point_masks, 'boxes': self.boxes}[kind]
         stem = self.frames[place].stem
         what = 'boxes' if kind == 'boxes' else 'mask'
@@ -504,7 +509,8 @@ def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | 
         All frames of the sequences that any map is of; None where there are none with labels.
 
     Raises:
-        UserError: A name fits frames of several sequences; or frames have labels, but are no sequences.
+        UserError: A name fits frames of several sequences; a frame of a map has no label, though others of its sequence
+            have; or frames have labels, but are no sequences.
     """
     try:
         found = [sequence for sequence in find_sequences(root) if sequence.labels]
@@ -529,6 +535,10 @@ def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | 
             named[fitting[0]] = name
     if not named:
         return None
+    for number, place in named:
+        kind, sequence = found[number].labels[0], found[number]
+        if kind != 'points' or sequence.points is None:
+            sequence.label_file(place, kind)
     places: dict[str, tuple[FrameSequence, int]] = {}
     sequences: dict[str, list[str]] = {}
     for number in dict.fromkeys(number for number, _ in sorted(named)):

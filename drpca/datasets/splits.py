@@ -36,7 +36,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, MaskRule, read_image, read_mask, read_regular
+from drpca.datasets.io import (
+    IMAGE_SUFFIXES,
+    GreyRule,
+    MaskRule,
+    is_mask,
+    read_given_mask,
+    read_image,
+    read_mask,
+    read_regular,
+)
 from drpca.errors import UserError, did_you_mean
 from drpca.files import is_visible, list_files
 from drpca.names import KNOWN_DATASETS, canonical_name, joined_names, simplify
@@ -305,6 +314,13 @@ class Split:
         return self._files[name]
 
 
+class Masks(Split):
+    """Masks alone, see :func:`open_masks`."""
+
+    def read_mask(self, name: str, rule: MaskRule = 'positive') -> np.ndarray:
+        return read_given_mask(self.mask_path(name))
+
+
 def chosen_data_root(data_root: str | Path | None = None) -> Path:
     """The argument, else ``DRPCA_DATA``, else ``./datasets``; whether it is there or not."""
     return Path(data_root or os.environ.get('DRPCA_DATA') or 'datasets').expanduser()
@@ -414,7 +430,8 @@ def open_split(dataset: str, split: str = 'test', data_root: str | Path | None =
 def open_masks(folder: str | Path, names: Iterable[str]) -> Split:
     """Masks in a folder of any layout, also in subfolders (``SEQUENCE/NAME``), as a split without images.
 
-    What lies in folders called ``images`` and the like is no mask.
+    What lies in folders called ``images`` and the like is one only if it is called as one of the images and
+    :func:`drpca.datasets.io.is_mask`.
 
     Args:
         folder: The masks, called as their images or ``NAME_mask`` and the like.
@@ -424,25 +441,23 @@ def open_masks(folder: str | Path, names: Iterable[str]) -> Split:
         UserError: No folder, or no picture in it.
     """
     root = Path(folder)
-    found = sorted(
-        file
-        for file in list_files(root, IMAGE_SUFFIXES, deep=True)
-        if not any(part.lower() in _IMAGE_FOLDERS for part in file.relative_to(root).parts[:-1])
-    )
-    if not found:
+    wanted = {*names}
+    files: dict[str, tuple[Path, Path]] = {}
+    for file in list_files(root, IMAGE_SUFFIXES, deep=True):
+        name = file.relative_to(root).with_suffix('').as_posix()
+        name = name if name in wanted else _MASK_ENDING.sub('', name)
+        is_image = any(part.lower() in _IMAGE_FOLDERS for part in file.relative_to(root).parts[:-1])
+        if is_image and not (name in wanted and is_mask(read_image(file))):
+            continue
+        if name in files:
+            raise UserError(f'--masks {root}: {files[name][1]} and {file} are both masks of {name}: keep one.')
+        files[name] = (file, file)
+    if not files:
         raise UserError(
             f'--masks {root}: expected a folder with masks ({", ".join(IMAGE_SUFFIXES)}), got none there, folders of '
             'images aside.'
         )
-    wanted = {*names}
-    files: dict[str, tuple[Path, Path]] = {}
-    for file in found:
-        name = file.relative_to(root).with_suffix('').as_posix()
-        name = name if name in wanted else _MASK_ENDING.sub('', name)
-        if name in files:
-            raise UserError(f'--masks {root}: {files[name][1]} and {file} are both masks of {name}: keep one.')
-        files[name] = (file, file)
-    return Split(root.resolve().name, 'all', root, sorted(files), str(root), files)
+    return Masks(root.resolve().name, 'all', root, sorted(files), str(root), files)
 
 
 def open_joined(dataset: str | Sequence[str], split: str = 'train', data_root: str | Path | None = None) -> Split:

@@ -105,6 +105,14 @@ def some_of(names: Sequence[str]) -> str:
     return ', '.join(names[:3]) + more
 
 
+class SizeRecord(TypedDict):
+    """Height and width of frames, and of their maps."""
+
+    __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
+    frame: tuple[int, int]
+    map: tuple[int, int]
+
+
 class RunRecord(TypedDict, total=False):
     """What is read of ``run.json``; there is more in it."""
 
@@ -112,6 +120,7 @@ class RunRecord(TypedDict, total=False):
     dataset: str | None
     split: str | None
     names: list[str]
+    sizes: list[SizeRecord]
 
 
 class ResultsFolder:

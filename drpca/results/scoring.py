@@ -20,7 +20,7 @@ from drpca.datasets.io import Levelled, image_shape, resize_image, resize_mask, 
 from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.sequences import labelled_frames
 from drpca.datasets.splits import Split, open_masks, open_split
-from drpca.errors import UserError
+from drpca.errors import UserError, warn
 from drpca.evaluation import functional as F
 from drpca.evaluation.curves import (
     CURVE_FIGURES,
@@ -232,7 +232,9 @@ def score(
         allow_partial: Score the images that folder and split have in common.
         analyse: Also collect a row per target and a row per detection, under each protocol.
         report: Called with each score as soon as it is there.
-        masks: Folder of masks, in any layout, or of labelled sequences, in place of a data set.
+        masks: Folder of masks, in any layout, or of labelled sequences, in place of a data set. A picture that is no
+            mask (:func:`drpca.datasets.io.is_mask`) is refused; of a mask of other proportions than its map a warning
+            tells.
         left_out: Called with a line for each of several folders under ``results/`` that cannot be scored; None: the
             first such folder ends it all.
         progress: Say on standard error how far it is.
@@ -311,9 +313,19 @@ def score_folder(
         _refuse_same_images(threshold_from[1], images)
     analyses = {protocol.name: ScoreAnalysis(protocol) for protocol in protocols if analyse}
 
+    told = False
+
     def cases() -> Iterator[Case]:
         read = iterate_cases(folder, images, allow_partial, failed)
         for case in watched(read, len(names), 'image') if progress else read:
+            nonlocal told
+            if masks is not None and not told and not _is_of(case, folder):
+                told = True
+                warn(
+                    f'{images.mask_path(case.name)} is {F.shape_text(case.gt_mask.shape)}, its map '
+                    f'{F.shape_text(case.scores.shape)}: maps are scaled to their masks, and both to the size of a '
+                    'preset, which is right only if map and mask show the same part of the scene.'
+                )
             yield case
             if analyses:
                 try:
@@ -517,6 +529,13 @@ def _score(
         {p.name: figures[p.size][p.name] for p in protocols},
         {p.name: evaluators[p.size].records for p in protocols},
     )
+
+
+def _is_of(case: Case, folder: ResultsFolder) -> bool:
+    """Whether a map has the proportions of its mask, or the size that the run gave to frames of that size."""
+    (height, width), (rows, columns) = case.gt_mask.shape, case.scores.shape
+    sizes = [(size['frame'], size['map']) for size in folder.run.get('sizes', [])]
+    return height * columns == width * rows or (case.gt_mask.shape, case.scores.shape) in sizes
 
 
 def _refuse_same_images(chosen_on: Split, scored: Split) -> None:

@@ -145,6 +145,9 @@ def test_masks_of_frames_come_before_points(folder: Path) -> None:
     assert found.read_mask('a/images/0000').sum() == 17
     assert found.read_targets('a/images/0000') is None
     assert found.notes == ()
+    (masks / '0003.png').unlink()
+    with pytest.raises(UserError, match=r'0003\.png has no mask in sequences/a/masks'):  # before anything is scored
+        labelled_frames('sequences', [f'a/images/{time:04}' for time in range(FRAMES)])
     assert labelled_frames('sequences/a/masks', ['0000']) is None, 'masks alone are no sequence'
 
 

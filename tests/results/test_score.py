@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from drpca.cli.score import main
 from drpca.datasets import open_split
-from drpca.datasets.io import read_maps, resize_image
+from drpca.datasets.io import is_mask, read_maps, resize_image
 from drpca.datasets.splits import Split
 from drpca.errors import UserError
 from drpca.evaluation import Evaluator
@@ -114,6 +114,37 @@ def test_maps_and_masks_in_any_folders(workplace, capsys):
     assert 'both masks of a_1: keep one' in fails(capsys, '--results', 'maps', '--masks', 'gt')
     assert 'with masks' in fails(capsys, '--results', 'maps', '--masks', 'none')
     assert 'leave out --dataset' in fails(capsys, '--results', 'maps', '--masks', 'gt', '--dataset', 'mini')
+
+
+def test_a_frame_is_no_mask_and_a_mask_of_another_shape_is_told_of(workplace, capsys, recwarn):
+    shutil.copytree('data/mini/test/masks', 'gt/images')  # masks that lie as their images do
+    shutil.copytree('results/mini/mat', 'maps/mat/images')
+    scoring = ['--results', 'maps', '--masks', 'gt', *NATIVE, '--overwrite', '--json']
+    assert main(['--results', 'results/mini', *NATIVE, '--json', 'known.json']) == main([*scoring, 'any.json']) == 0
+    known, found = (json.loads((workplace / f'{name}.json').read_text()) for name in ('known', 'any'))
+    assert found['basicirstd']['IoU'] == known['basicirstd']['IoU'] > 0
+    assert not recwarn.list
+    for name in ('a_1', 'b_1'):
+        (workplace / f'gt/images/{name}.png').unlink()
+        (workplace / f'maps/mat/images/{name}.mat').unlink()
+    mask = np.asarray(Image.open('gt/images/a_2.png'))
+    Image.fromarray(np.repeat(mask, 2, axis=1)).save('gt/images/a_2.png')
+    with pytest.warns(UserWarning, match='a_2.png is 50x100, its map 50x50: maps are scaled'):
+        assert main([*scoring, 'any.json']) == 0
+    (workplace / 'maps/run.json').write_text('{"sizes": [{"frame": [50, 100], "map": [50, 50]}]}')
+    assert main([*scoring, 'any.json']) == 0
+    assert not recwarn.list, 'that is how the run resized its frames'
+    capsys.readouterr()
+    frame = np.random.default_rng(0).integers(1, 255, (50, 50), dtype=np.uint8)
+    Image.fromarray(frame).save('gt/images/a_2.png')
+    assert 'got none there, folders of images aside' in fails(capsys, *scoring, 'any.json')
+    (workplace / 'gt/images').rename('gt/seq')
+    (workplace / 'maps/mat/images').rename('maps/mat/seq')
+    assert 'seq/a_2.png is no mask, but a picture of' in fails(capsys, *scoring, 'any.json')
+    assert [is_mask(values) for values in (frame > 99, frame, np.where(frame > 99, frame, 0), frame // 128 + 1)] == [
+        True, False, False, False,
+    ]  # fmt: skip
+    assert is_mask(np.pad(frame, 20)), 'grey edges, numbered targets'
 
 
 def test_figures_are_those_of_the_evaluator(workplace, capsys):
