@@ -345,8 +345,9 @@ def _write_program(
 ) -> None:
     free: dict[int, Any] = {0: torch.export.Dim('batch', min=1, max=4096)}
     if not rules.fixed_size:
-        if rules.multiple > 1:  # torch.export leaves no size open down to 1, that of the deepest features
-            rules = replace(rules, min_size=max(rules.min_size, 2 * rules.multiple))
+        # torch.export leaves no size open down to 1: neither that of the deepest features, nor what a network says.
+        least = (rules.min_size, 2 * rules.multiple, getattr(function.network, 'program_min_size', 1))
+        rules = replace(rules, min_size=max(least))
         for axis, name in ((2, 'rows'), (3, 'columns')):
             if rules.multiple == 1:
                 free[axis] = torch.export.Dim(name, min=rules.min_size, max=16384)

@@ -43,8 +43,9 @@ _PLACES = ('causal', 'centred')
 _PRIOR = 4.0
 """Minus the logit of a pixel at the start of a training: targets are rare."""
 _FOLD = 2
-_REACH, _BAND, _PERIOD = 16, 16, 4
-"""Of :func:`align`, in pixels: the longest shift, the width of a band, the length of the means along a profile."""
+_REACH, _BAND, _PERIOD, _GAIN = 16, 16, 4, 0.9
+"""Of :func:`align`, in pixels: the longest shift, the width of a band, the length of the means along a profile; and the
+share of the difference without a shift that must not be left."""
 _FIRST_STEP = 0.1
 """What P, S, R, M and L add at the start, of what a usual initialisation adds: a stage begins near the identity."""
 
@@ -55,8 +56,9 @@ def align(window: Tensor, to: int) -> Tensor:
     Columns, then rows: every second band of 16 rows (columns) is averaged to a profile, over 4 columns (rows) more,
     in which the pattern of a sensor with several outputs drops out that does not move with the scene. Of the shifts of
     up to 16 pixels, a quarter of the side at most, that is taken at which the profiles of a frame differ least from
-    those of frame ``to``, in mean absolute difference, each without its mean. At the border the outermost pixels stand
-    again. A long way along both axes at once may be missed.
+    those of frame ``to``, in mean absolute difference, each without its mean; where that is not a tenth less than without
+    a shift, as in noise, the frame stays. At the border the outermost pixels stand again. A long way along both axes at
+    once may be missed.
 
     Args:
         window: (B, n, H, W) float, H and W at least 4.
@@ -75,7 +77,8 @@ def align(window: Tensor, to: int) -> Tensor:
         gaps = moved - bands[:, to : to + 1, None]
         costs = (gaps - gaps.mean(dim=4, keepdim=True)).abs().mean(dim=(3, 4)).nan_to_num(nan=0.0)
         costs = (costs + 1e-6 * sizes).masked_fill(4 * sizes > window.shape[axis], float('inf'))
-        shift = costs.argmin(dim=2, keepdim=True) - _REACH  # of equal ones the smallest
+        least, best = costs.min(dim=2, keepdim=True)  # of equal ones the smallest shift
+        shift = (best - _REACH) * (least < _GAIN * costs[:, :, _REACH : _REACH + 1])
         own = torch.arange(window.shape[axis], device=window.device)
         places = torch.minimum((own + shift).clamp(min=0), own[-1])
         window = window.gather(axis, places.unsqueeze(5 - axis).expand_as(window))
@@ -212,6 +215,8 @@ class TensorRPCANet(UnfoldingNetwork):
     """
 
     frames = 8
+    program_min_size = 3 * _BAND
+    """Of programs of torch.export, which do not take one band alone: :func:`align` then has two."""
 
     def __init__(
         self,

@@ -107,6 +107,17 @@ def test_torch_export_file_in_the_detector(tmp_path: Path, name: str) -> None:
     assert np.abs(got.scores - expected.scores).max() < 1e-4
 
 
+@pytest.mark.slow
+def test_a_program_of_windows_takes_small_frames(tmp_path: Path) -> None:
+    """torch.export leaves no number of bands open down to 1: smaller frames are padded."""
+    network = DetectionModel(MODELS.build({'type': 'TensorRPCANet', 'num_stages': 1, 'channels': 4, 'frames': 3}))
+    path = tmp_path / 'network.pt2'
+    windows = [RNG.random((3, 48, side), dtype=np.float32) for side in (48, 60)]
+    assert export_model(network.eval(), path, 'torch', images=windows).max_error < 1e-3
+    assert open_backend(path, trust=True).rules.min_size == 48
+    assert drpca.Detector(path, trust=True)(IMAGES[0])[0].scores.shape == (40, 40)
+
+
 def test_fixed_size(tmp_path: Path) -> None:
     network = DetectionModel(MODELS.build({'type': 'RDIAN'})).eval()
     path = tmp_path / 'n.pt2'

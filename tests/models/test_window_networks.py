@@ -198,6 +198,8 @@ def test_alignment_undoes_a_pan_and_leaves_what_moves() -> None:
     assert torch.equal(align(padded, 4)[0, :, 20:70, 20:70], window[0, 4:, 20:70, 20:70].expand(5, -1, -1))
     window[0, 4, 40, 40] = torch.nan
     assert torch.equal(align(window, 4)[0, :4], window[0, :4]), 'where nothing is known nothing moves'
+    sky = 0.5 + 0.01 * torch.randn(1, 5, 256, 256, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(align(sky, 4), sky), 'nor does noise'
     window = moved[:, :4]
     frames = {'image': np.moveaxis(window[0].numpy(), 0, -1)}
     np.testing.assert_array_equal(AlignFrames(3)(frames)['image'], np.moveaxis(align(window, 3)[0].numpy(), 0, -1))
