@@ -97,8 +97,8 @@ class DetectionModel(BaseModel):
     A network is any module that takes (B, C, H, W) and returns (B, 1, H, W) target logits. What else there is to say,
     it says in attributes, all of which may be missing: ``outputs``, the names of what it returns
     (:func:`named_outputs`); ``in_channels`` (C, 1); ``size_multiple`` (H and W must be multiples of it, 1) and
-    ``min_size`` (1), of programs of torch.export ``program_min_size`` (1); ``reflect_multiple``, to multiples of which it
-    pads by reflection itself (1); ``unused_parameters``; ``receptive_radius``, pixels around one on which its logit
+    ``min_size`` (1), in programs of torch.export ``program_min_size`` (1); ``reflect_multiple``, to multiples of which
+    it pads by reflection itself (1); ``unused_parameters``; ``receptive_radius``, pixels around one on which its logit
     depends, for a network of ``size_multiple`` 1 that does the same everywhere, whose large frames are then cut into
     tiles without any difference; the methods ``detect(image)`` for the target logits alone and ``decompose(image)``.
     Blocks that have a faster form, or one that every export format can express, return it from ``for_inference()`` and

@@ -56,9 +56,9 @@ def align(window: Tensor, to: int) -> Tensor:
     Columns, then rows: every second band of 16 rows (columns) is averaged to a profile, over 4 columns (rows) more,
     in which the pattern of a sensor with several outputs drops out that does not move with the scene. Of the shifts of
     up to 16 pixels, a quarter of the side at most, that is taken at which the profiles of a frame differ least from
-    those of frame ``to``, in mean absolute difference, each without its mean; where that is not a tenth less than without
-    a shift, as in noise, the frame stays. At the border the outermost pixels stand again. A long way along both axes at
-    once may be missed.
+    those of frame ``to``, in mean absolute difference, each without its mean; a frame stays where that is not a tenth
+    less than without a shift, as in noise. At the border the outermost pixels stand again. A long way along both axes
+    at once may be missed.
 
     Args:
         window: (B, n, H, W) float, H and W at least 4.
