@@ -15,9 +15,11 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
-
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+if __name__ == '__main__':
+    import drpca  # noqa: F401, before NumPy, whose kernels it chooses
+
+import numpy as np
 
 from drpca.baselines import TensorRing, TensorTrain
 from drpca.baselines.frame_windows import PatchStack
