@@ -57,8 +57,8 @@ def align(window: Tensor, to: int) -> Tensor:
     in which the pattern of a sensor with several outputs drops out that does not move with the scene. Of the shifts of
     up to 16 pixels, a quarter of the side at most, that is taken at which the profiles of a frame differ least from
     those of frame ``to``, in mean absolute difference, each without its mean; a frame stays where that is not a tenth
-    less than without a shift, as in noise. At the border the outermost pixels stand again. A long way along both axes
-    at once may be missed.
+    less than without a shift, as in noise. What a frame did not see is taken from frame ``to``: it counts as still. A
+    long way along both axes at once may be missed.
 
     Args:
         window: (B, n, H, W) float, H and W at least 4.
@@ -68,6 +68,7 @@ def align(window: Tensor, to: int) -> Tensor:
         (B, n, H, W).
     """
     sizes = torch.arange(-_REACH, _REACH + 1, device=window.device).abs()
+    reported, inside = window[:, to : to + 1], []
     for axis in (3, 2):
         across = min(_BAND, window.shape[5 - axis])
         bands = F.avg_pool2d(window.float().transpose(axis, 3), (across, _PERIOD), stride=(2 * across, 1))
@@ -82,7 +83,8 @@ def align(window: Tensor, to: int) -> Tensor:
         own = torch.arange(window.shape[axis], device=window.device)
         places = torch.minimum((own + shift).clamp(min=0), own[-1])
         window = window.gather(axis, places.unsqueeze(5 - axis).expand_as(window))
-    return window
+        inside.append((places == own + shift).unsqueeze(5 - axis))
+    return torch.where(inside[0] & inside[1], window, reported)
 
 
 @TRANSFORMS.register_module()

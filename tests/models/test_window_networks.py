@@ -192,6 +192,8 @@ def test_alignment_undoes_a_pan_and_leaves_what_moves() -> None:
         target = torch.zeros(96, 102, dtype=torch.bool)
         target[row, 20] = True
         assert torch.equal(moved[0, place] == 6, target), 'relative to the background'
+    assert torch.equal(moved[0, 0, -5:], window[0, 3, -5:]), 'what it did not see'
+    assert torch.equal(moved[0, 0, :, :12], window[0, 3, :, :12])
     window = torch.stack([scene[9:102, 6 + 2 * t : 99 + 2 * t] for t in range(5)])[None] + 3
     padded = DetectionModel(tensor_network())._prepare(window)
     assert padded.shape[-2:] == (96, 96), 'and an edge of padding does not hold it'
