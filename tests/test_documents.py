@@ -46,7 +46,9 @@ PAGES = sorted(
 _WORDS = ('python', 'drpca', 'make', 'pip', 'torchrun', 'srun', 'docker')
 OWN = {'my_frames', 'my_boxes', 'synthetic', 'own_config.py'}
 """Data sets and configs that the documents' reader has made."""
-BENCHES = {'benchmark_baselines', 'benchmark_evaluation', 'demo', 'forms', 'tensor_speed', 'whole_process'}
+BENCHES = {
+    'benchmark_baselines', 'benchmark_evaluation', 'demo', 'forms', 'leave_one_out', 'tensor_speed', 'whole_process',
+}  # fmt: skip
 
 
 def expand(line: str) -> str:

@@ -154,16 +154,16 @@ def _score(args: argparse.Namespace) -> int:
     scores = score_sequences(detector, args.input, **keywords(score_sequences, args))
     print(table(scores))
     if args.json:
-        write_file(args.json, json.dumps([_plain(asdict(score)) for score in scores], indent=1) + '\n')
+        write_file(args.json, json.dumps([plain(asdict(score)) for score in scores], indent=1) + '\n')
     return 0
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Values for JSON, which has no infinity or NaN: those become None."""
     if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
+        return {key: plain(part) for key, part in value.items()}
     if isinstance(value, list):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -14,11 +14,12 @@ import pytest
 import drpca
 from drpca.cli import sequences
 from drpca.datasets.sequences import FrameSequence
+from drpca.datasets.synthetic_sequence import generate_sequence
 from drpca.errors import UserError
 from drpca.inference.mappers import FrameMapper, ScoredBatch
 from drpca.inference.temporal import TemporalFilter
 from drpca.studies.sequence_scores import score_sequences
-from tests.support import error_line
+from tests.support import error_line, load_tool
 
 
 @pytest.fixture(scope='module')
@@ -206,3 +207,27 @@ def test_sequences_without_points_are_refused_first(folder: Path, tmp_path: Path
     (tmp_path / 'bare' / 'points.txt').write_text('3 4\n20 4\n')
     with pytest.raises(UserError, match=r'line 2: a target outside of its frame of 20 × 20'):
         score_sequences(drpca.Detector('tophat'), tmp_path)
+
+
+@pytest.mark.slow
+def test_leave_one_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for seed, name in enumerate(('one', 'other')):
+        folder, made = tmp_path / 'both' / name, generate_sequence(seed, 9, 40, 1)
+        (folder / 'images').mkdir(parents=True)
+        for place, frame in enumerate(made.frames):
+            cv2.imwrite(str(folder / 'images' / f'{place:04d}.png'), frame)
+        (folder / 'points.txt').write_text(''.join(f'{x} {y}\n' for y, x in made.positions[:, 0]))
+    tool, written = load_tool('studies/leave_one_out'), tmp_path / 'one_out.json'
+    given = ['tensor_rpcanet_synthetic_sequence', '--epochs', '2', '--work-dir', str(tmp_path), '--json', str(written)]
+    assert tool.main([*given, '--input', str(tmp_path / 'both')]) == 0
+    for name in ('one', 'other'):
+        (config,) = (tmp_path / f'without_{name}').glob('*/seed_0/tensor_rpcanet_synthetic_sequence.py')
+        assert f"'{name}'" in config.read_text(), 'it is left out'
+    scores = json.loads(written.read_text())
+    assert [(score['name'], score['frames']) for score in scores] == [('one', 9), ('other', 9), ('all', 18)]
+    capsys.readouterr()
+    assert sequences.main(['--table', str(written)]) == 0
+    assert '| one_out |' in capsys.readouterr().out
+    shutil.rmtree(tmp_path / 'both' / 'one')
+    assert tool.main([*given, '--input', str(tmp_path / 'both')]) == 2
+    assert 'holds one sequence: expected at least two' in error_line(capsys)
