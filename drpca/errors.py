@@ -45,6 +45,11 @@ class DiskFull(UserError):
     exit_code = EXIT_FAILED
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 map``, ``2 maps``."""
+    return f'{count} {noun}{"s" * (count != 1)}'
+
+
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """' Did you mean 'test'?'; '' where no known name is near."""
     return ''.join(f' Did you mean {k!r}?' for k in _nearest(name, known, 1, 0.5))

@@ -91,14 +91,23 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
     Raises:
         UserError: The folder above it is missing, or it cannot be made.
     """
-    path = Path(path)
-    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-    if len(missing) > 1 and path.parts[0] not in _DEFAULTS:
-        raise UserError(f'Cannot make {path}: there is no folder {missing[1]}; make it first, or name another.')
+    path = check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(path, error) from None
+    return path
+
+
+def check_folder(path: str | os.PathLike[str]) -> Path:
+    """Raises what :func:`make_folder` would, before the work, and makes nothing."""
+    path = Path(path)
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    if len(missing) > 1 and path.parts[0] not in _DEFAULTS:
+        raise UserError(f'Cannot make {path}: there is no folder {missing[1]}; make it first, or name another.')
+    there = next(folder for folder in (path, *path.parents) if folder.exists())
+    if not there.is_dir():
+        raise UserError(f'Cannot write {path}: {there} is a file where a folder is needed; name another.')
     return path
 
 

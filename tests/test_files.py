@@ -152,7 +152,7 @@ def test_only_the_last_folder_is_made(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     for name in ('results/robustness/mine', 'results/decomposition/mine'):
         assert make_folder(name).is_dir(), "the commands' own folder, whether it is there or not"
-    with pytest.raises(UserError, match='File exists'):
+    with pytest.raises(UserError, match='is a file'):
         make_folder('new/a.txt')
 
 

@@ -11,6 +11,7 @@ from drpca.app import pictures
 from drpca.app.analysis import AnalysedFrame
 from drpca.app.verdicts import RULES, Verdicts, fa_text, judge
 from drpca.app.widgets import Attempt, Tile, data_table, heading, sortable
+from drpca.errors import counted
 from drpca.inference.detections import Detection
 
 _COLUMNS = ('detector', 'IoU', 'Pd', 'Fa', 'found', 'missed', 'false alarms', 'detections', 'seconds')
@@ -70,7 +71,7 @@ class CompareView:
             return
         for tile, (detection, verdicts, boxes) in zip(self._pictures, drawn):
             tile.picture.draw(boxes)
-            tile.meaning.set_text(f'{len(detection.targets)} detections' if verdicts is None else verdicts.text)
+            tile.meaning.set_text(counted(len(detection.targets), 'detection') if verdicts is None else verdicts.text)
         self.table.rows = [_row(analysis, *one[:2]) for analysis, one in zip(analyses, drawn)]
 
 

@@ -16,7 +16,7 @@ from drpca.app.samples import Sample
 from drpca.app.verdicts import Verdicts, fa_text, figures_text, joint_figures, judge
 from drpca.app.widgets import Attempt, data_table, heading, icon_button, slider, sortable
 from drpca.app.work import Job, WorkQueue
-from drpca.errors import UserError
+from drpca.errors import UserError, counted
 from drpca.inference.detections import Detection
 
 _COLUMNS = ('no.', 'frame', 'detections', 'peak', 'IoU', 'found', 'missed', 'false alarms', 'Fa')
@@ -156,7 +156,7 @@ class SequenceView:
         self._lines = drawn
         self.table.rows = [line.row for line in drawn.values()]
         count = len(self.samples)
-        done = f'{len(drawn)} of {count} done' if len(drawn) < count else f'{count} frames'
+        done = f'{len(drawn)} of {count} done' if len(drawn) < count else counted(count, 'frame')
         judged = [line.verdicts for line in drawn.values() if line.verdicts is not None]
         figures = f'; of {len(judged)} with a label: {figures_text(*joint_figures(judged))}' if judged else ''
         self.text.set_text(done + figures)

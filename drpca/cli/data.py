@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from drpca.cli.common import command_parser, keywords
 from drpca.cli.guard import guarded
-from drpca.errors import EXIT_FAILED, UserError
+from drpca.errors import EXIT_FAILED, UserError, counted
 from drpca.options import called
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def _convert(args: argparse.Namespace) -> int:
 def _show(imported: Imported) -> int:
     report, made = imported.report, imported.conversion
     print(f'{report.dataset}: {imported.folder}')
-    print(f'  {report.images} images, {report.targets} targets, {report.empty_masks} without')
+    print(f'  {counted(report.images, "image")}, {counted(report.targets, "target")}, {report.empty_masks} without')
     print('  splits: ' + ', '.join(f'{name} {count}' for name, count in report.splits.items()))
     if made is not None:
         print(f'  masks of {made.targets} {made.format} labels: {made.outlined} outlined, {made.grown} grown in their')

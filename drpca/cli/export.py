@@ -7,7 +7,7 @@ import argparse
 import drpca
 from drpca.cli.common import command_parser, keywords, positive
 from drpca.cli.guard import guarded
-from drpca.errors import UserError
+from drpca.errors import UserError, counted
 from drpca.options import EXPORT_FORMATS
 
 EXAMPLES = """\
@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
     args.count, args.max_iou_loss = read_count(args.count), args.max_iou_loss / 100
     agreement = drpca.export(**keywords(drpca.export, args))
     print(
-        f'{args.out}: on {agreement.images} images the logits differ from PyTorch by at most '
+        f'{args.out}: on {counted(agreement.images, "image")} the logits differ from PyTorch by at most '
         f'{agreement.max_error:.1e} (largest logit {agreement.max_logit:.1f}), masks agree to IoU {agreement.iou:.6f}'
     )
     if agreement.iou_pytorch is not None and agreement.iou_file is not None:

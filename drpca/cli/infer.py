@@ -15,8 +15,10 @@ import numpy as np
 import drpca
 from drpca.cli.common import OptionsAction, command_parser, size_argument
 from drpca.cli.guard import guarded
-from drpca.errors import EXIT_FAILED, UserError
+from drpca.errors import EXIT_FAILED, UserError, counted
+from drpca.files import check_folder
 from drpca.inference.live import QUEUE, WHEN_FULL
+from drpca.inference.video_writer import check_video
 from drpca.options import AUTO, BACKENDS, MAP_FORMATS, PRECISIONS, RECIPE, TILE, VIDEO_OUT
 
 if TYPE_CHECKING:
@@ -210,7 +212,9 @@ def told(detector: drpca.Detector, source: Sequence[str] | None, split: str) -> 
     data = detector.dataset or evaluation_data(detector.config).get('dataset') or 'data set'
     images = f'{data} {split}' if source is None else ' '.join(source)
     size = "the frames' own size" if detector.size is None else f'{detector.size} pixels'
-    return f'{detector.name} ({detector.method}){weights}; {images}; at {size}'
+    is_named = detector.name != str(detector.checkpoint)
+    name = f'{detector.name} ({detector.method})' if is_named else detector.method
+    return f'{name}{weights}; {images}; at {size}'
 
 
 @guarded
@@ -220,6 +224,9 @@ def main(argv: list[str] | None = None) -> int:
     temporal = open_filter(args)
     if args.config is None and len(args.input or []) > 1 and is_config(args.input[-1]):
         args.config = args.input.pop()  # --input PATH CONFIG
+    check_folder(args.out)  # before --backend auto measures
+    if args.video_out:
+        check_video(args.video_out, args.overwrite)
     detector = drpca.Detector(
         args.config, args.checkpoint, size=args.size or RECIPE, threshold=args.threshold, tile=args.tile,
         batch_size=args.batch_size, device=args.device, precision=args.precision, compile=args.compile,
@@ -241,23 +248,25 @@ def main(argv: list[str] | None = None) -> int:
     )  # fmt: skip
     done, seconds = written.done, written.seconds
     print(
-        f'{done} maps in {written.folder} ({seconds:.1f} s, {done / max(seconds, 1e-9):.1f} images/s with reading '
-        'and writing)'
+        f'{counted(done, "map")} in {written.folder} ({seconds:.1f} s, {done / max(seconds, 1e-9):.1f} images/s with '
+        'reading and writing)'
     )
     if written.sizes:
         print(sizes_text(written.sizes))
     if written.latencies:
         median, high = 1e3 * np.percentile(written.latencies, (50, 95))
-        print(f'latency: median {median:.1f} ms, 95 % {high:.1f} ms; {written.dropped} frames dropped')
+        print(f'latency: median {median:.1f} ms, 95 % {high:.1f} ms; {counted(written.dropped, "frame")} dropped')
     if written.without_stages:
         print(
-            f'{written.without_stages} frames are larger than --tile {detector.tile}: no stages drawn', file=sys.stderr
+            f'no stages drawn of {counted(written.without_stages, "frame")} larger than --tile {detector.tile}',
+            file=sys.stderr,
         )
     for folder in written.skipped:
         print(f'note: images in {folder} were left out: give it to --input as well', file=sys.stderr)
     for message in written.failed:
         print(f'error: {message}', file=sys.stderr)
     if written.failed:
-        print(f'{len(written.failed)} of {done + len(written.failed)} inputs could not be read', file=sys.stderr)
+        inputs = counted(done + len(written.failed), 'input')
+        print(f'{len(written.failed)} of {inputs} could not be read', file=sys.stderr)
         return EXIT_FAILED
     return 0

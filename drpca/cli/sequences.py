@@ -173,14 +173,19 @@ def table(scores: list[SequenceScore]) -> str:
 
     rows = []
     for score in scores:
-        row = [score.name, str(score.frames), str(score.targets), f'{score.snr:.1f}']
+        row = [score.name, str(score.frames), str(score.targets), _cell(score.snr, '.1f')]
         for name in _COLUMNS.values():
             value = score.figures.get(name, math.nan)
             finite = score.figures.get(f'{name}_finite')
-            row.append(f'{value:.4g}' + ('' if finite is None else f' ({finite:.0f})'))
+            row.append(_cell(value, '.4g') + ('' if finite is None else f' ({finite:.0f})'))
         found, there = (score.figures.get(f'track_{name}', math.nan) for name in ('found_in_time', 'targets'))
-        rows.append([*row, f'{found:.0f}/{there:.0f}', f'{1000 * score.seconds:.1f}'])
+        tracks = f'{found:.0f}/{there:.0f}' if math.isfinite(found + there) else '-'
+        rows.append([*row, tracks, f'{1000 * score.seconds:.1f}'])
     return text_table(['sequence', 'frames', 'targets', 'SNR', *_COLUMNS, 'found', 'ms'], rows)
+
+
+def _cell(value: float, form: str) -> str:
+    return '-' if math.isnan(value) else format(value, form)
 
 
 def comparison(files: list[str]) -> str:

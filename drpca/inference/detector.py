@@ -106,7 +106,7 @@ class Detector:
         bad_pixels: Replace isolated outliers by the median around them; None: likewise, which is not to.
 
     Attributes:
-        name: As it was asked for; a network's own name where it was handed over.
+        name: As it was asked for, else of its config, else of its weights; a network's own where it was handed over.
         config: Its config.
         checkpoint: File of its weights; None for a classical method or a network that was handed over.
         mapper: What makes the score maps.
@@ -174,7 +174,8 @@ class Detector:
             self.set_range(range, bad_pixels)
             return
         config, self.checkpoint = resolve(model, weights, dataset=dataset, data_root=data_root, options=options)
-        self.name = str(self.checkpoint) if model is None else os.fspath(model)
+        own = Path(config.filename).stem if config is not None and config.filename else str(self.checkpoint)
+        self.name = own if model is None else os.fspath(model)
         if self.checkpoint is not None and self.checkpoint.suffix in SUFFIXES:
             _refuse(f'{self.checkpoint} is compiled, precision included', **in_pytorch, device=device is not None)
             exported = open_backend(self.checkpoint, backend or AUTO, threads, trust)
@@ -191,8 +192,8 @@ class Detector:
         assert config is not None
         self.config = config
         if self.checkpoint is None:
-            is_cut = tile not in (None, AUTO)
-            _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=backend is not None)
+            is_cut, is_chosen = (option not in (None, AUTO) for option in (tile, backend))
+            _refuse(f'{self.name} is a classical method', **in_pytorch, tile=is_cut, backend=is_chosen)
             self.mapper = baseline_mapper(build_baseline(config, size if size != RECIPE else None))
             self.set_range(range, bad_pixels)
             return
@@ -211,7 +212,9 @@ class Detector:
     ) -> None:
         side = self._side(size)
         if backend in (None, 'torch') or network.network.frames > 1:
-            _refuse(f'{self.name} looks at several frames', backend=backend not in (None, 'torch'))
+            _refuse(f'{self.name} looks at several frames', backend=backend not in (None, 'torch', AUTO))
+            if backend == AUTO:
+                warn(f'{self.name} looks at several frames: PyTorch runs it, the one that does.')
             self.mapper = network_mapper(network, side, device, batch_size, **options)
             return
         forms = {'optimise': not options.pop('optimise')}

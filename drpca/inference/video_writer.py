@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from drpca.errors import UserError
-from drpca.files import cannot_write, open_draft, put_in_place, refuse_present
+from drpca.files import cannot_write, check_folder, open_draft, put_in_place, refuse_present
 from drpca.inference.detections import Target
 from drpca.visualization.panels import DETECTED, caption, enlarge, to_grey
 
@@ -26,6 +26,16 @@ CODECS = {
 
 
 DEFAULT_RATE = 25.0
+
+
+def check_video(path: str | Path, overwrite: bool = False) -> Path:
+    """Raises what :class:`AnnotatedVideo` would, before the work."""
+    path = Path(path)
+    if path.suffix.lower() not in CODECS:
+        raise UserError(f'Cannot write {path}: expected one of {", ".join(CODECS)} as suffix.')
+    refuse_present([path], overwrite)
+    check_folder(path.parent)
+    return path
 
 
 class AnnotatedVideo:
@@ -43,11 +53,8 @@ class AnnotatedVideo:
     """
 
     def __init__(self, path: str | Path, rate: float = DEFAULT_RATE, overwrite: bool = False) -> None:
-        self.path = Path(path)
+        self.path = check_video(path, overwrite)
         self.rate = rate
-        if self.path.suffix.lower() not in CODECS:
-            raise UserError(f'Cannot write {self.path}: expected one of {", ".join(CODECS)} as suffix.')
-        refuse_present([self.path], overwrite)
         self._writer: cv2.VideoWriter | None = None
         self._draft = self.path
         self._frames = 0

@@ -14,6 +14,7 @@ import numpy as np
 
 from drpca.datasets.splits import open_split, spread
 from drpca.deploy.processor import machine
+from drpca.errors import counted
 from drpca.inference.mappers import BaselineMapper, ScoreMapper, build_baseline, is_baseline, network_mapper
 from drpca.leaderboard.contenders import config_of
 from drpca.leaderboard.rows import Cost, Row
@@ -40,7 +41,7 @@ def measure_latency(rows: Sequence[Row], data_root: str | Path | None = None, pr
     frames = [split.read_image(name) for name in spread(split.names, FRAMES)]
     here = machine(_LOOK)
     if progress:
-        print(f'latency: {len(frames)} images, {here}', file=sys.stderr)
+        print(f'latency: {counted(len(frames), "image")}, {here}', file=sys.stderr)
     mappers: dict[tuple[Any, ...], ScoreMapper] = {}
     times: dict[tuple[Any, ...], list[float]] = {}
     timed = [row for row in rows if row.figures]

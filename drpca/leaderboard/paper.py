@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from drpca.datasets import Split, open_split
-from drpca.errors import UserError, unknown_name
+from drpca.errors import UserError, counted, unknown_name
 from drpca.evaluation.bootstrap import seed_group
 from drpca.evaluation.functional import mean_and_deviation
 from drpca.evaluation.protocols import Protocol, build_protocol
@@ -194,7 +194,7 @@ def _roc(opened: _Opened, preset: Protocol, width: float, data_root: str | Path 
         lines.append(RocLine(title, curves[preset.size], threshold))
     mark = '' if threshold is None else f', score > {threshold:g} marked'
     size = definition(preset)[2]
-    said = f'{split.dataset} {split.split}, {len(split)} images at size {size}: highest Pd within a Fa'
+    said = f'{split.dataset} {split.split}, {counted(len(split), "image")} at size {size}: highest Pd within a Fa'
     return roc_figure(lines, width=width), f'{said}, components matched by centroid{mark}: {", ".join(titles)}.'
 
 

@@ -325,9 +325,9 @@ class ResultsWriter:
         if any(before.get(key) != run.get(key) for key in keys):
             what, parts = 'the maps of another run', _ALL
             made = before.get('checkpoint') or before.get('config') or f'files without {RUN}'
-            details = f'{made}, split {before.get("split")}'
-            if before.get('data_root', run.get('data_root')) != run.get('data_root'):
-                details += f', data in {before["data_root"]}'
+            parts_of = {'split': 'split', 'input': 'input', 'data_root': 'data in'}
+            differs = [key for key in parts_of if before.get(key) and (key == 'split' or before[key] != run.get(key))]
+            details = ', '.join([made, *(f'{parts_of[key]} {before[key]}' for key in differs)])
         elif (threshold := before.get('threshold', self.threshold)) != self.threshold and self._holds(_TARGETS):
             what, parts = 'targets of another threshold', _TARGETS
             details = f'{threshold}, not {self.threshold}'

@@ -16,14 +16,14 @@ from typing import Any
 from torch import nn
 
 from drpca.errors import UserError
-from drpca.files import in_use, make_folder
+from drpca.files import check_folder, in_use, make_folder
 from drpca.inference.decomposer import Decomposer, make_decomposer
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
 from drpca.inference.frames import FrameSource, find_inputs, is_camera, stem_of
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
-from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo
+from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo, check_video
 from drpca.options import RECIPE, called
 from drpca.progress import watched
 from drpca.results.folder import DETECTOR_MAPS, FRAME_MAPS, ResultsWriter
@@ -115,6 +115,9 @@ def predict(
         UserError: As :class:`drpca.Detector`; no such data; the folder holds another run's maps, or cannot be
             written; an option that does not go with the others.
     """
+    check_folder(out)
+    if video_out:
+        check_video(video_out, overwrite)
     if not isinstance(detector, Detector):
         options = {'size': RECIPE, 'dataset': dataset, 'data_root': data_root, **options}
         detector = Detector(detector, checkpoint, **options)

@@ -20,7 +20,7 @@ from drpca.datasets.io import Levelled, image_shape, resize_image, resize_mask, 
 from drpca.datasets.leaks import SIRST_FAMILY
 from drpca.datasets.sequences import labelled_frames
 from drpca.datasets.splits import Split, open_masks, open_split
-from drpca.errors import UserError, warn
+from drpca.errors import UserError, counted, warn
 from drpca.evaluation import functional as F
 from drpca.evaluation.curves import (
     CURVE_FIGURES,
@@ -605,8 +605,8 @@ def common_names(folder: ResultsFolder, split: Split, allow_partial: bool = Fals
     extra = sorted(have - set(split.names))
     if not names or ((missing or extra) and not allow_partial):
         parts = [
-            f'{len(listed)} {what} ({", ".join(listed[:3])}{", …" if len(listed) > 3 else ""})'
-            for what, listed in (('maps missing', missing), ('maps not in the split', extra))
+            f'{counted(len(listed), "map")} {what} ({", ".join(listed[:3])}{", …" if len(listed) > 3 else ""})'
+            for what, listed in (('missing', missing), ('not in the split', extra))
             if listed
         ]
         advice += ', or use --allow-partial.' if names else '.'

@@ -37,7 +37,7 @@ from drpca.deploy.variants import (
     variant_file,
     variant_function,
 )
-from drpca.errors import UserError
+from drpca.errors import UserError, counted
 from drpca.evaluation.metrics import Evaluator
 from drpca.evaluation.protocols import choose_protocols
 from drpca.inference.detector import Detector
@@ -216,10 +216,11 @@ def benchmark_backends(
             )
         )  # fmt: skip
     side = "the frames' own size" if detector.size is None else f'{detector.size} pixels'
-    count = f'{len(names)} of {len(images)}' if len(names) < len(images) else str(len(names))
+    count = counted(len(images), 'image')
+    count = f'{len(names)} of {count}' if len(names) < len(images) else count
     of = (
         f'{detector.method}, weights {detector.checkpoint.name}; {images.dataset} {split}, '
-        f'{count} images at {side}; preset {preset.name}'
+        f'{count} at {side}; preset {preset.name}'
     )
     return FormComparison(of, Machine(**{**asdict(here), 'threads': torch.get_num_threads()}), forms)
 

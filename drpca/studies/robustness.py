@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from drpca.datasets.io import Levelled
 from drpca.datasets.splits import Split, spread
-from drpca.errors import UserError, unknown_name
+from drpca.errors import UserError, counted, unknown_name
 from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.files import claim, save_text
 from drpca.inference.detector import Detector
@@ -239,7 +239,7 @@ def read_scores(path: str | Path) -> tuple[list[CorruptionScore], list[Protocol]
     whole = all(names <= result.figures.keys() for result in results)
     if not names or not whole or all(result.corruption is None for result in results):
         raise UserError(f'{path} holds no figures of disturbed frames: name the robustness.json of a whole study.')
-    return results, saved['protocols'], f'{saved["dataset"]} {saved["split"]}, {len(saved["images"])} images'
+    return results, saved['protocols'], f'{saved["dataset"]} {saved["split"]}, {counted(len(saved["images"]), "image")}'
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,14 @@ def test_scores_of_the_results(workplace: Path) -> None:
     assert json.loads((workplace / 'scores.json').read_text())
 
 
-def test_native_size_and_single_image(workplace: Path) -> None:
+def test_native_size_and_single_image(workplace: Path, capsys: pytest.CaptureFixture) -> None:
     image = np.random.default_rng(0).integers(0, 255, (45, 61), dtype=np.uint8)
     cv2.imwrite('frame.png', image)
     assert infer_synthetic('--input', 'frame.png', '--size', 'native', '--out', 'out') == 0
     assert loadmat('out/frame/mat/frame.mat')['T'].shape == (45, 61)
+    assert '1 map in out/frame' in capsys.readouterr().out
+    assert infer.main(['tophat', '--input', 'frame.png', '--out', 'out']) == 2
+    assert 'another run (w.pth): choose' in error_line(capsys)
 
 
 def test_unreadable_frames_are_named_and_the_rest_is_done(workplace: Path, capsys: pytest.CaptureFixture) -> None:

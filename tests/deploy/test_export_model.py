@@ -245,7 +245,7 @@ def test_command_and_inference_with_its_file(
     torch.save(model().network.state_dict(), 'w.pth')
     arguments = ['small.py', '--checkpoint', 'w.pth', '--out', 'n.pt2', '--format', 'torch']
     assert command.main([*arguments, '--images', 'frames']) == 0
-    assert 'on 1 images the logits differ from PyTorch' in capsys.readouterr().out
+    assert 'on 1 image the logits differ from PyTorch' in capsys.readouterr().out
     assert command.main([*arguments, '--images', 'nowhere']) == 2
     assert 'no such folder' in capsys.readouterr().err
     for weights, out in (('w.pth', 'one'), ('n.pt2', 'two')):

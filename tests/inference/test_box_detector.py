@@ -9,6 +9,7 @@ import pytest
 
 import drpca
 from drpca.cards import weight_cards
+from drpca.cli.infer import told
 from drpca.config import default_models, find_config, load_config
 from drpca.datasets import InfraredDataset
 from drpca.evaluation.functional import connected_components
@@ -24,6 +25,15 @@ MISSED = pytest.mark.xfail(strict=True, reason='its second target, at the lower 
 def test_the_target_of_a_test_frame_is_found(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert_found(drpca.Detector(), 'SIRSTv1', name)
+
+
+@pytest.mark.filterwarnings('ignore:No trained weights')
+def test_it_is_called_by_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    detector = drpca.Detector(size='recipe')
+    assert told(detector, ['f/'], 'test') == f'{DETECTOR} (ResUNet), weights {detector.checkpoint}; f/; at 256 pixels'
+    detector.name = str(detector.checkpoint)  # as of weights without a config
+    assert told(detector, ['f/'], 'test') == f'ResUNet, weights {detector.checkpoint}; f/; at 256 pixels'
 
 
 @pytest.mark.parametrize('name', ['000297', pytest.param('000678', marks=MISSED), '001075'])

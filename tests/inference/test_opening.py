@@ -112,7 +112,8 @@ def test_sizes_by_number_and_by_name(acm: Path) -> None:
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        ({'tile': 128}, 'tophat is a classical method: leave out tile'),
+        ({'tile': 128, 'backend': 'auto'}, 'tophat is a classical method: leave out tile.'),
+        ({'backend': 'onnx'}, 'tophat is a classical method: leave out backend'),
         ({'tile': 1024, 'precision': 'bf16'}, 'leave out precision, tile'),
         ({'compile': True}, 'leave out compile'),
         ({'weights': 'w.pth'}, 'takes no weights'),

@@ -386,6 +386,9 @@ def test_live_by_command(workplace: Path, capsys: pytest.CaptureFixture) -> None
         (['--confirm', '2', '3', '--candidate-threshold', '0.8'], 'up to --threshold'),
         (['--video-out', 'flight.avi', '--overwrite'], 'flight.avi is the input'),
         (['--video-out', 'found.txt'], 'suffix'),
+        (['--video-out', 'new/found.avi', '--out', 'a/b'], 'Cannot make a/b: there is no folder a'),
+        (['--video-out', 'a/b/found.avi'], 'Cannot make a/b: there is no folder a'),
+        (['--out', 'flight.avi'], 'flight.avi is a file'),
         (['--save-stages'], 'filter'),
     ],
 )

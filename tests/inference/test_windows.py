@@ -52,6 +52,13 @@ def sequence(count: int, shape: tuple[int, int] = (16, 20), seed: int = 0) -> np
     return np.random.default_rng(seed).random((count, *shape), np.float32)
 
 
+def test_auto_is_pytorch_for_networks_of_several_frames() -> None:
+    with pytest.warns(UserWarning, match='looks at several frames: PyTorch runs it'):
+        assert drpca.Detector(network(), size=16, backend='auto').runtime is None
+    with pytest.raises(UserError, match='leave out backend'):
+        drpca.Detector(network(), backend='onnx')
+
+
 @pytest.mark.parametrize('placement', ['causal', 'centred'])
 def test_windows_of_a_stream_are_those_of_the_sequence(placement: Any) -> None:
     for frames in (1, 2, 5, 8):

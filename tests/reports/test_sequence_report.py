@@ -155,7 +155,7 @@ def test_sequences_that_do_not_fit_are_one_line(folder: Path, capsys: pytest.Cap
     arguments = ['--results', 'results/sequences', '--masks', 'sequences', '--report', 'r.html']
     Path('results/sequences/mat/b/images/0004.mat').unlink()
     assert main(arguments) == 2
-    assert '1 maps missing (b/images/0004). Give with --masks the folder' in error_line(capsys)
+    assert '1 map missing (b/images/0004). Give with --masks the folder' in error_line(capsys)
     shutil.rmtree('results/sequences/mat/b')
     assert main([*arguments, '--json', 'f.json', '--protocol', 'basicirstd']) == 0, (
         'sequences without maps are not asked for'

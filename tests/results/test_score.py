@@ -83,7 +83,7 @@ def test_an_unfinished_folder_does_not_stop_the_others(workplace, capsys):
     told = capsys.readouterr()
     assert told.out.startswith('results/mini: mini test')
     first, second = told.err.splitlines()
-    assert first.startswith('error: results/also is left out: results/also against mini test: 1 maps missing (a_1)')
+    assert first.startswith('error: results/also is left out: results/also against mini test: 1 map missing (a_1)')
     assert second.startswith('error: results/clip is left out: ')
     assert 'a_1' in fails(capsys, '--results', 'results/mini', 'results/also'), 'what was asked for must be there'
     shutil.rmtree('results/mini')
@@ -369,15 +369,15 @@ class TestErrors:
     def test_too_few_and_too_many_maps(self, workplace, capsys):
         Path('results/mini/mat/a_1.mat').rename('results/mini/mat/z_9.mat')
         message = fails(capsys)
-        assert '1 maps missing (a_1)' in message
-        assert '1 maps not in the split (z_9)' in message
+        assert '1 map missing (a_1)' in message
+        assert '1 map not in the split (z_9)' in message
         assert '--allow-partial' in message
         assert main([*NATIVE, '--allow-partial']) == 0
         assert capsys.readouterr().out.splitlines()[2].split()[-2:] == ['2', '2']
 
     def test_too_many_maps_alone(self, workplace, capsys):
         save_map(workplace, 'z_9', np.zeros((40, 60)))
-        assert '1 maps not in the split (z_9)' in fails(capsys)
+        assert '1 map not in the split (z_9)' in fails(capsys)
         assert main([*NATIVE, '--allow-partial']) == 0
 
     def test_no_map_in_common(self, workplace, capsys):
