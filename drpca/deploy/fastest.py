@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import statistics
 import tempfile
 import time
@@ -148,7 +149,8 @@ def fastest(
     folder = cache_folder() / 'runtimes' / f'{type(model.network).__name__}-{_digest_of(model)[:16]}'
     setting = {
         'candidates': names, 'side': side, 'batch': batch, 'threads': torch.get_num_threads(),
-        'processor': processor_name(), 'instructions': instructions(), 'compiler': compiler(), 'versions': _installed(),
+        'processor': processor_name(), 'instructions': instructions(), 'compiler': shlex.join(compiler()),
+        'versions': _installed(),
     }  # fmt: skip
     path = folder / f'{hashlib.sha256(json.dumps(setting).encode()).hexdigest()[:16]}.json'
     try:

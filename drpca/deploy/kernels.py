@@ -7,7 +7,7 @@ Features are (B, C, H, W) float32 in channels_last order, C a multiple of :func:
 multiplications, and its rounding errors are some ten times those of the nine taps added up, 1e-5 where values are
 near 1.
 
-``kernels.cpp`` is compiled in half a second by whichever C++ compiler there is, once in a process, and never kept:
+``kernels.cpp`` is compiled in a second or two by whichever C++ compiler there is, once in a process, and never kept:
 what is loaded is what was compiled. Before it is used it has to agree with PyTorch.
 """
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -39,9 +40,13 @@ def register_width() -> int:
     return 16 if torch.backends.cpu.get_cpu_capability() == 'AVX512' else 8
 
 
-def compiler() -> str | None:
-    """The C++ compiler: ``$CXX``, else the system's."""
-    return next(filter(None, map(shutil.which, filter(None, (os.environ.get('CXX'), 'c++', 'g++', 'clang++')))), None)
+def compiler() -> list[str]:
+    """The words that call the C++ compiler: of ``$CXX`` (``ccache g++ -O2``), else the system's; none without one."""
+    try:
+        named = shlex.split(os.environ.get('CXX', ''))
+    except ValueError:  # a quotation mark alone
+        named = [os.environ['CXX']]
+    return named or [program for name in ('c++', 'g++', 'clang++') if (program := shutil.which(name))][:1]
 
 
 @cache
@@ -55,14 +60,14 @@ def library() -> ctypes.CDLL:
     if flags is None:
         raise UserError('this processor has neither AVX2 nor AVX-512')
     program = compiler()
-    if program is None:
+    if not program:
         raise UserError('there is no C++ compiler, as c++ or in CXX')
     source = Path(__file__).with_suffix('.cpp')
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             made = Path(folder) / 'kernels.so'
             command = [
-                program,
+                *program,
                 '-O3',
                 '-std=c++17',
                 '-fopenmp',
@@ -77,14 +82,14 @@ def library() -> ctypes.CDLL:
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if line.strip()]
                 said = next((line for line in lines if 'error' in line), (lines or [f'status {done.returncode}'])[0])
-                raise UserError(f'{program} does not compile it: {said[:200]}')
+                raise UserError(f'{shlex.join(program)} does not compile it: {said[:200]}')
             loaded = ctypes.CDLL(str(made))
         pointer, size = ctypes.c_void_p, ctypes.c_int64
         loaded.convolve.argtypes = [pointer] * 4 + [size] * 5 + [ctypes.c_float, ctypes.c_int]
         loaded.convolve_to_one.argtypes = [pointer, pointer, ctypes.c_float, pointer, *[size] * 4, ctypes.c_int]
         loaded.normalise_groups.argtypes = [pointer] * 4 + [size] * 4 + [ctypes.c_float, ctypes.c_int]
     except (OSError, AttributeError, subprocess.SubprocessError) as error:
-        raise UserError(f'{program} does not compile it: {str(error)[:200]}') from None
+        raise UserError(f'{shlex.join(program)} does not compile it: {str(error)[:200]}') from None
     for function in (loaded.convolve, loaded.convolve_to_one, loaded.normalise_groups):
         function.restype = None
     _check(loaded)

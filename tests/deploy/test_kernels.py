@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from drpca.registry import MODELS
 CPU = torch.device('cpu')
 CAPABILITY = torch.backends.cpu.get_cpu_capability()
 makes = pytest.mark.skipif(
-    CAPABILITY not in kernels.FLAGS or kernels.compiler() is None, reason='no AVX2 or AVX-512, or no C++ compiler'
+    CAPABILITY not in kernels.FLAGS or not kernels.compiler(), reason='no AVX2 or AVX-512, or no C++ compiler'
 )
 
 
@@ -88,11 +89,19 @@ def small() -> DetectionModel:
     return DetectionModel({'type': 'RPCANetPlus', 'num_stages': 1, 'channels': 16}).eval()
 
 
+def test_the_compiler_that_is_named_is_taken_with_its_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    for text, words in (('g++ -O2', ['g++', '-O2']), ("'/my gcc/g++'", ['/my gcc/g++']), ('g"', ['g"'])):
+        monkeypatch.setenv('CXX', text)
+        assert kernels.compiler() == words
+    monkeypatch.setenv('CXX', '')
+    assert kernels.compiler() == [program for program in map(shutil.which, ('c++', 'g++', 'clang++')) if program][:1]
+
+
 def broken(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     if what == 'no compiler':
-        monkeypatch.setattr(kernels, 'compiler', lambda: None)
+        monkeypatch.setattr(kernels, 'compiler', list)
     elif what == 'no program':
-        monkeypatch.setattr(kernels, 'compiler', lambda: 'true')  # which says that it is done and makes nothing
+        monkeypatch.setenv('CXX', 'true -O2')  # which says that it is done and makes nothing
     elif what == 'error':
         monkeypatch.setitem(kernels.FLAGS, CAPABILITY, ('-no-such-flag',))
     elif what == 'processor':
@@ -106,7 +115,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     ('what', 'message'),
     [
         ('no compiler', 'there is no C++ compiler'),
-        ('no program', 'true does not compile it'),
+        ('no program', 'true -O2 does not compile it'),
         ('error', 'no-such-flag'),
         ('processor', 'neither AVX2 nor AVX-512'),
         ('nonsense', 'differs from PyTorch'),
