@@ -604,14 +604,17 @@ def _holding(many: int, few: int) -> np.ndarray:
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resizes a bool mask (H, W) to ``size`` (height, width) by OpenCV's INTER_NEAREST; returns bool.
+    """Resizes a mask (H, W) of bool, or of int32 that number its targets, to ``size`` (height, width).
+
+    By OpenCV's INTER_NEAREST; the type stays.
 
     Its rule (the source pixel at ⌊i · H / height⌋) is the published one; Pillow's takes pixel centres.
     """
     if mask.shape == tuple(size):
         return mask
     width_height = (int(size[1]), int(size[0]))
-    return cv2.resize(mask.astype(np.uint8), width_height, interpolation=cv2.INTER_NEAREST).astype(bool)
+    values = mask.astype(np.uint8) if mask.dtype == bool else mask
+    return cv2.resize(values, width_height, interpolation=cv2.INTER_NEAREST).astype(mask.dtype)
 
 
 # MATLAB files, level 5 (``-v6``, ``-v7``). SciPy's reader follows whatever a file says, and one changed bit can end the

@@ -267,7 +267,13 @@ class FrameSequence:
             self.label_file(place, kind)
 
     def read_label(self, place: int, kind: LabelKind, shape: tuple[int, int], radius: int = 1) -> np.ndarray:
-        """The targets of a frame as a mask.
+        """The targets of a frame as a mask, (H, W) bool: where :meth:`read_numbers` is not 0."""
+        return self.read_numbers(place, kind, shape, radius) > 0
+
+    def read_numbers(self, place: int, kind: LabelKind, shape: tuple[int, int], radius: int = 1) -> np.ndarray:
+        """The targets of a frame: points and boxes each with a number of its own; masks, which do not tell, with 1.
+
+        Where two overlap, the smaller one is in front.
 
         Args:
             place: Of the frame.
@@ -276,7 +282,7 @@ class FrameSequence:
             radius: Pixels around a point that belong to its target, to each side.
 
         Returns:
-            (H, W) bool.
+            (H, W) int32, 0 where there is none.
 
         Raises:
             UserError: The label is missing, of another size than its frame, outside of it, or no mask.
@@ -292,7 +298,7 @@ class FrameSequence:
                     f'{path} is {mask.shape[0]} × {mask.shape[1]}, its frame {shape[0]} × {shape[1]}: replace one.'
                 )
             if kind == 'masks':
-                return mask
+                return mask.astype(np.int32)
             boxes = np.tile(np.argwhere(mask), 2).astype(float) + (-radius, -radius, radius, radius)
         elif kind == 'points':
             boxes = np.tile(np.floor(self.read_points_in(place, shape) + 0.5), 2) + (-radius, -radius, radius, radius)
@@ -300,10 +306,12 @@ class FrameSequence:
             boxes = self.read_boxes(place)
             if len(boxes) and ((boxes < 0).any() or (boxes[:, 2:] >= shape).any()):
                 raise UserError(f'{self.boxes[self.frames[place].stem]}: a box outside of its frame: correct the file.')
-        mask = np.zeros(shape, bool)
-        for top, left, bottom, right in boxes.astype(int):
-            mask[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = True
-        return mask
+        numbers = np.zeros(shape, np.int32)
+        sizes = boxes[:, 2:] - boxes[:, :2]
+        order = np.argsort(-np.prod(sizes + 1, axis=1), kind='stable')
+        for number, (top, left, bottom, right) in enumerate(boxes[order].astype(int), 1):
+            numbers[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = number
+        return numbers
 
     def label_file(self, place: int, kind: LabelKind) -> Path:
         """The file with the mask, the points' mask or the boxes of a frame.
@@ -485,11 +493,18 @@ class LabelledFrames(Split):
         return read_image(sequence.frames[place], grey) if not sequence.is_mix else sequence.read_frame(place)
 
     def read_mask(self, name: str, rule: MaskRule = 'positive') -> np.ndarray:
+        return self._read(name) > 0
+
+    def read_numbers(self, name: str) -> np.ndarray | None:
+        sequence, _ = self.places[name]
+        return None if sequence.labels[0] == 'masks' else self._read(name)
+
+    def _read(self, name: str) -> np.ndarray:
         self._pair(name)
         sequence, place = self.places[name]
         is_mix = sequence.is_mix
         shape = sequence.read_frame(place).shape if is_mix else image_shape(sequence.frames[place])
-        return sequence.read_label(place, sequence.labels[0], (shape[0], shape[1]))
+        return sequence.read_numbers(place, sequence.labels[0], (shape[0], shape[1]))
 
     def read_targets(self, name: str) -> np.ndarray | None:
         """See :meth:`FrameSequence.read_places`."""

@@ -306,6 +306,10 @@ class Split:
         """(H, W) bool; see :func:`drpca.datasets.io.read_mask`."""
         return read_mask(self.mask_path(name), rule)
 
+    def read_numbers(self, name: str) -> np.ndarray | None:
+        """(H, W) int32, the number of the target at each pixel, from 1; None of masks, whose components are targets."""
+        return None
+
     def _pair(self, name: str) -> tuple[Path, Path]:
         if name not in self._files:
             raise UserError(

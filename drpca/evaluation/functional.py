@@ -177,13 +177,28 @@ class Components:
         return ndimage.find_objects(self.labels)
 
 
-def connected_components(mask: np.ndarray) -> Components:
-    """Labels the 8-connected components of a (H, W) bool map."""
-    labels, count = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
+def connected_components(mask: np.ndarray | Components) -> Components:
+    """Labels the 8-connected components of a (H, W) bool map; those that are known already stay as they are."""
+    if isinstance(mask, Components):
+        return mask
+    return _components(*ndimage.label(mask, structure=_EIGHT_NEIGHBOURS))
+
+
+def numbered_components(numbers: np.ndarray) -> Components:
+    """Targets that are told apart by numbers, also where they touch: (H, W) int, 0 elsewhere."""
+    known, first = np.unique(numbers, return_index=True)
+    ordered = known[np.argsort(first)]
+    ordered = ordered[ordered > 0]
+    new = np.zeros(int(known[-1]) + 1, dtype=np.int32)
+    new[ordered] = np.arange(1, len(ordered) + 1)
+    return _components(new[numbers], len(ordered))
+
+
+def _components(labels: np.ndarray, count: int) -> Components:
     where = np.flatnonzero(labels)
     of_pixel = labels.ravel()[where] - 1
     areas = np.bincount(of_pixel, minlength=count)
-    rows, columns = np.divmod(where, mask.shape[1])
+    rows, columns = np.divmod(where, labels.shape[1])
     sums = [np.bincount(of_pixel, weights=position, minlength=count) for position in (rows, columns)]
     return Components(labels, areas, np.stack(sums, axis=1) / areas[:, None])
 

@@ -28,7 +28,7 @@ class ImageCase:
 
     Args:
         scores: (H, W) in [0, 1].
-        gt_mask: (H, W) bool.
+        gt_mask: (H, W) bool, of which each component is a target; or the targets.
         name: What messages and tables call the image.
         logits: (H, W), of which the scores are the sigmoid.
 
@@ -37,17 +37,23 @@ class ImageCase:
     """
 
     def __init__(
-        self, scores: np.ndarray, gt_mask: np.ndarray, name: str = 'image', logits: np.ndarray | None = None
+        self,
+        scores: np.ndarray,
+        gt_mask: np.ndarray | F.Components,
+        name: str = 'image',
+        logits: np.ndarray | None = None,
     ) -> None:
         self.name, self.logits = name, logits
-        self.scores, self.gt_mask = F.check_pair(scores, gt_mask, name)
+        mask = gt_mask.mask if isinstance(gt_mask, F.Components) else gt_mask
+        self.scores, self.gt_mask = F.check_pair(scores, mask, name)
+        self._known = gt_mask if isinstance(gt_mask, F.Components) else self.gt_mask
         self._pred_masks: dict[tuple[str, float], np.ndarray] = {}
         self._predictions: dict[tuple[str, float], F.Components] = {}
 
     @cached_property
     def targets(self) -> F.Components:
-        """Components of the mask."""
-        return F.connected_components(self.gt_mask)
+        """Components of the mask, or those that are known."""
+        return F.connected_components(self._known)
 
     def peak(self, components: F.Components, index: int) -> tuple[float, float]:
         """Highest score, and highest logit (NaN without logits), on a component."""
@@ -230,12 +236,12 @@ class Evaluator:
         self.protocols = build_protocols(protocols)
         self.records: list[ImageRecord] = []
 
-    def update(self, scores: np.ndarray, gt_mask: np.ndarray, name: str | None = None) -> ImageRecord:
+    def update(self, scores: np.ndarray, gt_mask: np.ndarray | F.Components, name: str | None = None) -> ImageRecord:
         """Adds one image.
 
         Args:
             scores: (H, W) scores in [0, 1].
-            gt_mask: (H, W) bool, or numbers of which those above 0 are target.
+            gt_mask: (H, W) bool, or numbers of which those above 0 are target, each component one; or the targets.
             name: Name of the image, by default its number.
 
         Returns:

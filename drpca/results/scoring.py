@@ -57,12 +57,14 @@ class Case:
         scores: (h, w) float32 in [0, 1], at the size of the saved map.
         gt_mask: (H, W) bool, at the size of the mask file.
         logits: (h, w) float32, of which the scores are the sigmoid; None where there are none.
+        numbers: (H, W) int32, which target a pixel of the mask belongs to; None: each component is one.
     """
 
     name: str
     scores: np.ndarray
     gt_mask: np.ndarray
     logits: np.ndarray | None = None
+    numbers: np.ndarray | None = None
 
     def at(self, size: int | None) -> tuple[np.ndarray, np.ndarray]:
         """Scores and mask at the scoring size.
@@ -78,6 +80,13 @@ class Case:
         shape = self.gt_mask.shape if size is None else (size, size)
         scores = np.clip(resize_image(self.scores, shape), 0, 1)
         return scores, resize_mask(self.gt_mask, shape)
+
+    def targets_at(self, size: int | None) -> np.ndarray | F.Components:
+        """The targets at the scoring size: as a mask of which each component is one, or told apart by numbers."""
+        shape = self.gt_mask.shape if size is None else (size, size)
+        if self.numbers is None:
+            return resize_mask(self.gt_mask, shape)
+        return F.numbered_components(resize_mask(self.numbers, shape))
 
     def logits_at(self, size: int | None) -> np.ndarray | None:
         """Logits of the scores at the scoring size, float64 where they are resized; None where there are none.
@@ -128,7 +137,9 @@ def _analyse(saved: Case, split: Split, analyses: Iterable[ScoreAnalysis]) -> No
     for analysis in analyses:
         size = analysis.protocol.size
         if size not in cases:
-            cases[size] = ImageCase(*saved.at(size), name=saved.name, logits=saved.logits_at(size))
+            cases[size] = ImageCase(
+                saved.at(size)[0], saved.targets_at(size), name=saved.name, logits=saved.logits_at(size)
+            )
         analysis.detections.extend(detection_rows(cases[size], analysis.protocol))
     frame = to_unit(split.read_image(saved.name))
     images = {size: resize_image(frame, case.scores.shape) for size, case in cases.items()}
@@ -395,8 +406,8 @@ class _Curves:
         for size, total in self._sums.items():
             shape = case.gt_mask.shape if size is None else (size, size)
             if shape not in roc_3d:
-                scores, gt_mask = case.at(size)
-                targets = F.connected_components(gt_mask)
+                scores, _ = case.at(size)
+                targets = F.connected_components(case.targets_at(size))
                 roc_3d[shape] = F.roc_3d_counts(scores, targets)
                 if not self._are_pictures:
                     logits = case.logits_at(size) if total.scale == 'logit' else None
@@ -523,7 +534,7 @@ def _score(
     evaluators = {size: Evaluator([p for p in protocols if p.size == size]) for size in sizes}
     for case in cases:
         for size, evaluator in evaluators.items():
-            evaluator.update(*case.at(size), name=case.name)
+            evaluator.update(case.at(size)[0], case.targets_at(size), name=case.name)
     figures = {size: evaluator.compute() for size, evaluator in evaluators.items()}
     return (
         {p.name: figures[p.size][p.name] for p in protocols},
@@ -627,7 +638,9 @@ def iterate_cases(
     common: Case | None = None
     for name in common_names(folder, split, allow_partial):
         scores, logits = folder.read_maps(name)
-        case = Case(name, scores, split.read_mask(name), logits)
+        numbers = split.read_numbers(name)
+        gt_mask = split.read_mask(name) if numbers is None else numbers > 0
+        case = Case(name, scores, gt_mask, logits, numbers)
         shape = case.scores.shape
         try:
             is_own = shape == case.gt_mask.shape or shape == image_shape(split.image_path(name))

@@ -186,7 +186,8 @@ def _read_targets(sequence: FrameSequence, place: int, shape: tuple[int, int]) -
     places = sequence.read_places(place, kind)
     if sequence.points and places is not None:
         return point_targets(sequence.read_points_in(place, shape), shape), places, True
-    targets = F.connected_components(sequence.read_label(place, kind, shape, radius=0))
+    numbers = sequence.read_numbers(place, kind, shape, radius=0)
+    targets = F.connected_components(numbers > 0) if kind == 'masks' else F.numbered_components(numbers)
     return targets, targets.centroids if places is None else places, kind == 'points'
 
 

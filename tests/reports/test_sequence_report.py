@@ -15,13 +15,13 @@ from scipy import io as scipy_io
 
 import drpca
 from drpca.cli.score import main
-from drpca.datasets.sequences import labelled_frames
+from drpca.datasets.sequences import find_sequences, labelled_frames
 from drpca.errors import UserError
 from drpca.reports.page_data import page_data
 from drpca.reports.pictures import _spread_over_time, choose_pictures, most_wanted
 from drpca.reports.report import render_report
 from drpca.reports.sequences import frames_of
-from drpca.results.scoring import Score
+from drpca.results.scoring import Case, Score
 from tests.support import error_line
 
 FRAMES = 5
@@ -133,6 +133,19 @@ def test_frames_of_several_folders_are_in_order_and_called_alike(folder: Path) -
     assert [name for *_, name in frames] == [f'images/{place:04}' for place in range(1, 5)]
     with pytest.raises(UserError, match='call one frame images/0003 and 0003'):
         frames_of([parts[0], score('0003')])
+
+
+def test_boxes_and_points_that_touch_are_targets_each(folder: Path) -> None:
+    Path('sequences/b/images/0000.txt').write_text('5 9 7 11\n8 9 12 13\n6 10 6 10\n')
+    Path('sequences/a/points.txt').write_text('6 10 8 11\n' + ''.join(f'{6 + time} 10\n' for time in range(1, FRAMES)))
+    (score,) = drpca.score('results/sequences', masks='sequences', protocols='basicirstd', analyse=True)
+    counted = sum(one.counts['basicirstd'].targets for one in score.records['basicirstd'])
+    assert counted == score.curves[None].targets == len(score.analyses['basicirstd'].targets) == 2 * FRAMES + 3
+    sequence = find_sequences('sequences')[1]
+    numbers = sequence.read_numbers(0, 'boxes', (24, 32))
+    assert np.unique(numbers).tolist() == [0, 1, 2, 3], 'the small one in front'
+    assert len(Case('0', numbers / 3, numbers > 0, None, numbers).targets_at(48)) == 3
+    assert sequence.read_label(0, 'boxes', (24, 32)).sum() == 9 + 25
 
 
 def test_masks_of_frames_come_before_points(folder: Path) -> None:
