@@ -585,7 +585,15 @@ $('viewer').addEventListener('keydown', event => {
   if (action) { event.preventDefault(); actions[action](); }
 });
 $('viewer').addEventListener('close', () => { view.image = null; history.replaceState(null, '', location.pathname + location.search); });
-['marks', 'stretch'].forEach(id => $(id).addEventListener('change', () => paintTiles()));
+// What the viewer shows of pictures, the player of sequences shows as well.
+[['marks', 'time-marks'], ['stretch', 'time-stretch']].forEach(pair => {
+  const boxes = pair.map($).filter(Boolean);
+  boxes.forEach(box => box.addEventListener('change', () => {
+    boxes.forEach(other => { other.checked = box.checked; });
+    paintTiles();
+    if (data && $('player')) showMoment();
+  }));
+});
 
 // Sequences: a frame at a time, moved by the slider, by keys or by itself; below it what became of every frame.
 
@@ -741,7 +749,6 @@ if ($('player')) {
   $('sequence').addEventListener('change', event => openSequence(+event.target.value));
   $('time').addEventListener('input', showMoment);
   $('play').addEventListener('click', () => play(timer === null));
-  ['time-marks', 'time-stretch'].forEach(id => $(id).addEventListener('change', showMoment));
   $('player').addEventListener('keydown', event => {
     const by = {ArrowLeft: -1, ArrowRight: 1}[event.key];
     if (!by || ['SELECT', 'INPUT'].includes(event.target.tagName)) return;

@@ -237,6 +237,14 @@ def test_a_sequence_is_moved_by_slider_keys_strip_and_play(browser, tmp_path):
       return waiting.length;
     }"""
     assert page.evaluate(moves) == 2, 'no second chain after Pause and Play while a picture is awaited'
+    page.set_viewport_size({'width': 390, 'height': 330})
+    page.evaluate("document.getElementById('player').scrollIntoView()")
+    box = slider.bounding_box()
+    assert 0 <= box['y'] <= 330 - box['height'], 'at hand, though the pictures reach below the screen'
+    assert page.locator('#strips').bounding_box()['y'] > 330
+    page.set_viewport_size({'width': 390, 'height': 800})
+    page.locator('#time-stretch').uncheck()
+    assert not page.locator('#stretch').is_checked(), 'one choice for both'
     page.get_by_role('button', name='b', exact=True).first.click()
     assert page.evaluate("[document.getElementById('sequence').value, document.activeElement.id]") == ['1', 'time']
     page.locator('#moment button').first.click()
