@@ -176,13 +176,23 @@ def _write(
             if not row.model:
                 print(f'note: {row.config} has no metafile: not entered', file=sys.stderr)
     if args.readme:
-        link = None if args.markdown is None else Path(os.path.relpath(args.markdown, args.readme.parent)).as_posix()
+        link = None if args.markdown is None else _link(args.markdown, args.readme)
         try:
             text = args.readme.read_text(encoding='utf-8')
         except OSError as error:
             raise UserError(f'Cannot read {args.readme}: {error.strerror}.') from None
         tables = block(measured_rows(), published_figures(), link)
         write_file(args.readme, insert_block(text, tables, args.readme))
+
+
+def _link(page: Path, readme: Path) -> str | None:
+    """From a README to a page, where both are of one tree, its folder or this one, and so stay together."""
+    page, above = page.resolve(), readme.resolve().parent
+    here = Path.cwd()
+    if not page.is_relative_to(above) and not (page.is_relative_to(here) and above.is_relative_to(here)):
+        print(f'note: {readme} has no link to {page}, which lies outside of its folder and this one', file=sys.stderr)
+        return None
+    return Path(os.path.relpath(page, above)).as_posix()
 
 
 def _check(args: argparse.Namespace) -> None:

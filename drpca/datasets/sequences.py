@@ -1,7 +1,7 @@
 """Sequences of frames on disk with their labels, and the windows cut out of them: one reader for all layouts in use.
 
 A folder of numbered frames is a sequence. What stands in the path to it besides its name says what it is: a part
-(``train``, ``test60``), or that these are images.
+(``train``, ``test60``) where all folders beside it are parts as well, or that these are images.
 
 ======================  ==============================================================================
 plain                   ``SEQ/images/0001.png``, ``SEQ/points.txt`` or ``SEQ/masks/0001.png``
@@ -364,10 +364,14 @@ def find_sequences(root: str | Path) -> list[FrameSequence]:
     """
     root = Path(root)
     found: dict[tuple[str, str], tuple[int, FrameSequence]] = {}
-    for folder, files in _folders(root):
-        parts = folder.relative_to(root).parts
-        words = [part for part in parts if part.lower() not in _IMAGE_FOLDERS]
-        part = next((word for word in words[:-1] if _PART.fullmatch(word)), '')
+    holders = [(folder, files, folder.relative_to(root).parts) for folder, files in _folders(root)]
+    beside: dict[tuple[str, ...], set[str]] = {}
+    for *_, parts in holders:
+        for place, word in enumerate(words := _words(parts)):
+            beside.setdefault(words[:place], set()).add(word)
+    for folder, files, parts in holders:
+        words = _words(parts)
+        part = next((word for at, word in enumerate(words[:-1]) if _is_part(word, beside[words[:at]])), '')
         name = '/'.join(word for word in words if word != part) or root.name
         rank = int(any(word.lower() == _MIX.lower() for word in parts))
         key = part.lower(), name
@@ -384,6 +388,13 @@ def find_sequences(root: str | Path) -> list[FrameSequence]:
     times = Counter(name for _, name in found)
     ordered = (found[key][1] for key in sorted(found, key=lambda key: (key[0], _natural(key[1]))))
     return [one if times[one.name] == 1 else replace(one, name=f'{one.part}/{one.name}'.lstrip('/')) for one in ordered]
+
+
+def _is_part(word: str, beside: set[str]) -> bool:
+    """``train`` and ``test60`` are parts among parts; ``valley`` is one beside ``test_a`` alone."""
+    kinds = [match and match[1].lower() for match in map(_PART.fullmatch, beside)]
+    spelling = re.sub(r'[\d_]*$', '', word.lower())
+    return all(kinds) and (any(spelling in spellings for spellings in PARTS.values()) or len({*kinds}) > 1)
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

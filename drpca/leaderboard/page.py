@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
+from drpca.config import find_config, load_config
 from drpca.errors import UserError
 from drpca.evaluation.curves import CURVE_FIGURES
 from drpca.evaluation.protocols import Protocol, build_protocol
@@ -234,8 +237,22 @@ def page(
         ):
             lines += [f'### {title}', '', table] if table else []
         commands = dict.fromkeys(row.command for row in group)
-        lines += ['### Commands', '', '```', *commands, '```']
+        needs = dict.fromkeys(filter(None, map(_needed, group)))
+        lines += ['### Commands', '', *(part for text in needs for part in (text, '')), '```', *commands, '```']
     return '\n'.join(lines) + '\n'
+
+
+def _needed(row: Row) -> str:
+    """What has to be trained before a row that goes on from weights of another training; '' for all others."""
+    if row.kind != 'trained':
+        return ''
+    with suppress(UserError):  # a config that is not here
+        start = Path(load_config(find_config(row.config)).get('load_from') or '').parts
+        if len(start) == 4 and start[0] == 'checkpoints':
+            return (
+                f'`{row.config}` goes on from `{start[1]}`, {start[2]}: `python run_configs.py {start[1]}` comes first.'
+            )
+    return ''
 
 
 def main_preset(protocols: Sequence[Protocol]) -> str:

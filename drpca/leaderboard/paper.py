@@ -20,7 +20,7 @@ from drpca.leaderboard.metafiles import measured_rows
 from drpca.leaderboard.rows import KEYS, MAIN, Figures, Row, load_tables
 from drpca.names import canonical_name
 from drpca.options import FIGURE_KINDS, ROBUST_FIGURES, TABLE
-from drpca.reports.grid import GridRow, draw_grid, telling_images
+from drpca.reports.grid import GridRow, draw_grid, grid_width, telling_images
 from drpca.reports.roc import RocLine, roc_figure
 from drpca.reports.tables import definition
 from drpca.results.folder import ResultsFolder, find_results
@@ -166,6 +166,7 @@ def _qualitative(
     opened: _Opened, protocol: Protocol, images: Sequence[str], count: int, surface: bool, width: float
 ) -> tuple[Figure, str]:
     folders, titles, split = opened
+    grid_width(len(titles), width)  # before the images are chosen
     paths = [folder.path for folder in folders]
     common = set.intersection(*(set(common_names(folder, split, allow_partial=True)) for folder in folders))
     if images:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ CROP = 10
 
 _GAP, _TITLE, _NAME, _LEGEND = 0.03, 0.17, 0.16, 0.24  # inches
 _INSET = 0.38
+_SMALLEST = 0.2
 _SURFACE = 40
 _OUTSIDE = 0.25
 _LONGEST = 2.5
@@ -117,6 +119,21 @@ def telling_images(
     return [entry[1] for turn in zip_longest(*ordered) for entry in turn if entry is not None][:count]
 
 
+def grid_width(methods: int, width: float | None = None) -> float:
+    """Width of a figure in inches: as given, else one that has room for the pictures of so many methods.
+
+    Raises:
+        UserError: The given one has none.
+    """
+    needed = _NAME + (_GAP + _SMALLEST) * (methods + 2)
+    if width is not None and width < needed:
+        raise UserError(
+            f'{methods} methods, the frame and the mask need a width of at least {math.ceil(25.4 * needed)} mm: give '
+            'more, or show fewer.'
+        )
+    return width or max(GRID_WIDTH, needed)
+
+
 def draw_grid(
     rows: Sequence[GridRow],
     titles: Sequence[str],
@@ -138,11 +155,11 @@ def draw_grid(
         surface: Below each row, the same as surfaces: the highest value of each of 40 × 40 parts.
 
     Raises:
-        UserError: No rows, or a row with another number of score maps than titles.
+        UserError: No rows, a row with another number of score maps than titles, or as :func:`grid_width`.
     """
     if not rows or any(len(row.scores) != len(titles) for row in rows):
         raise UserError(f'Expected at least one image, with a score map for each of {len(titles)} methods.')
-    across = width or GRID_WIDTH
+    across = grid_width(len(titles), width)
     columns = len(titles) + 2
     cell = (across - _NAME - _GAP * columns) / columns
     shapes = [row.gt_mask.shape if protocol.size is None else (protocol.size, protocol.size) for row in rows]

@@ -156,11 +156,13 @@ class ChosenPoint:
         budget: What it was chosen for.
         validation: What it gives where it was chosen.
         test: What it gives on the images that are scored.
+        is_raised: It lies below what is kept of their curve, and ``test`` is of the lowest that is.
     """
 
     budget: Budget
     validation: OperatingPoint | None
     test: OperatingPoint | None
+    is_raised: bool = False
 
 
 EIGHT_BITS = (
@@ -432,7 +434,7 @@ class _Curves:
         if self.has_eight_bits:
             return (EIGHT_BITS,)
         missed = {
-            f'{size}x{size}' if size else 'native': [f'{fa:g}' for fa in FA_BUDGETS if math.isnan(curve.pd_at(fa))]
+            _size_text(size): [f'{fa:g}' for fa in FA_BUDGETS if math.isnan(curve.pd_at(fa))]
             for size, curve in self.curves.items()
             if curve.targets
         }
@@ -448,6 +450,10 @@ class _Curves:
             | F.roc_3d_figures(self._roc_3d[protocol.size])
             for protocol in protocols
         }
+
+
+def _size_text(size: int | None) -> str:
+    return 'native' if size is None else F.shape_text((size, size))
 
 
 def read_budgets(at_fa: float | None = None, at_alarms: str | None = None) -> list[Budget]:
@@ -484,7 +490,14 @@ def apply_budgets(scored: Score, budgets: Sequence[Budget]) -> Score:
         if not found:
             raise UserError(f'{where.path}: cannot choose a threshold for a budget by it. {EIGHT_BITS}')
     chosen = {size: [_choose(budget, curves[size], scored.curves[size]) for budget in budgets] for size in curves}
-    return dataclasses.replace(scored, chosen=chosen)
+    notes = [
+        f'{point.budget.text}, {_size_text(size)}: the curve here is kept above the threshold alone; its figures here '
+        f'are those of {scored.curves[size].scale} {scored.curves[size].lowest:.4g}.'
+        for size, points in chosen.items()
+        for point in points
+        if point.is_raised
+    ]
+    return dataclasses.replace(scored, chosen=chosen, notes=(*scored.notes, *notes))
 
 
 def _choose(budget: Budget, validation: Curve, test: Curve) -> ChosenPoint:
@@ -492,7 +505,8 @@ def _choose(budget: Budget, validation: Curve, test: Curve) -> ChosenPoint:
     if threshold is None:
         return ChosenPoint(budget, None, None)
     point = validation.at(threshold)
-    return ChosenPoint(budget, point, test.at(max(point.logit if test.scale == 'logit' else point.score, test.lowest)))
+    asked = point.logit if test.scale == 'logit' else point.score
+    return ChosenPoint(budget, point, test.at(max(asked, test.lowest)), asked < test.lowest)
 
 
 def score_split(

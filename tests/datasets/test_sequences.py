@@ -109,6 +109,20 @@ def test_every_layout_gives_frames_parts_and_labels(tmp_path: Path) -> None:
         open_sequences('dmist', 'test', tmp_path)
 
 
+def test_a_folder_is_a_part_among_parts_alone(tmp_path: Path) -> None:
+    def parts(*folders: str) -> list[tuple[str, str]]:
+        root = tmp_path / str(len(folders)) / folders[0].replace('/', '_')
+        for number, folder in enumerate(folders):
+            write_frames(root / folder, 2, first=1 + 2 * number)
+        return [(one.part, one.name) for one in find_sequences(root)]
+
+    assert parts('valley/a', 'hills/a') == [('', 'hills/a'), ('', 'valley/a')]
+    assert parts('test/a', 'b') == [('', 'b'), ('', 'test/a')], 'the name of a flight'
+    assert parts('testflight/a') == [('', 'testflight/a')]
+    assert parts('test/a') == [('test', 'a')]
+    assert parts('images/train_day/a', 'images/val_day/a') == [('train_day', 'train_day/a'), ('val_day', 'val_day/a')]
+
+
 def test_sequences_are_divided_whole_and_never_shared(plain: Path) -> None:
     names = {split: [one.name for one in open_sequences('mine', split, plain)] for split in ('train', 'val', 'test')}
     assert sorted(name for part in names.values() for name in part) == [f'seq{number}' for number in range(1, 6)]

@@ -143,6 +143,8 @@ def test_page_shows_every_preset_run_and_command() -> None:
     text = P.page(rows, [published()], PROTOCOLS, relative_to='ipi')
     for protocol in PROTOCOLS:
         assert f'### `{protocol.name}`, ' in text
+    continued = row([run(0, 0.5)], config='rpcanet_plus_sirstv1_whole')
+    assert '`python run_configs.py rpcanet_plus_sirstv1_cpu` comes first' in P.page([continued], [], PROTOCOLS)
     assert (
         '| RPCANet | trained here: `rpcanet_sirstv1`, 2 seeds | authors | drpca | 256x256 | 70.00 | 70.00 ± 2.83 |'
         in text

@@ -333,6 +333,8 @@ def test_metafiles_and_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     assert '| TopHat | classical |' in readme
     assert '(docs/table.md)' in readme
     assert '| `tophat` | synthetic |' in (copied / 'README.md').read_text()
+    for page, link in (('here/t.md', 't.md'), ('docs/other.md', '../docs/other.md'), ('../t.md', None)):
+        assert leaderboard._link(Path(page), Path('here/README.md')) == link
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,8 @@ def test_width_surfaces_names_and_bad_input() -> None:
     assert figure.get_size_inches()[0] == 3.5
     assert len(figure.axes) == 6, 'three pictures, three surfaces'
     assert figure.axes[4].get_title() == r'\$one_'
+    with pytest.raises(UserError, match='10 methods, the frame and the mask need a width of at least 75 mm'):
+        G.draw_grid([make_row(*[scores] * 10)], list('abcdefghij'), PROTOCOL, width=30 / 25.4)
     with pytest.raises(UserError, match='each of 2 methods'):
         G.draw_grid([row], ['one', 'two'], PROTOCOL)
     with pytest.raises(UserError, match='at least one image'):

@@ -265,6 +265,18 @@ def test_what_8_bits_do_not_hold_is_not_computed(workplace, capsys):
         apply_budgets(dataclasses.replace(done, threshold_from=(done.folder, done.split)), [Budget(1e-5)])
 
 
+def test_a_budget_that_leads_below_what_is_kept_of_the_curve_is_noted(workplace):
+    (done,) = score('results/mini', protocols='basicirstd')
+    done = dataclasses.replace(done, threshold_from=(done.folder, done.split))
+    assert apply_budgets(done, [Budget(1)]).notes == ()
+    short = dataclasses.replace(done, curves={None: dataclasses.replace(done.curves[None], lowest=0.3)})
+    noted = apply_budgets(short, [Budget(1), Budget(0)])
+    assert noted.notes == (
+        'Fa ≤ 1, native: the curve here is kept above the threshold alone; its figures here are those of score 0.3.',
+    )
+    assert [point.is_raised for point in noted.chosen[None]] == [True, False]
+
+
 def test_what_is_not_reached_is_said(workplace, capsys):
     """In each image four false pixels are as sure as the target: Fa is 12 / 7972, or nothing is predicted."""
     for name, (scores, mask) in make_maps().items():
