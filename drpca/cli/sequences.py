@@ -177,6 +177,7 @@ def table(scores: list[SequenceScore]) -> str:
         for name in _COLUMNS.values():
             value = score.figures.get(name, math.nan)
             finite = score.figures.get(f'{name}_finite')
+            value = value if score.targets or math.isfinite(value) else math.nan
             row.append(_cell(value, '.4g') + ('' if finite is None else f' ({finite:.0f})'))
         found, there = (score.figures.get(f'track_{name}', math.nan) for name in ('found_in_time', 'targets'))
         tracks = f'{found:.0f}/{there:.0f}' if math.isfinite(found + there) else '-'

@@ -104,7 +104,7 @@ def _pictures_note(pictures: Pictures, budget: int) -> str:
     """Which images have pictures, and what their values are."""
     shown = len(pictures.of)
     frames = 'lossless' if pictures.is_exact else f'WebP of quality {QUALITY}, at most {pictures.error} levels off'
-    parts = [f'All {shown} images have pictures.']
+    parts = ['Every image has a picture.']
     if shown < pictures.images:
         parts = [
             f'{shown} of {pictures.images} images have pictures, {pictures.bytes / 1e6:.1f} MB: they end where the '

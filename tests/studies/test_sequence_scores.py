@@ -18,7 +18,7 @@ from drpca.datasets.synthetic_sequence import generate_sequence
 from drpca.errors import UserError
 from drpca.inference.mappers import FrameMapper, ScoredBatch
 from drpca.inference.temporal import TemporalFilter
-from drpca.studies.sequence_scores import score_sequences
+from drpca.studies.sequence_scores import SequenceScore, score_sequences
 from tests.support import error_line, load_tool
 
 
@@ -150,6 +150,14 @@ def test_other_labels_than_points(folder: Path, tmp_path: Path, kind: str) -> No
     score_sequences(drpca.Detector('tophat'), tmp_path, limit=5)
     with pytest.raises(UserError, match=r'0005.png has no'):
         score_sequences(cast(drpca.Detector, None), tmp_path)  # before any frame is scored
+
+
+def test_what_is_undefined_without_targets_is_a_dash() -> None:
+    figures = {'SCRG': np.inf, 'SCRG_finite': 0.0, 'Pd': np.nan, 'track_found_in_time': np.nan, 'track_targets': 0.0}
+    text = sequences.table([SequenceScore('empty', 3, 0, np.nan, 0.001, figures, [])])
+    assert 'nan' not in text
+    assert 'inf' not in text
+    assert '- (0)' in text
 
 
 def test_table_of_several_files(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
