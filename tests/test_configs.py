@@ -110,12 +110,13 @@ def test_two_ways_of_naming_a_training_are_the_same(model: str) -> None:
     """The config of a data set, and ``--dataset`` with the model's own."""
     homes = [name for name in CONFIGS if re.fullmatch(rf'{model}_sirstv1(_[a-z]+)?', name)]
     assert f'{model}_sirstv1' in homes
-    for home in homes:
-        for path in (CONFIGS[home.replace('sirstv1', dataset)] for dataset in DATASETS[1:]):
-            if not path.is_file():
-                one = load_config(path)
-                assert one.test_dataloader.dataset.dataset == one.dataset != 'SIRSTv1'
-                assert one.to_dict() == load_config(CONFIGS[home], one.dataset).to_dict()
+    for number, home in enumerate(homes, list_models().index(model)):
+        paths = [CONFIGS[home.replace('sirstv1', dataset)] for dataset in DATASETS[1:]]
+        paths = [path for path in paths if not path.is_file()]
+        for path in paths[number % len(paths) :][:1]:  # of each a data set in turn
+            one = load_config(path)
+            assert one.test_dataloader.dataset.dataset == one.dataset != 'SIRSTv1'
+            assert one.to_dict() == load_config(CONFIGS[home], one.dataset).to_dict()
 
 
 def test_a_config_without_a_file_answers_by_name_and_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
