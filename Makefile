@@ -13,6 +13,8 @@ BIN := $(VENV)/bin
 TOOLS := $(VENV)-tools
 TORCH ?= torch==2.13.0
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Instead of pip, which compiles one file after the other: on all cores, without the tests of packages.
+COMPILE = $(BIN)/python -W ignore -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true
 INSTALLED := $(VENV)/.installed
 
 .PHONY: install demo test test-all lint docs notebooks lock audit licences clean
@@ -24,34 +26,29 @@ install: $(INSTALLED)
 $(INSTALLED): requirements.lock pyproject.toml Makefile
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'Python 3.10 or newer is needed, this is ' + sys.version)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(PIP_INSTALL) --require-hashes --no-deps -r requirements.lock
-	$(BIN)/python $(PIP_INSTALL) $(TORCH)
+	$(BIN)/python $(PIP_INSTALL) --no-compile --require-hashes --no-deps -r requirements.lock
+	$(BIN)/python $(PIP_INSTALL) --no-compile $(TORCH)
 	$(BIN)/python $(PIP_INSTALL) --no-deps --no-build-isolation -e .
+	$(COMPILE)
 	touch $@
 
 demo: install
 	$(BIN)/python tools/demo.py
 
 # In parts, each in processes of its own: in one go a worker process died twice, and tests that fork loaders then share
-# a process with the threads of ONNX Runtime, OpenVINO and the page's server.
+# a process with the threads of ONNX Runtime, OpenVINO and the page's server. In the order given, so that the fuzzer, one
+# long test, begins at once, beside tests that wait for the page.
 PARTS := tests/inference tests/deploy tests/studies tests/app tests/cli tests/leaderboard tests/fuzz
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: install
-	$(PYTEST) tests/inference tests/deploy
-	$(PYTEST) tests/studies
-	$(PYTEST) tests/app
-	$(PYTEST) tests/cli tests/leaderboard
-	$(PYTEST) tests/fuzz
-	$(PYTEST) $(PARTS:%=--ignore=%)
+	$(PYTEST) $(ALL) tests/inference tests/deploy tests/studies
+	$(PYTEST) $(ALL) --no-loadscope-reorder tests/fuzz tests/app
+	$(PYTEST) $(ALL) tests/cli tests/leaderboard
+	$(PYTEST) $(ALL) $(PARTS:%=--ignore=%)
 
-test-all: install
-	$(PYTEST) -m "" tests/inference tests/deploy
-	$(PYTEST) -m "" tests/studies
-	$(PYTEST) -m "" tests/app
-	$(PYTEST) -m "" tests/cli tests/leaderboard
-	$(PYTEST) -m "" tests/fuzz
-	$(PYTEST) -m "" $(PARTS:%=--ignore=%)
+test-all: ALL := -m ""
+test-all: test
 
 FUZZ_CASES ?= 50000
 FUZZ_SEED ?= 1
