@@ -21,32 +21,6 @@ def from_slices(slices: np.ndarray, depth: int) -> np.ndarray:
     return np.fft.irfft(slices.transpose(1, 2, 0), depth, axis=2)
 
 
-def t_product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """(n1, k, n3) * (k, n2, n3) → (n1, n2, n3)."""
-    return from_slices(to_slices(a) @ to_slices(b), a.shape[2])
-
-
-def t_transpose(tensor: np.ndarray) -> np.ndarray:
-    """Transposes each frontal slice and reverses slices 2 … n3: (n1, n2, n3) → (n2, n1, n3)."""
-    return np.roll(tensor.transpose(1, 0, 2)[:, :, ::-1], 1, axis=2)
-
-
-def t_svd(tensor: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """tensor = U * S * Vᵀ with orthogonal U, V and diagonal frontal slices in S.
-
-    Args:
-        tensor: (n1, n2, n3) real.
-
-    Returns:
-        U (n1, k, n3), S (k, k, n3), V (n2, k, n3), k = min(n1, n2).
-    """
-    depth = tensor.shape[2]
-    u, sigma, vh = np.linalg.svd(to_slices(tensor), full_matrices=False)
-    diagonal = sigma[:, :, None] * np.eye(sigma.shape[1])
-    v = vh.conj().transpose(0, 2, 1)
-    return from_slices(u, depth), from_slices(diagonal, depth), from_slices(v, depth)
-
-
 def map_tensor_singular_values(
     tensor: np.ndarray, shrink: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Fast spectral maps against LAPACK's SVD, and the t-product algebra."""
+"""Fast spectral maps against LAPACK's SVD."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scipy import linalg
 
 from drpca.baselines.proximal import shrink_tail
 from drpca.baselines.svd import map_singular_values, singular_values
-from drpca.baselines.tensor import from_slices, map_tensor_singular_values, t_product, t_svd, t_transpose, to_slices
+from drpca.baselines.tensor import from_slices, map_tensor_singular_values, to_slices
 
 rng = np.random.default_rng(3)
 
@@ -58,27 +58,6 @@ def test_everything_shrunk_away() -> None:
     matrix, sigma = map_singular_values(np.ones((4, 3)), lambda s: 0 * s)
     assert len(sigma) == 0
     np.testing.assert_array_equal(matrix, np.zeros((4, 3)))
-
-
-@pytest.mark.parametrize('shape', [(5, 4, 6), (4, 5, 7), (3, 3, 1), (6, 2, 2)])
-def test_t_svd_reconstructs(shape: tuple[int, int, int]) -> None:
-    tensor = rng.standard_normal(shape)
-    u, s, v = t_svd(tensor)
-    np.testing.assert_allclose(t_product(t_product(u, s), t_transpose(v)), tensor, atol=1e-10)
-    identity = np.zeros((min(shape[:2]),) * 2 + shape[2:])
-    identity[:, :, 0] = np.eye(min(shape[:2]))
-    np.testing.assert_allclose(t_product(t_transpose(u), u), identity, atol=1e-10)
-    np.testing.assert_allclose(t_product(t_transpose(v), v), identity, atol=1e-10)
-    off_diagonal = s * (1 - np.eye(s.shape[0]))[:, :, None]
-    assert np.abs(off_diagonal).max() < 1e-10
-
-
-def test_t_product_is_a_block_circulant_product() -> None:
-    a, b = rng.standard_normal((2, 3, 4)), rng.standard_normal((3, 2, 4))
-    circulant = np.block([[a[:, :, (i - j) % 4] for j in range(4)] for i in range(4)])
-    product = circulant @ np.concatenate([b[:, :, k] for k in range(4)])
-    expected = np.stack([product[2 * k : 2 * k + 2] for k in range(4)], axis=-1)
-    np.testing.assert_allclose(t_product(a, b), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize('depth', [6, 7])
