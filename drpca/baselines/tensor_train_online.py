@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
@@ -37,17 +38,22 @@ class TensorTrainOnline(TensorTrain):
     the very first one, alone, gets ten iterations that end at the same β. A constant frame has no target, and all
     starts anew after it. What is in memory does not grow with the sequence. 'fast' looks at 3 frames, 'accurate' at 5.
 
-    Parameters: as :class:`TensorTrain`, ``window`` being the most frames, with ``iterations``, ``penalty`` and
-    ``growth`` in place of ``tolerance`` and ``max_iterations``.
+    So few frames do not tell a lamp that stands still from a target. The map is therefore what T has gained over its
+    least value at the same pixel in the ``memory`` frames before, once there are so many. A target that stays on its
+    very pixels for as long fades from the map, though not from the part T.
+
+    Parameters: as :class:`TensorTrain`, ``window`` being the most frames, with ``iterations``, ``penalty``,
+    ``growth`` and ``memory`` in place of ``tolerance`` and ``max_iterations``.
     """
 
     placement: ClassVar[Placement] = 'last'
     iterations: int
     penalty: float
     growth: float
+    memory: int
     PRESETS = {
-        'fast': {**_USUAL, 'window': 3, 'iterations': 6, 'penalty': 0.2, 'growth': 1.7},
-        'accurate': {**_USUAL, 'window': 5, 'iterations': 8, 'penalty': 0.1, 'growth': 1.6},
+        'fast': {**_USUAL, 'window': 3, 'iterations': 6, 'penalty': 0.2, 'growth': 1.7, 'memory': 10},
+        'accurate': {**_USUAL, 'window': 5, 'iterations': 8, 'penalty': 0.1, 'growth': 1.6, 'memory': 10},
     }
 
     def __init__(self, preset: str = 'fast', **overrides: object) -> None:
@@ -57,6 +63,7 @@ class TensorTrainOnline(TensorTrain):
         stack: PatchStack | None = None
         data: np.ndarray | None = None
         solution: Solution | None = None
+        before: deque[np.ndarray] = deque(maxlen=self.memory)
         for frame in frames:
             if stack is None:
                 self._check_size(frame.shape)
@@ -64,6 +71,7 @@ class TensorTrainOnline(TensorTrain):
             self._check_same_size(stack.shape, frame.shape)
             if frame.min() == frame.max():
                 data = solution = None
+                before.clear()
                 yield self._solve([frame], records)
                 continue
             new = stack.patches(frame[None].astype(np.float32) / 255)
@@ -72,7 +80,10 @@ class TensorTrainOnline(TensorTrain):
                 solution = self.advance(data, solution, records)
             parts = (solution.background, solution.target, solution.noise)
             newest = Parts(*(part[:, :, -1:] for part in parts if part is not None))
-            yield SolvedFrames(stack.frames(newest.target, 'last'), stack.parts(newest), 255.0)
+            target = np.maximum(stack.frames(newest.target, 'last'), 0)
+            stood = np.minimum.reduce(before) if len(before) == self.memory else 0
+            before.append(target)
+            yield SolvedFrames(target - stood, stack.parts(newest), 255.0)
         self._check_count(0 if stack is None else 1, 1)
 
     def advance(self, data: np.ndarray, last: Solution | None, records: Records = None) -> Solution:

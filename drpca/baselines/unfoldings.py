@@ -25,7 +25,7 @@ from functools import partial
 import numpy as np
 
 from drpca.baselines.base import IterationRecord
-from drpca.baselines.proximal import shrink_tail, soft_threshold
+from drpca.baselines.proximal import shrink_tail
 from drpca.baselines.rpca import Parts, Records
 from drpca.baselines.svd import large_part, map_singular_values, project
 
@@ -180,30 +180,29 @@ def solve_unfoldings(
             rest += dual[at]
             b = rest - target[at]
             for low, c in zip(lows, duals):
-                b += low[at]
-                b += c[at]
+                part = c[at]
+                part += low[at]
+                b += part
             b /= len(unfoldings) + 1
             rest -= b
-            if omega is None or prior is None:
-                t = soft_threshold(rest, sparse_weight / beta)
-            else:
-                t = soft_threshold(rest, omega[at] * (sparse_weight / beta))
+            threshold = sparse_weight / beta if omega is None else omega[at] * (sparse_weight / beta)
+            e = np.clip(rest, -threshold, threshold)  # e + D − B − T − N
+            t = np.subtract(rest, e, out=rest)
+            if omega is not None and prior is not None:
                 omega[at] = 1 / np.maximum((np.abs(t) + 0.01) * prior[at], 1 / LARGEST_WEIGHT)
-            rest -= t  # e + D − B − T − N
             left = data[at] - b
             left -= t
             if noise_weight is not None:
-                n = rest * noise_sign
+                n = np.multiply(e, noise_sign, out=noise[at])
                 n += left
                 n *= beta / (beta + 2 * noise_weight)
                 left -= n
-                noise[at] = n
-            squares += float(np.vdot(left, left))
-            positive += int(np.count_nonzero(t > 0))
-            np.multiply(rest, beta / next_beta, out=dual[at])
-            for low, c, matrix in zip(lows, duals, shifted):
+            if records is not None or tolerance is not None:
+                squares += float(np.vdot(left, left))
+                positive += int(np.count_nonzero(t > 0))
+            np.multiply(e, beta / next_beta, out=dual[at])
+            for c, matrix in zip(duals, shifted):
                 part = c[at]
-                part += low[at]
                 part -= b
                 part *= beta / next_beta
                 np.subtract(b, part, out=matrix[at])

@@ -427,6 +427,23 @@ def test_solvers_work_on_one_thread_and_leave_as_many_as_before(name: str, monke
         assert threads() == {2}
 
 
+def test_what_stands_still_fades_from_the_online_map_and_not_from_its_target() -> None:
+    images = frames(9, 32)
+    images[:, 25:27, 6:8] = 255  # a lamp, brighter than the target
+    method = build('TensorTrainOnline', 'fast', **SMALL['TensorTrainOnline'], memory=5)
+    maps, target = method.predict(images)[:, :, :26], np.maximum(method.decompose(images).target, 0)[:, :, :26]
+    np.testing.assert_allclose(maps[:5], target[:5], atol=1e-6, err_msg='five frames must have come first')
+    for number in range(5, 9):
+        stood = target[number - 5 : number].min(axis=0)
+        np.testing.assert_allclose(maps[number], target[number] - np.minimum(stood, target[number]), atol=1e-6)
+        assert target[number, 25:27, 6:8].max() > 0.04 > 4 * maps[number, 25:27, 6:8].max()
+        assert place(maps[number])[0] == 14
+        assert maps[number].max() == pytest.approx(target[number, 10:19].max(), rel=0.2)
+    images[4] = 0
+    assert not method.predict(images)[4].any()
+    np.testing.assert_array_equal(method.predict(images)[5:], method.predict(images[5:]), 'and a new start forgets it')
+
+
 def test_the_online_form_comes_to_the_solution_of_the_block() -> None:
     """At a fixed penalty both starts end in the one minimum."""
     stack = PatchStack((16, 16), 4, 4)
