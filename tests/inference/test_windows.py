@@ -148,9 +148,14 @@ def test_features_of_a_frame_are_computed_once(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_allclose(found[number].logits, expected, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize('placement', ['causal', 'centred'])
+@pytest.mark.parametrize('placement', ['causal', 'centred', 'online'])
 def test_live_is_the_stream_with_latencies(placement: str) -> None:
-    detector = drpca.Detector(DetectionModel(network(placement=placement)))
+    options = {'model.patch_size': 8, 'model.step': 8, 'model.memory': 3}
+    online = placement == 'online'
+    detector = drpca.Detector(
+        'tensortrain_online' if online else DetectionModel(network(placement=placement)),
+        options=options if online else {},
+    )
     frames = sequence(6)
     live = detector.live(frames, queue=2)
     for number, (one, other) in enumerate(zip(live, detector.stream(frames), strict=True)):
