@@ -36,14 +36,14 @@ demo: install
 	$(BIN)/python tools/demo.py
 
 # In parts, each in processes of its own: in one go a worker process died twice, and tests that fork loaders then share
-# a process with the threads of ONNX Runtime, OpenVINO and the page's server. In the order given, so that the fuzzer, one
-# long test, begins at once, beside tests that wait for the page.
+# a process with the threads of ONNX Runtime, OpenVINO and the page's server. Tests of the page cannot wait for the fuzzer.
 PARTS := tests/inference tests/deploy tests/studies tests/app tests/cli tests/leaderboard tests/fuzz
 PYTEST = OMP_WAIT_POLICY=passive $(BIN)/python -m pytest -n auto --dist loadfile
 
 test: install
 	$(PYTEST) $(ALL) tests/inference tests/deploy tests/studies
-	$(PYTEST) $(ALL) --no-loadscope-reorder tests/fuzz tests/app
+	$(PYTEST) $(ALL) tests/app
+	$(PYTEST) $(ALL) tests/fuzz
 	$(PYTEST) $(ALL) tests/cli tests/leaderboard
 	$(PYTEST) $(ALL) $(PARTS:%=--ignore=%)
 
