@@ -160,7 +160,7 @@ async def test_stages_are_leafed_through(visitor, folder):
     assert visitor.page.stages.variables['target'].picture.source != last
     assert not visitor.page.stages.all_picture.source
     await visitor.set(visitor.page.stages.all_stages, True)
-    assert visitor.page.stages.all_picture.source.startswith('data:image/png')
+    await visitor.until(lambda: visitor.page.stages.all_picture.source.startswith('data:image/png'))
 
 
 @visiting
