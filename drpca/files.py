@@ -23,7 +23,8 @@ _LEFT_BEHIND = ('thumbs.db', 'desktop.ini', '__macosx')
 def list_files(folder: str | os.PathLike[str], suffixes: Container[str], deep: bool = False) -> list[Path]:
     """Files with one of these suffixes (in lower case), sorted by path: the one way to look for images and the like.
 
-    What is hidden, as systems leave it behind (``._1.png``, ``.ipynb_checkpoints/``), is none of them.
+    What is hidden, as systems leave it behind (``._1.png``, ``.ipynb_checkpoints/``), is none of them. A folder that is
+    called like a file is one, unless ``deep``: who reads it says what it is.
 
     Args:
         folder: Where they are.
@@ -35,6 +36,7 @@ def list_files(folder: str | os.PathLike[str], suffixes: Container[str], deep: b
     """
     found = []
     for top, folders, names in os.walk(folder, onerror=_not_read):
+        names += [] if deep else folders
         found += [
             Path(top, name) for name in names if is_visible(name) and os.path.splitext(name)[1].lower() in suffixes
         ]
