@@ -18,7 +18,6 @@ from drpca.cli.guard import guarded
 from drpca.errors import EXIT_FAILED, UserError, counted
 from drpca.files import check_folder
 from drpca.inference.live import QUEUE, WHEN_FULL
-from drpca.inference.video_writer import check_video
 from drpca.options import AUTO, BACKENDS, MAP_FORMATS, PRECISIONS, RECIPE, TILE, VIDEO_OUT
 
 if TYPE_CHECKING:
@@ -226,6 +225,8 @@ def main(argv: list[str] | None = None) -> int:
         args.config = args.input.pop()  # --input PATH CONFIG
     check_folder(args.out)  # before --backend auto measures
     if args.video_out:
+        from drpca.inference.video_writer import check_video
+
         check_video(args.video_out, args.overwrite)
     detector = drpca.Detector(
         args.config, args.checkpoint, size=args.size or RECIPE, threshold=args.threshold, tile=args.tile,
