@@ -19,41 +19,16 @@ def test_import_alone_is_quick() -> None:
     assert python(code).stdout == '\n'
 
 
-CPUINFO = Path('/proc/cpuinfo')
-CORE = 'SkylakeX' if CPUINFO.exists() and drpca._is_amd_with_avx512(CPUINFO.read_text().splitlines()) else None
-
-
 @pytest.mark.parametrize(
     ('own', 'expected'),
-    [
-        ({'OPENBLAS_CORETYPE': 'Haswell'}, 'passive Haswell'),
-        ({'OMP_WAIT_POLICY': 'active'}, f'active {CORE}'),
-        ({'GOMP_SPINCOUNT': '1000'}, f'None {CORE}'),
-    ],
-    ids=['none', 'policy', 'count'],
+    [({}, 'passive'), ({'OMP_WAIT_POLICY': 'active'}, 'active'), ({'GOMP_SPINCOUNT': '1000'}, 'None')],
 )
-def test_waiting_threads_sleep_and_products_use_what_is_there_unless_a_user_says_otherwise(
+def test_waiting_threads_sleep_unless_a_user_says_otherwise(
     own: dict[str, str], expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME', 'OPENBLAS_CORETYPE'):
+    for name in ('OMP_WAIT_POLICY', 'GOMP_SPINCOUNT', 'KMP_BLOCKTIME'):
         monkeypatch.delenv(name, raising=False)
-    code = "import drpca, os; print(*map(os.environ.get, ('OMP_WAIT_POLICY', 'OPENBLAS_CORETYPE')))"
-    assert python(code, **own).stdout == f'{expected}\n'
-
-
-@pytest.mark.parametrize(
-    ('vendor', 'flags', 'expected'),
-    [
-        ('AuthenticAMD', 'avx2 avx512f avx512cd avx512dq avx512bw avx512vl', True),
-        ('AuthenticAMD', 'avx2 avx512f', False),
-        ('GenuineIntel', 'avx2 avx512f avx512cd avx512dq avx512bw avx512vl', False),
-    ],
-    ids=['new', 'old', 'intel'],
-)
-def test_products_on_amd_processors_use_avx512(vendor: str, flags: str, expected: bool) -> None:
-    lines = f'processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n'.splitlines()
-    assert drpca._is_amd_with_avx512(lines) is expected
-    assert drpca._is_amd_with_avx512([]) is False
+    assert python("import drpca, os; print(os.environ.get('OMP_WAIT_POLICY'))", **own).stdout == f'{expected}\n'
 
 
 BUSY = """

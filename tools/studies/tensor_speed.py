@@ -15,11 +15,9 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-if __name__ == '__main__':
-    import drpca  # noqa: F401, before NumPy, whose kernels it chooses
-
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from drpca.baselines import TensorRing, TensorTrain
 from drpca.baselines.frame_windows import PatchStack
