@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import functools
 import io
 import os
 import shlex
 import sys
+import threading
 import warnings
 from collections.abc import Callable
 
@@ -16,7 +18,8 @@ from drpca.errors import EXIT_INTERRUPTED, EXIT_PIPE, WARNED, explain
 def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """Show whatever ends a command as one line on stderr, with the exit code of :func:`drpca.errors.explain`.
 
-    Ctrl-C: 130. Nothing is said where nobody reads on (``… | head``): 141, as for other programs.
+    Ctrl-C: 130, also where it comes inside a finaliser or a library that cannot let it through: then it comes again.
+    Nothing is said where nobody reads on (``… | head``): 141, as for other programs.
     """
 
     @functools.wraps(main)
@@ -24,7 +27,15 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # names of files may hold what the terminal cannot show
                 stream.reconfigure(errors='backslashreplace')
-        usual = warnings.formatwarning
+        usual, usual_hook = warnings.formatwarning, sys.unraisablehook
+        again: list[threading.Timer] = []
+
+        def interrupt_again(lost: sys.UnraisableHookArgs) -> None:
+            if not isinstance(lost.exc_value, KeyboardInterrupt):
+                usual_hook(lost)
+                return
+            again.append(threading.Timer(0.1, _thread.interrupt_main))  # not in here, where it would be lost as well
+            again[-1].start()
 
         def one_line(
             message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
@@ -32,7 +43,7 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
             return f'warning: {message}\n' if filename == WARNED else usual(message, category, filename, lineno, line)
 
         try:
-            warnings.formatwarning = one_line
+            warnings.formatwarning, sys.unraisablehook = one_line, interrupt_again
             try:
                 return main(argv)
             except Exception as error:
@@ -42,7 +53,9 @@ def guarded(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
                 print(f'error: {line}', file=sys.stderr)
                 return code
             finally:
-                warnings.formatwarning = usual
+                warnings.formatwarning, sys.unraisablehook = usual, usual_hook
+                for timer in again:
+                    timer.cancel()
                 print(end='', flush=True)
         except KeyboardInterrupt:
             print('stopped', file=sys.stderr)

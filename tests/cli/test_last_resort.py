@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,24 @@ def test_ctrl_c_that_a_library_made_an_error_of_stays_ctrl_c(capsys: pytest.Capt
 
     assert main([]) == 130
     assert capsys.readouterr().err == 'stopped\n'
+
+
+def test_ctrl_c_that_is_lost_in_a_finaliser_comes_again(capsys: pytest.CaptureFixture) -> None:
+    class Swallows:
+        def __del__(self) -> None:
+            raise KeyboardInterrupt
+
+    @guarded
+    def main(argv: list[str] | None = None) -> int:
+        Swallows()
+        for _ in range(200):
+            time.sleep(0.01)
+        return 0
+
+    hook = sys.unraisablehook
+    assert main([]) == 130
+    assert capsys.readouterr().err == 'stopped\n'
+    assert sys.unraisablehook is hook
 
 
 def test_a_fault_names_input_and_version_and_keeps_its_traceback(
