@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -68,8 +69,11 @@ def test_ctrl_c_that_is_lost_in_a_finaliser_comes_again(capsys: pytest.CaptureFi
             time.sleep(0.01)
         return 0
 
-    hook = sys.unraisablehook
-    assert main([]) == 130
+    hook, before = sys.unraisablehook, signal.signal(signal.SIGINT, signal.default_int_handler)  # not as in background
+    try:
+        assert main([]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == 'stopped\n'
     assert sys.unraisablehook is hook
 
