@@ -14,6 +14,7 @@ from drpca.baselines.rpca import Parts, Records
 from drpca.baselines.tensor_ring import USUAL
 from drpca.baselines.tensor_train import TensorTrain
 from drpca.baselines.unfoldings import Solution, solve_unfoldings
+from drpca.errors import UserError
 from drpca.registry import BASELINES
 
 FIRST_ITERATIONS = 10
@@ -58,6 +59,11 @@ class TensorTrainOnline(TensorTrain):
 
     def __init__(self, preset: str = 'fast', **overrides: object) -> None:
         super().__init__(preset, **overrides)
+        if self.window < 2:
+            raise UserError(
+                f'{type(self).__name__}: expected at least 2 for window, got {self.window}: it goes on from the frames '
+                'before; single frames are for methods like ipi.'
+            )
 
     def stream(self, frames: Iterable[np.ndarray], records: Records = None) -> Iterator[SolvedFrames]:
         stack: PatchStack | None = None

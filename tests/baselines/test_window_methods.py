@@ -371,6 +371,9 @@ def test_bad_frames_are_refused(name: str) -> None:
     if hasattr(method, 'step'):
         with pytest.raises(UserError, match='step'):
             build(name, method.preset, step=99)
+    if name == 'TensorTrainOnline':  # a live stream, and a data set, would take each frame by itself
+        with pytest.raises(UserError, match='expected at least 2 for window, got 1'):
+            build(name, method.preset, window=1)
 
 
 def test_the_online_form_answers_each_frame_at_once_and_goes_on_from_the_last_window() -> None:
