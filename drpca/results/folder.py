@@ -119,7 +119,7 @@ class RunRecord(TypedDict, total=False):
     __pydantic_config__ = {'extra': 'allow'}  # type: ignore[misc]
     dataset: str | None
     split: str | None
-    names: list[str]
+    names: list[str] | None
     sizes: list[SizeRecord]
 
 
@@ -144,9 +144,10 @@ class ResultsFolder:
         self._own: dict[str, Path] = {}
         if not self.path.is_dir():
             raise UserError(f'No results folder {self.path}; make one with {called("infer")}, or name another.')
-        listed, self.others = None, list[str]()
+        listed, self.others, self._is_whole = None, list[str](), True
         with suppress(UserError):  # of a damaged file, which who asks for the run is told of
             listed = self.run.get('names')
+            self._is_whole = listed is not None or 'names' not in self.run
         saved = {part: saved_names(self.path, part) for part in MAP_PARTS}
         if any(saved.values()):
             known = {*(next(filter(None, saved.values())) if listed is None else listed)}
@@ -180,6 +181,8 @@ class ResultsFolder:
     @property
     def notes(self) -> tuple[str, ...]:
         """What to know of the maps, a line each."""
+        if not self._is_whole:
+            return (f'The run of {RUN} goes on or was killed: maps of an earlier one may be among those there.',)
         some = some_of(self.others)
         return (f'Maps that {RUN} does not list are left out: {some}.',) if self.others else ()
 
@@ -275,10 +278,11 @@ class ResultsWriter:
         overlay: Also write ``overlay/NAME.png``, the image with detections outlined.
         threshold: For ``run.json`` of the target lists.
         names: Of all frames to come; None: that is not known.
+        comes_again: Runs of the same ``run`` are of the same frames: not those of a camera.
 
     Raises:
         UserError: The folder holds maps of another checkpoint, split or data root, of images that are not among
-            ``names``, targets of another threshold, or files that no run describes.
+            ``names``, of frames that do not come again, targets of another threshold, or files that no run describes.
     """
 
     def __init__(
@@ -290,6 +294,7 @@ class ResultsWriter:
         overlay: bool = False,
         threshold: float = 0.5,
         names: Iterable[str] | None = None,
+        comes_again: bool = True,
     ) -> None:
         self.folder = Path(folder)
         self.threshold = threshold
@@ -300,7 +305,7 @@ class ResultsWriter:
         self._made: set[Path] = set()
         self._before: set[str] = set()
         self._overwrite = overwrite
-        self._refuse_others(run, names)
+        self._refuse_others(run, names, comes_again)
         writers: dict[str, Callable[[Detection], None]] = {
             'png': self._write_png, 'mat': self._write_mat, 'json': self._write_json, 'csv': self._write_csv,
             'coco': self._add_to_coco,
@@ -312,21 +317,23 @@ class ResultsWriter:
             'images': [], 'annotations': [], 'categories': [{'id': 1, 'name': 'target'}],
         }  # fmt: skip
         self._formats = set(formats)
-        self._save_json(RUN, run)
+        self._save_json(RUN, {**run, 'names': None})  # which they are shows at the end
         if 'csv' in self._formats:
             self._save(TARGETS, (','.join(COLUMNS) + '\n').encode())
 
-    def _refuse_others(self, run: dict[str, Any], names: Iterable[str] | None) -> None:
+    def _refuse_others(self, run: dict[str, Any], names: Iterable[str] | None, comes_again: bool) -> None:
         """Refuses to replace, or to mix with its own, what another run wrote; to overwrite is to remove it."""
         before = self._described_by()
         if before is None:
             return
         keys = [*IDENTITY, *(key for key in LATER if key in before)]
-        if any(before.get(key) != run.get(key) for key in keys):
+        is_lost = not comes_again and before.get('names') != [] and self._holds(_ALL)
+        if is_lost or any(before.get(key) != run.get(key) for key in keys):
             what, parts = 'the maps of another run', _ALL
             made = before.get('checkpoint') or before.get('config') or f'files without {RUN}'
             parts_of = {'split': 'split', 'input': 'input', 'data_root': 'data in'}
-            differs = [key for key in parts_of if before.get(key) and (key == 'split' or before[key] != run.get(key))]
+            told = {'split', *['input'] * is_lost}
+            differs = [key for key in parts_of if before.get(key) and (key in told or before[key] != run.get(key))]
             details = ', '.join([made, *(f'{parts_of[key]} {before[key]}' for key in differs)])
         elif (threshold := before.get('threshold', self.threshold)) != self.threshold and self._holds(_TARGETS):
             what, parts = 'targets of another threshold', _TARGETS

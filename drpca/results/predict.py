@@ -105,8 +105,8 @@ def predict(
         live: ``'block'`` or ``'drop'``: read ahead in a thread (:meth:`drpca.Detector.live`); None: only a camera,
             ``'drop'``.
         queue: Frames that may wait then; None: 8.
-        overwrite: Replace another run's maps, remove those of images that are not among these, and replace the file of
-            ``video_out``.
+        overwrite: Replace another run's maps (any run of a camera or of frames in memory is another one), remove those
+            of images that are not among these, and replace the file of ``video_out``.
         progress: Say on standard error how far it is.
         checkpoint: Second argument of the detector, unless it is made already.
         **options: Further ones, by keyword. Its ``size`` is ``'recipe'`` unless given.
@@ -129,7 +129,7 @@ def predict(
             f'{detector.name} looks at {detector.frames} frames together: {called("visualize-stages")} draws its '
             'stages, --save-stages those of single frames.'
         )
-    frames, name, images = _open_frames(detector, source, dataset, split, data_root)
+    frames, name, images, comes_again = _open_frames(detector, source, dataset, split, data_root)
     stream = _open_stream(detector, frames, live, queue)
     if video_out and isinstance(frames.images, str | os.PathLike) and _is_same(video_out, frames.images):
         raise UserError(f'{video_out} is the input: name another file for the video.')
@@ -150,7 +150,7 @@ def predict(
     }
     folder = make_folder(out) / name
     with in_use(folder):
-        writer = ResultsWriter(folder, run, overwrite, formats, overlay, detector.threshold, frames.names)
+        writer = ResultsWriter(folder, run, overwrite, formats, overlay, detector.threshold, frames.names, comes_again)
         written = _write_all(detector, frames, stream, writer, decomposer, video, temporal, progress)
         writer.remove_earlier()
         return written
@@ -226,29 +226,30 @@ def _is_same(path: str | Path, other: str | os.PathLike[str]) -> bool:
 
 def _open_frames(
     detector: Detector, source: Any, dataset: str | None, split: str, data_root: str | Path | None
-) -> tuple[FrameSource, str, dict[str, Any]]:
-    """The frames, the name of the folder for their results, and their part of ``run.json``."""
+) -> tuple[FrameSource, str, dict[str, Any], bool]:
+    """The frames, the name of the folder for their results, their part of ``run.json``, and whether that names them."""
     if source is None:
         images = detector.open_split(split, dataset, data_root)
         files = [(name, images.image_path(name)) for name in images.names]
         described = {
             'dataset': images.dataset, 'split': images.split, 'data_root': str(images.root.resolve()), 'input': None,
         }  # fmt: skip
-        return detector.mapper.source(files, keep_going=True), images.dataset, described
+        return detector.mapper.source(files, keep_going=True), images.dataset, described, True
     given = source.images if isinstance(source, FrameSource) else source
+    comes_again = True
     if isinstance(given, list | tuple) and given and all(isinstance(item, str) for item in given):
         source, name = find_inputs(given)
         text = ' '.join(given)
     elif is_camera(given):
-        name, text = 'camera', str(given)
+        name, text, comes_again = 'camera', str(given), False
     elif isinstance(given, str | os.PathLike):
         name, text = stem_of(given), str(given)
     else:
-        name = text = 'frames'
+        name, text, comes_again = 'frames', 'frames', False
     frames = source if isinstance(source, FrameSource) else detector.mapper.source(source, keep_going=True)
-    if text is not name:  # of paths alone: an iterator would lose its first frame
+    if comes_again:  # an iterator would lose its first frame
         _look(frames, text)
-    return frames, name, {'dataset': None, 'split': None, 'data_root': None, 'input': text}
+    return frames, name, {'dataset': None, 'split': None, 'data_root': None, 'input': text}, comes_again
 
 
 def _look(frames: FrameSource, text: str) -> None:
@@ -259,7 +260,7 @@ def _look(frames: FrameSource, text: str) -> None:
     """
     first = copy(frames)
     first.failed = []
-    if not is_camera(first.images) and next(iter(first), None) is None:
+    if next(iter(first), None) is None:
         more = len(first.failed) - 1
         others = f' Nor can the {more} other{"s" * (more > 1)} there be read.' if more > 0 else ''
         raise UserError(f'{first.failed[0]}{others}' if first.failed else f'--input {text}: no frames there.')

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -244,16 +246,72 @@ def test_no_map_of_a_frame_that_is_gone_is_taken_for_one_of_the_run(
     assert run(formats=['mat'], overwrite=True) == ['b', 'c']
     assert sorted(files('results/frames')) == ['mat/b.mat', 'mat/c.mat', 'mat/mine.txt', 'run.json']
 
-    frames = np.zeros((3, 16, 16), dtype=np.uint8)
-    assert len(run(frames, out='live')) == 3
-    with pytest.warns(UserWarning, match=r'also holds files of images .* frame_000001, frame_000002.*--overwrite'):
-        assert run(frames[:1], out='live') == ['frame_000000'], 'those of the run alone'
-    folder = ResultsFolder('live/frames')
-    assert (folder.others, len(folder.notes)) == (['frame_000001', 'frame_000002'], 1)
-    run(frames[:1], out='live', overwrite=True)
-    assert not ResultsFolder('live/frames').others
-    assert predict('maxmedian', frames, 'live', overwrite=True, formats=['csv']).done == 3
-    assert sorted(files('live/frames')) == ['run.json', 'targets.csv']
+    def clip(count: int) -> str:
+        video = cv2.VideoWriter('clip.avi', cv2.VideoWriter.fourcc(*'MJPG'), 5, (32, 32))
+        for _ in range(count):
+            video.write(np.zeros((32, 32, 3), np.uint8))
+        video.release()
+        return 'clip.avi'
+
+    assert len(run(clip(3))) == 3
+    with pytest.warns(UserWarning, match=r'also holds files of images .* clip_000001, clip_000002.*--overwrite'):
+        assert run(clip(1)) == ['clip_000000'], 'those of the run alone'
+    folder = ResultsFolder('results/clip')
+    assert (folder.others, len(folder.notes)) == (['clip_000001', 'clip_000002'], 1)
+    run('clip.avi', overwrite=True)
+    assert not ResultsFolder('results/clip').others
+    assert predict('maxmedian', 'clip.avi', overwrite=True, formats=['csv']).done == 1
+    assert sorted(files('results/clip')) == ['run.json', 'targets.csv']
+
+
+def test_frames_that_do_not_come_again_are_replaced_only_when_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shown = iter([[], [60, 90], [30]])
+
+    def frames(camera: object) -> Iterator[tuple[str, np.ndarray]]:
+        for count, value in enumerate(next(shown)):
+            yield f'camera_{count:06d}', np.eye(16, dtype=np.uint8) * np.uint8(value)
+        raise UserError('no more frames')
+
+    monkeypatch.setattr('drpca.inference.frames.camera_frames', frames)
+    arguments = ['tophat', '--input', '0', '--format', 'mat', 'csv']
+    assert infer.main(arguments) == 1
+    assert infer.main(arguments) == 1, 'nothing was seen, nothing can be lost'
+    before = files('results')
+    capsys.readouterr()
+    assert infer.main(arguments) == 2
+    assert re.search(r'already holds the maps of another run \(.*, input 0\): .*--overwrite', capsys.readouterr().err)
+    assert files('results') == before
+    assert infer.main([*arguments, '--overwrite']) == 1
+    assert ResultsFolder('results/camera').names == ['camera_000000']
+
+    pictures = np.zeros((2, 16, 16), dtype=np.uint8)
+    detector = Detector('tophat')
+    assert predict(detector, pictures).done == 2
+    with pytest.raises(UserError, match=r'results/frames already holds the maps of another run \(.*, input frames\)'):
+        predict(detector, pictures)
+    assert predict(detector, pictures[:1], overwrite=True).done == 1
+    assert ResultsFolder('results/frames').names == ['frame_000000']
+
+
+def test_a_run_that_was_killed_is_told_of(tmp_path: Path) -> None:
+    """It could not say of which images it was, and others may lie there."""
+    run = {'maps': 'frame'}
+    scores = np.eye(9, dtype=np.float32)
+    whole = ResultsWriter(tmp_path, run)
+    for name in 'ab':
+        whole.write(Detection(name, scores, scores, scores > 0.5))
+    whole.close()
+    assert not ResultsFolder(tmp_path).notes
+    killed = ResultsWriter(tmp_path, run)
+    killed.write(Detection('b', scores, scores, scores > 0.5))
+    folder = ResultsFolder(tmp_path)
+    assert (folder.names, len(folder.notes)) == (['a', 'b'], 1)
+    assert 'goes on or was killed' in folder.notes[0]
+    (tmp_path / 'run.json').write_text('{}')
+    assert not ResultsFolder(tmp_path).notes, 'what older versions wrote'
 
 
 @pytest.mark.parametrize('name', ['targets.csv', 'coco.json', 'mat/mine.mat'])
