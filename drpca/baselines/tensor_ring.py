@@ -9,7 +9,7 @@ import numpy as np
 from drpca.baselines.frame_windows import PatchStack, SolvedFrames, WindowBaseline
 from drpca.baselines.patches import refuse_gaps
 from drpca.baselines.rpca import Records
-from drpca.baselines.unfoldings import Unfolding, solve_unfoldings
+from drpca.baselines.unfoldings import GROWTH, Unfolding, solve_unfoldings
 from drpca.registry import BASELINES
 
 
@@ -20,13 +20,14 @@ class PatchTensor(WindowBaseline):
     columns_k).
 
     Parameters: ``window``, frames of a block; ``patch_size`` p and ``step`` in pixels; ``sparsity``, H;
-    ``noise_weight``, λ₂, None for methods without N; ``tolerance`` and ``max_iterations`` of the solver.
+    ``noise_weight``, λ₂, None for methods without N; ``growth``, ``tolerance`` and ``max_iterations`` of the solver.
     """
 
     patch_size: int
     step: int
     sparsity: float
     noise_weight: float | None
+    growth: float
     tolerance: float
     max_iterations: int
     UNFOLDINGS: ClassVar[tuple[tuple[tuple[int, ...], int], ...]]
@@ -59,8 +60,9 @@ class PatchTensor(WindowBaseline):
         prior = self.prior(frames / 255)
         found, sparse_weight = self.unfoldings(data.shape)
         parts = solve_unfoldings(
-            data, found, sparse_weight, self.noise_weight, noise_sign=self.noise_sign, tolerance=self.tolerance,
-            max_iterations=self.max_iterations, records=records, prior=None if prior is None else stack.patches(prior),
+            data, found, sparse_weight, self.noise_weight, noise_sign=self.noise_sign, growth=self.growth,
+            tolerance=self.tolerance, max_iterations=self.max_iterations, records=records,
+            prior=None if prior is None else stack.patches(prior),
         )  # fmt: skip
         return SolvedFrames(stack.frames(parts.target, 'last'), stack.parts(parts), 255.0)
 
@@ -70,6 +72,7 @@ USUAL = {
     'window': 15,
     'sparsity': 2.0,
     'noise_weight': 100.0,
+    'growth': GROWTH,
     'tolerance': 1e-7,
     'max_iterations': 300,
 }
@@ -82,13 +85,18 @@ class TensorRing(PatchTensor):
 
         (row, column) × (frame, patch),   (column, frame) × (patch, row).
 
-    'toolbox' keeps the sign that the published code has in the step of N; 'paper' turns it round.
+    'toolbox' keeps the sign that the published code has in the step of N; 'paper' turns it round. 'fast', of this
+    project, is 'paper' with ρ = 1.5: some 43 iterations instead of 56 to 130, of maps a little less sparse.
 
     Parameters: as :class:`PatchTensor`.
     """
 
     UNFOLDINGS = (((0, 1, 2, 3), 2), ((1, 2, 3, 0), 2))
-    PRESETS = {'toolbox': {**USUAL, 'patch_size': 70, 'step': 70}, 'paper': {**USUAL, 'patch_size': 70, 'step': 70}}
+    PRESETS = {
+        'toolbox': {**USUAL, 'patch_size': 70, 'step': 70},
+        'paper': {**USUAL, 'patch_size': 70, 'step': 70},
+        'fast': {**USUAL, 'patch_size': 70, 'step': 70, 'growth': 1.5},
+    }
 
     def __init__(self, preset: str = 'toolbox', **overrides: Any) -> None:
         super().__init__(preset, **overrides)

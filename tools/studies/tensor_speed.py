@@ -3,7 +3,7 @@
     python tools/studies/tensor_speed.py --input sequences/sequence1/images
     python tools/studies/tensor_speed.py --size 128 --rounds 3          frames of a synthetic sequence
 
-The plain form takes every eigenvector of every Gram matrix and goes through whole arrays, in NumPy. Printed are seconds
+The plain form takes NumPy's SVD of every unfolding and goes through whole arrays. Printed are seconds
 a frame of one block on one thread, the median ratio of a round, iterations of both, and how far T differs at most.
 """
 
@@ -13,6 +13,7 @@ import argparse
 import statistics
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,11 @@ from drpca.datasets.splits import image_files
 from drpca.datasets.synthetic_sequence import generate_sequence
 from drpca.deploy.processor import machine
 
-METHODS = {'tensorring': TensorRing, 'tensortrain': TensorTrain}
+METHODS = {
+    'tensorring': partial(TensorRing, 'toolbox'),
+    'tensorring_fast': partial(TensorRing, 'fast'),
+    'tensortrain': partial(TensorTrain, 'toolbox'),
+}
 
 
 def plain(method: PatchTensor, data: np.ndarray) -> tuple[np.ndarray, int]:
@@ -44,19 +49,16 @@ def plain(method: PatchTensor, data: np.ndarray) -> tuple[np.ndarray, int]:
         for one, multiplier in zip(unfoldings, c):
             turned = (b - multiplier).transpose(one.order)
             matrix = turned.reshape(one.sides(data.shape))
-            wide = matrix.shape[0] < matrix.shape[1]
-            values, vectors = np.linalg.eigh(matrix @ matrix.T if wide else matrix.T @ matrix)
-            sigma = np.sqrt(np.maximum(values, 1e-300))
-            factor = (vectors * np.maximum(1 - one.weight / beta / sigma, 0)) @ vectors.T
-            low = factor @ matrix if wide else matrix @ factor
+            left, sigma, right = np.linalg.svd(matrix, full_matrices=False)
+            low = (left * np.maximum(sigma - one.weight / beta, 0)) @ right
             u.append(low.reshape(turned.shape).transpose(np.argsort(one.order)))
         b = (sum(u) + sum(c) + data - t - n + e) / (len(u) + 1)
         argument = data - b - n + e
         t = np.sign(argument) * np.maximum(np.abs(argument) - sparse_weight / beta, 0)
-        c = [(multiplier + low - b) / 1.2 for multiplier, low in zip(c, u)]
+        c = [(multiplier + low - b) / method.growth for multiplier, low in zip(c, u)]
         e = e + data - b - t - n
         n = beta * (data - b - t + method.noise_sign * e) / (beta + 2 * method.noise_weight)
-        e, beta = e / 1.2, beta * 1.2
+        e, beta = e / method.growth, beta * method.growth
         previous, positive = positive, np.count_nonzero(t > 0)
         if np.linalg.norm(data - b - t - n) < method.tolerance * np.linalg.norm(data) or positive == previous > 0:
             break
@@ -87,8 +89,9 @@ def main(argv: list[str] | None = None) -> int:
             with one_thread:
                 times = [time.process_time()]
                 parts = solve_unfoldings(
-                    data, unfoldings, sparse_weight, method.noise_weight, noise_sign=method.noise_sign, records=records
-                )
+                    data, unfoldings, sparse_weight, method.noise_weight, noise_sign=method.noise_sign,
+                    growth=method.growth, records=records,
+                )  # fmt: skip
                 times.append(time.process_time())
                 target, iterations = plain(method, data)
                 times.append(time.process_time())
