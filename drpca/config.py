@@ -257,6 +257,7 @@ class _Reader:
         self._handed_on = False
         self._unread: list[tuple[str, Path]] = []
         self._read_below: set[str] = set()
+        self._open: list[Path] = []
         # MMEngine's reader of one file, which then asks this object for the base files.
         original = Config._file2dict
         self._mmengine = FunctionType(
@@ -294,9 +295,13 @@ class _Reader:
             found = self._file2dict(str(home[0]), *args, **kwargs)
             set_dataset(found[0], home[1])
             return found
+        if path.resolve() in self._open:  # MMEngine goes round for seconds
+            raise UserError(f'Cannot read config {self._open[0]}: {path} is below itself; take it out of its _base_.')
+        self._open.append(path.resolve())
         outer, self._handed_on = self._handed_on, False
         content, text, environment = self._mmengine(filename, *args, **kwargs)
         self._handed_on = outer
+        self._open.pop()
         self._note_names(path, content)
         if content.get('custom_imports'):
             self._note_modules(path, content['custom_imports'])

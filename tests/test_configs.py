@@ -266,10 +266,19 @@ def test_options_reach_schedules_and_lists() -> None:
     assert (config.param_scheduler[0].end, config.param_scheduler[0].power) == (7, 2.0)
 
 
-@pytest.mark.parametrize('text', ['model = dict(type=', 'raise SystemExit(0)', "_base_ = './broken.py'"])
-def test_a_broken_config_is_one_line(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('model = dict(type=', 'SyntaxError'),
+        ('raise SystemExit(0)', 'SystemExit'),
+        ("_base_ = './broken.py'", r'broken\.py is below itself'),
+        ("_base_ = './other.py'", r'broken\.py is below itself'),
+    ],
+)
+def test_a_broken_config_is_one_line(tmp_path: Path, text: str, reason: str) -> None:
     (tmp_path / 'broken.py').write_text(text)
-    with pytest.raises(UserError, match='Cannot read config'):
+    (tmp_path / 'other.py').write_text("_base_ = './broken.py'")
+    with pytest.raises(UserError, match=f'Cannot read config .*{reason}'):
         load_config(tmp_path / 'broken.py')
 
 
