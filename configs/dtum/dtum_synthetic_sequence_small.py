@@ -4,15 +4,7 @@ _base_ = './dtum_synthetic_sequence.py'
 _made = dict(train=1200, val=24, num_frames=12)
 train_dataloader = dict(
     batch_size=16,
-    dataset=dict(
-        synthetic=_made,
-        pipeline=[
-            dict(type='RandomCrop', size=32, target_prob=0.85),
-            dict(type='RandomFlip'),
-            dict(type='RandomTranspose'),
-            dict(type='GainJitter', gain=0.4, offset=0.1),
-        ],
-    ),
+    dataset=dict(synthetic=_made, pipeline=[dict(type='RandomCrop', size=32, target_prob=0.85), *_base_._augmentation]),
 )
 val_dataloader = test_dataloader = dict(dataset=dict(synthetic=_made))
 

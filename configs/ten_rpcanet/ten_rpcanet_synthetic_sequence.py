@@ -9,15 +9,7 @@ _base_ = [
 
 train_dataloader = dict(
     batch_size=8,
-    dataset=dict(
-        **_base_.window,
-        pipeline=[
-            dict(type='RandomCrop', size=64, target_prob=0.8),
-            dict(type='RandomFlip'),
-            dict(type='RandomTranspose'),
-            dict(type='GainJitter', gain=0.4, offset=0.1),
-        ],
-    ),
+    dataset=dict(**_base_.window, pipeline=[dict(type='RandomCrop', size=64, target_prob=0.8), *_base_._augmentation]),
 )
 val_dataloader = test_dataloader = dict(dataset=_base_.window)
 

@@ -12,13 +12,7 @@ train_dataloader = dict(
     dataset=dict(
         **_base_.window,
         synthetic=_made,
-        pipeline=[
-            dict(type='AlignFrames'),
-            dict(type='RandomCrop', size=32, target_prob=0.85),
-            dict(type='RandomFlip'),
-            dict(type='RandomTranspose'),
-            dict(type='GainJitter', gain=0.4, offset=0.1),
-        ],
+        pipeline=[dict(type='AlignFrames'), dict(type='RandomCrop', size=32, target_prob=0.85), *_base_._augmentation],
     ),
 )
 val_dataloader = test_dataloader = dict(dataset=dict(**_base_.window, synthetic=_made))
