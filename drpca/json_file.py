@@ -1,8 +1,9 @@
-"""Reading of JSON files against a type that says what they should hold; one line for anything else."""
+"""JSON files: reading against a type that says what they should hold, one line for anything else; and what to write."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +62,15 @@ def checked(content: Any, schema: type[T], source: object, advice: str = 'repair
         ) from None
     except (OverflowError, RecursionError) as error:
         raise UserError(f'Cannot read {source}: {error}; {advice}.') from None
+
+
+def plain(value: Any) -> Any:
+    """The same for JSON, which has no infinity or NaN: those become None, also within dicts and lists."""
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _text(path: str | Path, advice: str) -> str:

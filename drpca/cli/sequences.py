@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from typing_extensions import TypedDict
 
@@ -26,6 +26,7 @@ from drpca.cli.common import (
 )
 from drpca.cli.guard import guarded
 from drpca.errors import UserError
+from drpca.json_file import plain
 from drpca.options import NATIVE
 
 if TYPE_CHECKING:
@@ -156,15 +157,6 @@ def _score(args: argparse.Namespace) -> int:
     if args.json:
         write_file(args.json, json.dumps([plain(asdict(score)) for score in scores], indent=1) + '\n')
     return 0
-
-
-def plain(value: Any) -> Any:
-    """Values for JSON, which has no infinity or NaN: those become None."""
-    if isinstance(value, dict):
-        return {key: plain(part) for key, part in value.items()}
-    if isinstance(value, list):
-        return [plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def table(scores: list[SequenceScore]) -> str:

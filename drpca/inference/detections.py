@@ -15,6 +15,7 @@ import numpy as np
 from drpca.datasets.io import Levelled
 from drpca.evaluation.functional import connected_components
 from drpca.evaluation.local_contrast import contrast_to_noise, local_statistics
+from drpca.json_file import plain
 
 if TYPE_CHECKING:
     from drpca.inference.mappers import MappedFrame
@@ -57,10 +58,7 @@ class Target:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON, which has no infinity or NaN: those become None."""
-        return {
-            name: None if isinstance(value, float) and not np.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }
+        return plain(asdict(self))
 
 
 def find_targets(

@@ -19,6 +19,7 @@ from drpca.errors import UserError, unknown_name
 from drpca.evaluation.functional import mean_and_deviation
 from drpca.files import make_folder, save_text
 from drpca.inference.detector import Detector
+from drpca.json_file import plain
 from drpca.leaderboard.metafiles import published_figures
 from drpca.leaderboard.rows import Published
 from drpca.names import canonical_name
@@ -215,8 +216,8 @@ class SweepRow:
 
     def as_json(self) -> dict[str, Any]:
         """Plain ratios; a deviation of fewer than two seeds is null."""
-        pairs = {key: {'mean': m, 'std': None if math.isnan(d) else d} for key, (m, d) in self.figures.items()}
-        return {**vars(self), 'figures': pairs}
+        pairs = {key: {'mean': mean, 'std': deviation} for key, (mean, deviation) in self.figures.items()}
+        return plain({**vars(self), 'figures': pairs})
 
 
 @dataclass(frozen=True)

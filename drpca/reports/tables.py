@@ -13,6 +13,7 @@ from drpca.evaluation.curves import CURVE_FIGURES, FA_BUDGETS, PARTIAL_FA, Opera
 from drpca.evaluation.functional import ROC_3D
 from drpca.evaluation.protocols import Protocol
 from drpca.evaluation.target_rows import TargetRow
+from drpca.json_file import plain
 from drpca.reports.plain_tables import latex_text, markdown_table, text_table
 from drpca.results.scoring import ChosenPoint, Score
 
@@ -194,11 +195,6 @@ def targets_csv(scores: Sequence[Score]) -> str:
 
 def _cell(value: Any) -> Any:
     return '' if value is None or (isinstance(value, float) and math.isnan(value)) else value
-
-
-def plain(figures: dict[str, float]) -> dict[str, float | None]:
-    """Figures for JSON, which knows no NaN: undefined ones become null."""
-    return {key: value if math.isfinite(value) else None for key, value in figures.items()}
 
 
 def as_json(scores: Sequence[Score]) -> dict[str, Any]:

@@ -43,6 +43,7 @@ from drpca.evaluation.protocols import choose_protocols
 from drpca.inference.detector import Detector
 from drpca.inference.export import split_images
 from drpca.inference.mappers import NetworkMapper, build_model
+from drpca.json_file import plain
 from drpca.models.detector import DetectionModel
 from drpca.options import BASELINE, RECIPE
 from drpca.reports.plain_tables import markdown_table, text_table
@@ -132,12 +133,9 @@ class FormComparison:
 
     def json(self) -> str:
         """All figures as the text of a JSON file; null where there is none."""
-        forms = [
-            {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
-            for row in map(asdict, self.forms)
-        ]
+        forms = [asdict(form) for form in self.forms]
         content = {'of': self.of, 'machine': asdict(self.machine), 'versions': versions(), 'forms': forms}
-        return json.dumps(content, indent=1) + '\n'
+        return json.dumps(plain(content), indent=1) + '\n'
 
 
 def benchmark_backends(

@@ -16,8 +16,9 @@ from drpca.errors import UserError
 from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.files import claim, save_text
 from drpca.inference.detector import Detector
+from drpca.json_file import plain
 from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.reports.tables import definition, plain, shown
+from drpca.reports.tables import definition, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.version import versions
 

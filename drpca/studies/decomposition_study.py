@@ -16,9 +16,9 @@ from drpca.errors import UserError
 from drpca.files import claim, save, save_text
 from drpca.inference.decomposer import make_decomposer
 from drpca.inference.detector import Detector
+from drpca.json_file import plain
 from drpca.progress import watched
 from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.reports.tables import plain
 from drpca.studies.decomposition import Measurement, measure
 from drpca.studies.figures import low_rank_figure, scalars_figure, sparsity_figure
 from drpca.version import versions

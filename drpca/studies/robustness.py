@@ -21,11 +21,11 @@ from drpca.evaluation.protocols import Protocol, build_protocols
 from drpca.files import claim, save_text
 from drpca.inference.detector import Detector
 from drpca.inference.mappers import ScoreMapper
-from drpca.json_file import read_json
+from drpca.json_file import plain, read_json
 from drpca.options import ROBUST_FIGURES, called
 from drpca.progress import watched
 from drpca.reports.plain_tables import markdown_table, text_table
-from drpca.reports.tables import definition, plain, shown
+from drpca.reports.tables import definition, shown
 from drpca.results.scoring import FiguresByProtocol, score_split
 from drpca.studies.corruptions import KINDS, Corruption, eight_bit, parse_corruptions
 from drpca.version import versions

@@ -22,10 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import drpca
 from drpca.cards import weight_cards
 from drpca.cli.guard import guarded
-from drpca.cli.sequences import plain, table
+from drpca.cli.sequences import table
 from drpca.datasets.sequences import find_sequences
 from drpca.errors import UserError
 from drpca.files import refuse_present, save_text
+from drpca.json_file import plain
 from drpca.studies.sequence_scores import ALL, SequenceScore, score_sequences
 
 
