@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 import scipy.linalg  # noqa: F401, a BLAS of its own, to be found by threadpoolctl
 import torch
-from threadpoolctl import ThreadpoolController
+from threadpoolctl import ThreadpoolController, threadpool_limits
 
 from drpca.baselines.base import Baseline, is_positive_int
 from drpca.errors import UserError
@@ -74,7 +74,7 @@ one_thread = _OneThread()
 
 
 def _use_one_thread() -> None:
-    one_thread.__enter__()
+    threadpool_limits(1, user_api='blas')
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
 

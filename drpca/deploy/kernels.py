@@ -66,18 +66,8 @@ def library() -> ctypes.CDLL:
     try:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             made = Path(folder) / 'kernels.so'
-            command = [
-                *program,
-                '-O3',
-                '-std=c++17',
-                '-fopenmp',
-                '-shared',
-                '-fPIC',
-                *flags,
-                str(source),
-                '-o',
-                str(made),
-            ]
+            options = ['-O3', '-std=c++17', '-fopenmp', '-shared', '-fPIC', *flags]
+            command = [*program, *options, str(source), '-o', str(made)]
             done = subprocess.run(command, capture_output=True, text=True, errors='replace', timeout=_SECONDS)
             if done.returncode:
                 lines = [line for line in done.stderr.splitlines() if line.strip()]
