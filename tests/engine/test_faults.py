@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from drpca.engine.hooks.log import TrainingLogHook
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.run_folder import RunFolder
-from tests.support import python
+from tests.support import limited_files
 
 
 def arguments(
@@ -188,36 +189,31 @@ def test_a_killed_loader_process(
     assert train_command.main(['--resume', *args]) == 0
 
 
-def test_a_full_disk(data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    """No file may grow beyond what the second checkpoint needs: as on a full disk, writing fails."""
-    args = arguments(data_root, tmp_path, '--epochs', '3')
-    assert train_command.main([*args, 'train_dataloader.dataset.limit=2']) == 0
-    size = (folder(tmp_path) / 'last.pth').stat().st_size
-    capsys.readouterr()
-    args = arguments(data_root, tmp_path / 'full', '--epochs', '3')
-    program = (
-        'import resource, sys\n'
-        "sys.argv[0] = 'run_configs.py'\n"
-        'from drpca.cli.train import main\n'
-        'from drpca.engine.hooks.selection import SelectionHook\n'
-        'after = SelectionHook.after_epoch\n'
-        'def shrink(self, runner):\n'
-        '    if runner.epoch == 2:\n'
-        f'        resource.setrlimit(resource.RLIMIT_FSIZE, ({size // 2}, resource.RLIM_INFINITY))\n'
-        '    after(self, runner)\n'
-        'SelectionHook.after_epoch = shrink\n'
-        f'raise SystemExit(main({args!r}))\n'
-    )
-    done = python(program, OMP_NUM_THREADS='1')
-    assert done.returncode == 1, done.stderr[-2000:]
-    line = next(line for line in done.stderr.splitlines() if line.startswith('error: '))
+def test_a_full_disk(
+    data_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No file may grow beyond half of what the second checkpoint needs: as on a full disk, writing fails."""
+    monkeypatch.setattr(sys, 'argv', ['run_configs.py'])
+    args = arguments(data_root, tmp_path, '--epochs', '3', options=('train_dataloader.dataset.limit=2',))
+    after = hooks.SelectionHook.after_epoch
+    with ExitStack() as full, monkeypatch.context() as patched:
+
+        def fill(self: Any, runner: Any) -> None:
+            if runner.epoch == 2:
+                full.enter_context(limited_files((folder(tmp_path) / 'last.pth').stat().st_size // 2))
+            after(self, runner)
+
+        patched.setattr(hooks.SelectionHook, 'after_epoch', fill)
+        assert train_command.main(args) == 1
+    errors = capsys.readouterr().err
+    line = next(line for line in errors.splitlines() if line.startswith('error: '))
     assert 'Cannot write' in line
-    assert 'Go on with: python run_configs.py' in done.stderr
-    last = torch.load(folder(tmp_path / 'full') / 'last.pth', weights_only=True)
+    assert 'Go on with: python run_configs.py' in errors
+    last = torch.load(folder(tmp_path) / 'last.pth', weights_only=True)
     assert last['meta']['epoch'] == 1
-    assert not list(folder(tmp_path / 'full').glob('*.partial*'))
+    assert not list(folder(tmp_path).glob('*.partial*'))
     assert train_command.main(['--resume', *args]) == 0
-    assert epochs(tmp_path / 'full') == [1, 2, 3]
+    assert epochs(tmp_path) == [1, 2, 3]
 
 
 def test_a_log_that_was_cut_off_is_mended(data_root: Path, tmp_path: Path) -> None:

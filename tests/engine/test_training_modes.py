@@ -166,9 +166,10 @@ def test_the_published_convention_is_logged_and_selects_nothing(data_root: Path,
     ids=['on_device', 'accumulate'],
 )
 def test_killed_and_resumed_is_bit_identical(
-    data_root: Path, tmp_path: Path, more: dict[str, Any], keys: dict[str, Any]
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], keys: dict[str, Any]
 ) -> None:
-    """With augmentation, and between two updates of accumulated gradients."""
+    """With augmentation, and between two updates of accumulated gradients; both in the same memory order."""
+    monkeypatch.setattr('drpca.engine.runs.faster_order', lambda config: True)
     config = tmp_path / 'rpcanet_plus_mine.py'
     config.write_text(
         f'_base_ = {str(find_config("rpcanet_plus_synthetic"))!r}\n'
