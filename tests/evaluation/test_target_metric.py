@@ -158,6 +158,9 @@ def evaluate_in_process(rank, port, samples, results):
     torch.distributed.destroy_process_group()
 
 
+@pytest.mark.skipif(
+    torch.cuda.is_available() or not hasattr(os, 'fork'), reason='forks, and a GPU does not outlast that'
+)
 def test_two_processes_give_the_figures_of_one(samples):
     single = TargetMetric(PRESETS)
     single.process(None, samples)
@@ -165,9 +168,9 @@ def test_two_processes_give_the_figures_of_one(samples):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    with multiprocessing.get_context('spawn').Manager() as manager:
+    with multiprocessing.get_context('fork').Manager() as manager:
         results = manager.dict()
-        torch.multiprocessing.spawn(evaluate_in_process, (port, samples, results), nprocs=2)
+        torch.multiprocessing.start_processes(evaluate_in_process, (port, samples, results), 2, start_method='fork')
         got = dict(results)
     assert got[0] == pytest.approx(expected, nan_ok=True)
     assert got[1] == pytest.approx(expected, nan_ok=True)
