@@ -31,7 +31,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 MOST = 4
 """Kills in a row before one is left to end."""
 TRAIN = [
-    *('--model', 'rpcanet', '--dataset', 'synthetic', '--data-root', 'datasets', '--epochs', '8', '--batch-size', '2'),
+    *('--model', 'rpcanet', '--dataset', 'synthetic', '--data-root', 'datasets', '--epochs', '5', '--batch-size', '2'),
     *('--workers', '0', '--resume', '--cfg-options', 'model.network.num_stages=1', 'model.network.channels=4'),
     *('train_cfg.val_interval=1', 'default_hooks.checkpoint.interval_iters=1'),
     *(f'{part}_dataloader.dataset.size=32' for part in ('train', 'val', 'test')),

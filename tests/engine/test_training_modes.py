@@ -36,7 +36,7 @@ def keywords(data_root: Path, work: Path, keys: dict[str, Any] | None = None, **
     """Of a small training, with changed keys of the config and further options."""
     small = {
         'model.network.num_stages': 1, 'train_cfg.val_interval': 1, 'train_dataloader.dataset.size': 48,
-        'test_dataloader.dataset.size': 32, **(keys or {}),
+        'val_dataloader.dataset.size': 32, 'test_dataloader.dataset.size': 32, **(keys or {}),
     }  # fmt: skip
     return {
         'config': 'rpcanet_plus_synthetic', 'data_root': str(data_root), 'work_dir': str(work), 'epochs': 2,
