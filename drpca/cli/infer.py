@@ -213,7 +213,9 @@ def told(detector: drpca.Detector, source: Sequence[str] | None, split: str) -> 
     size = "the frames' own size" if detector.size is None else f'{detector.size} pixels'
     is_named = detector.name != str(detector.checkpoint)
     name = f'{detector.name} ({detector.method})' if is_named else detector.method
-    return f'{name}{weights}; {images}; at {size}'
+    frames, delay = counted(detector.frames, 'frame'), counted(detector.delay, 'frame')
+    windows = f'; in windows of {frames}, {delay} late' if detector.frames > 1 else ''
+    return f'{name}{weights}; {images}; at {size}{windows}'
 
 
 @guarded

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 
 from drpca.datasets.dataset import Transform, build_transform, part_of, size_pair
 from drpca.datasets.io import RangeRule, ValueRange, parallel_map, resize_image, resize_mask, unit
-from drpca.datasets.sequences import LABELS, Border, FrameSequence, Placement, open_sequences, windows_of
+from drpca.datasets.sequences import LABELS, Border, FrameSequence, Placement, check_size, open_sequences, windows_of
 from drpca.datasets.synthetic_sequence import random_sequence
 from drpca.errors import UserError, unknown_name
 from drpca.names import simplify
@@ -181,12 +181,7 @@ class SequenceDataset(Dataset):
             return sequence[0][place]
         path = sequence.frames[place]
         frame = self.values.level(sequence.read_frame(place), str(path)).image
-        first = self._shapes.setdefault(number, frame.shape)
-        if frame.shape != first:
-            raise UserError(
-                f'{path} is {frame.shape[0]} × {frame.shape[1]}, other frames of sequence {sequence.name} '
-                f'{first[0]} × {first[1]}: frames of a sequence have one size.'
-            )
+        check_size(path, frame.shape, self._shapes.setdefault(number, frame.shape), sequence.name)
         return frame
 
     def _mask(self, number: int, place: int, shape: tuple[int, int]) -> np.ndarray:

@@ -46,7 +46,7 @@ from drpca.datasets.io import (
     read_regular,
 )
 from drpca.datasets.splits import PARTS, Split, resolve_data_root
-from drpca.errors import UserError, unknown_name
+from drpca.errors import UserError, counted, unknown_name
 from drpca.files import is_visible, list_files
 from drpca.names import simplify
 
@@ -100,6 +100,24 @@ def border_place(place: int, count: int, border: Border) -> int:
     return min(max(place, 0), count - 1)
 
 
+def check_length(count: int, frames: int, name: str) -> None:
+    """Raises UserError for a sequence of ``count`` frames that is shorter than a window of ``frames``."""
+    if not 1 <= frames <= count:
+        raise UserError(
+            f'{name} has {counted(count, "frame")}, fewer than a window of {frames}: choose shorter windows, or leave '
+            'it out.'
+        )
+
+
+def check_size(path: Path, shape: tuple[int, ...], first: tuple[int, ...], name: str) -> None:
+    """Raises UserError for a frame, (H, W), that is not of the size of the ``first`` of its sequence."""
+    if shape != first:
+        raise UserError(
+            f'{path} is {shape[0]} × {shape[1]}, other frames of sequence {name} {first[0]} × {first[1]}: frames of a '
+            'sequence have one size.'
+        )
+
+
 def windows_of(
     count: int, frames: int, placement: Placement = 'causal', border: Border = 'repeat', name: str = 'The sequence'
 ) -> list[Window]:
@@ -120,10 +138,7 @@ def windows_of(
     places = reported_places(frames, placement)
     if border not in BORDERS:
         raise unknown_name('border of windows', border, BORDERS)
-    if not 1 <= frames <= count:
-        raise UserError(
-            f'{name} has {count} frames, fewer than a window of {frames}: choose shorter windows, or leave it out.'
-        )
+    check_length(count, frames, name)
     if placement == 'block':
         starts = [*range(0, count - frames + 1, frames)]
         if starts[-1] + frames < count and border != 'inside':
@@ -414,23 +429,39 @@ def _folders(root: Path) -> Iterator[tuple[Path, list[Path]]]:
             yield Path(folder), frames
 
 
-def _sequence(root: Path, folder: Path, name: str, part: str, files: list[Path]) -> FrameSequence:
+def frame_number(file: Path) -> int | None:
+    """The number at the end of the name of a frame, None where there is none."""
+    number = re.search(r'\d+$', file.stem)
+    return None if number is None else int(number[0])
+
+
+def in_order(files: Iterable[Path]) -> tuple[Path, ...]:
+    """The frames of a sequence by their numbers.
+
+    Raises:
+        UserError: One without a number, two of one, or one missing between others.
+    """
     numbers: dict[int, Path] = {}
     for file in files:
-        number = re.search(r'\d+$', file.stem)
+        number = frame_number(file)
         if number is None:
             raise UserError(f'{file}: expected frames with numbers, such as 0001.png, which tell their order.')
-        if int(number[0]) in numbers:
-            raise UserError(f'{file} and {numbers[int(number[0])].name} have one number: keep one of them.')
-        numbers[int(number[0])] = file
+        if number in numbers:
+            raise UserError(f'{file} and {numbers[number].name} have one number: keep one of them.')
+        numbers[number] = file
     ordered = sorted(numbers)
     for before, after in pairwise(ordered):
         if after != before + 1:
             raise UserError(
-                f'{folder}: frame {before + 1} is missing between {numbers[before].name} and {numbers[after].name}; a '
-                'window would join frames that do not follow each other.'
+                f'{numbers[before].parent}: frame {before + 1} is missing between {numbers[before].name} and '
+                f'{numbers[after].name}; a window would join frames that do not follow each other: add it, or put the '
+                'frames from there on into a folder of their own.'
             )
-    frames = tuple(numbers[number] for number in ordered)
+    return tuple(numbers[number] for number in ordered)
+
+
+def _sequence(root: Path, folder: Path, name: str, part: str, files: list[Path]) -> FrameSequence:
+    frames = in_order(files)
     stems = {file.stem for file in frames}
     above = folder.parent if folder.name.lower() in _IMAGE_FOLDERS else folder
     texts = [above / 'points.txt', *(root / where / f'{name}.txt' for where in _POINT_FOLDERS)]

@@ -7,7 +7,7 @@ from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from glob import glob, has_magic
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, finite, picture_values, read_image
+from drpca.datasets.io import IMAGE_SUFFIXES, GreyRule, finite, image_shape, picture_values, read_image
+from drpca.datasets.sequences import check_length, check_size, frame_number, in_order
 from drpca.errors import UserError
 from drpca.files import is_visible, list_files
 from drpca.inference.video import camera_frames, video_facts, video_frames
@@ -210,6 +211,45 @@ class FrameSource:
             return None
         return [name or Path(item).stem for name, item in named]
 
+    def check_sequences(self, window: int) -> None:
+        """Makes sure of sequences for a detector that looks at several frames, and puts them into their order.
+
+        Image files of folders and patterns are meant: each folder is a sequence, ordered by the numbers that its names
+        end with, if all do. One that cannot be read then ends it all, since windows would join those around it. Of
+        videos the number of frames that they announce counts.
+
+        Args:
+            window: Frames; of 1 nothing is asked.
+
+        Raises:
+            UserError: A sequence is shorter, has a gap in its numbers or frames of several sizes; or a header cannot be
+                read.
+        """
+        if window == 1:
+            return
+        items = self.images if isinstance(self.images, list) else [self.images]
+        ordered: list[Any] = []
+        for key, group in groupby(items, lambda item: sequence_of(item[0]) if _is_named_file(item) else None):
+            sequence = list(group)
+            if key is None:
+                for video in sequence:
+                    if isinstance(video, str | os.PathLike) and not is_camera(video) and is_video(video):
+                        count = video_facts(video)[0]
+                        check_length(window if count is None else count, window, str(video))
+            else:
+                names = {file: name for name, file in sequence}
+                files = in_order(names) if all(frame_number(file) is not None for file in names) else tuple(names)
+                folder = files[0].parent
+                check_length(len(files), window, str(folder))
+                first = image_shape(files[0])
+                for file in files[1:]:
+                    check_size(file, image_shape(file), first, str(folder))
+                sequence = [(names[file], file) for file in files]
+                self.keep_going = False
+            ordered += sequence
+        if isinstance(self.images, list):
+            self.images = ordered
+
     def __iter__(self) -> Iterator[Frame]:
         return read_ahead(self._read(), self.ahead) if self.ahead else self._read()
 
@@ -300,6 +340,10 @@ def _is_named(item: Any) -> bool:
     return (
         isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], str) and isinstance(item[1], Path | _Pixels)
     )
+
+
+def _is_named_file(item: Any) -> bool:
+    return _is_named(item) and isinstance(item[1], Path)
 
 
 def _is_file(item: Any) -> bool:

@@ -132,8 +132,14 @@ class FrameMapper(ABC):
         return 'opencv'
 
     def source(self, images: Any, keep_going: bool = False) -> FrameSource:
-        """The frames of ``images``, read as this detector needs them; see :class:`FrameSource`."""
-        return FrameSource(images, keep_going, self.min_side, self.grey, self.values.kind != AUTO)
+        """The frames of ``images``, read as this detector needs them; see :class:`FrameSource`.
+
+        Raises:
+            UserError: As :meth:`FrameSource.check_sequences`.
+        """
+        frames = FrameSource(images, keep_going, self.min_side, self.grey, self.values.kind != AUTO)
+        frames.check_sequences(self.frames)
+        return frames
 
     @abstractmethod
     def score_batch(self, images: list[np.ndarray]) -> list[np.ndarray]:

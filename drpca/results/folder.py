@@ -121,6 +121,8 @@ class RunRecord(TypedDict, total=False):
     split: str | None
     names: list[str] | None
     sizes: list[SizeRecord]
+    window: int
+    delay: int
 
 
 class ResultsFolder:

@@ -20,7 +20,7 @@ from drpca.files import check_folder, in_use, make_folder
 from drpca.inference.decomposer import Decomposer, make_decomposer
 from drpca.inference.detections import Detection
 from drpca.inference.detector import Detector
-from drpca.inference.frames import FrameSource, find_inputs, is_camera, stem_of
+from drpca.inference.frames import FrameSource, find_inputs, is_camera, is_video, stem_of
 from drpca.inference.live import QUEUE, LiveStream
 from drpca.inference.temporal import TemporalFilter
 from drpca.inference.video_writer import DEFAULT_RATE, AnnotatedVideo, check_video
@@ -146,6 +146,7 @@ def predict(
         'threshold': detector.threshold,
         'temporal': None if temporal is None else temporal.described(),
         'images': frames.total,
+        **({'window': detector.frames, 'delay': detector.delay} if detector.frames > 1 else {}),
         'versions': _VERSIONS,
     }
     folder = make_folder(out) / name
@@ -244,8 +245,12 @@ def _open_frames(
         name, text, comes_again = 'camera', str(given), False
     elif isinstance(given, str | os.PathLike):
         name, text = stem_of(given), str(given)
+        if detector.frames > 1 and not is_video(given) and not Path(given).is_dir():
+            source = [(name, Path(given))]  # a sequence of one frame
     else:
         name, text, comes_again = 'frames', 'frames', False
+    if isinstance(source, FrameSource):
+        source.check_sequences(detector.frames)
     frames = source if isinstance(source, FrameSource) else detector.mapper.source(source, keep_going=True)
     if comes_again:  # an iterator would lose its first frame
         _look(frames, text)

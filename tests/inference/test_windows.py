@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -232,17 +232,69 @@ def test_what_came_before_a_damaged_frame_comes_out_before_its_error(of: str, tm
     (tmp_path / '3.png').write_bytes(b'')
     names: list[str] = []
     with pytest.raises(UserError, match=r'3\.png'):
-        names.extend(detection.name for detection in drpca.Detector(model, **options).stream(tmp_path))
+        names.extend(
+            detection.name for detection in drpca.Detector(model, **options).stream(sorted(tmp_path.iterdir()))
+        )
     assert names == ([] if of == 'classical' else ['0', '1', '2'])
 
 
-def test_the_sequence_that_is_too_short_is_named(tmp_path: Path) -> None:
-    for folder, count in (('a', 7), ('b', 2)):
-        (tmp_path / folder).mkdir()
-        for number, frame in enumerate(sequence(count, (70, 72))):
-            cv2.imwrite(str(tmp_path / folder / f'{number}.png'), np.rint(255 * frame).astype(np.uint8))
-    with pytest.raises(UserError, match=r'^b: NPSTT needs 7 consecutive frames of one size, got 2\.$'):
-        drpca.predict('npstt', tmp_path, tmp_path / 'out')
+def save_frames(folder: Path, frames: np.ndarray, numbers: Sequence[int] | None = None) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, frame in zip(numbers or range(1, 1 + len(frames)), frames, strict=True):
+        cv2.imwrite(str(folder / f'{number}.png'), np.rint(255 * frame).astype(np.uint8))
+    return folder
+
+
+@pytest.mark.parametrize('model', ['network', 'npstt'])
+@pytest.mark.parametrize(
+    ('of', 'message'),
+    [
+        ('gap', r'b: frame 5 is missing between 4\.png and 6\.png; a window would join'),
+        ('sizes', r'5\.png is 24 × 20, other frames of sequence \S+b 16 × 20: frames of a sequence have one size'),
+        ('short', r'b has 2 frames, fewer than a window of [37]: choose shorter windows, or leave it out'),
+        ('single', r'b has 1 frame, fewer than a window'),
+        ('damaged', r'5\.png'),
+        ('video', r'flight\.avi has 12 frames, fewer than a window of 13'),
+    ],
+)
+def test_what_is_no_sequence_is_refused_before_anything_is_written(
+    model: str, of: str, message: str, tmp_path: Path
+) -> None:
+    detector = drpca.Detector('npstt' if model == 'npstt' else DetectionModel(network()))
+    save_frames(tmp_path / 'in/a', sequence(8))
+    folder = save_frames(tmp_path / 'in/b', sequence(8))
+    source: Path = tmp_path / 'in'
+    if of == 'short':
+        for number in range(3, 9):
+            (folder / f'{number}.png').unlink()
+    elif of == 'single':
+        source = folder / '1.png'
+    elif of == 'gap':
+        (folder / '5.png').unlink()
+    elif of == 'sizes':
+        save_frames(folder, sequence(1, (24, 20)), [5])
+    elif of == 'damaged':
+        (folder / '5.png').write_bytes(b'\x89PNG')
+    else:
+        source = tmp_path / 'flight.avi'
+        write_video(source)
+        window = {'model.window': 13} if model == 'npstt' else {}
+        detector = drpca.Detector('npstt' if window else DetectionModel(network(frames=13)), options=window)
+    with pytest.raises(UserError, match=message):
+        drpca.predict(detector, source, tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+    if of != 'single':
+        with pytest.raises(UserError, match=message):
+            detector(source)
+
+
+def test_frames_come_in_the_order_of_their_numbers_and_others_of_their_names(tmp_path: Path) -> None:
+    detector = drpca.Detector(DetectionModel(network()))
+    folder = save_frames(tmp_path / 'seq', sequence(4), [8, 9, 10, 11])
+    assert [found.name for found in detector(folder)] == ['8', '9', '10', '11']
+    (folder / '9.png').rename(folder / 'last.png')
+    assert [found.name for found in detector(folder)] == ['10', '11', '8', 'last'], 'no gaps without numbers'
+    assert len(drpca.Detector(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}))(folder)) == 4
 
 
 def test_images_of_a_data_set_are_no_sequence() -> None:
@@ -260,7 +312,9 @@ def test_the_weights_of_the_project_find_what_moves_before_a_panning_camera() ->
     assert (last.scores > 0.5).sum() < 20
 
 
-def test_a_video_by_command_with_confirmation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_video_by_command_with_confirmation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     write_video(tmp_path / 'flight.avi')
     options = {f'model.network.{key}': value for key, value in SMALL.items() if key != 'type'}
@@ -278,7 +332,9 @@ def test_a_video_by_command_with_confirmation(tmp_path: Path, monkeypatch: pytes
     assert infer.main([*arguments, '--format', 'csv', '--confirm', '3', '5', '--threshold', '0.5', *words]) == 0
     rows = list(csv.DictReader(Path('results/flight/targets.csv').read_text().splitlines()))
     assert {row['name'] for row in rows} == {f'flight_{index:06d}' for index in range(2, 12)}, 'one map a frame'
-    assert json.loads(Path('results/flight/run.json').read_text())['temporal']['m'] == 3
+    run = json.loads(Path('results/flight/run.json').read_text())
+    assert (run['temporal']['m'], run['window'], run['delay']) == (3, 3, 0)
+    assert 'in windows of 3 frames, 0 frames late' in capsys.readouterr().out
     detector = drpca.Detector('tensor_rpcanet_synthetic_sequence', 'w.pth', options=options)
     filtered = list(TemporalFilter(3, 5, 0.5)(detector.stream('flight.avi')))
     assert len(filtered) == 12
