@@ -24,13 +24,15 @@ import hashlib
 import math
 import os
 import re
+import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import combinations, pairwise, permutations
+from operator import attrgetter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -65,6 +67,7 @@ _POINT_MASKS = 'masks_centroid'
 _POINT_FOLDERS = ('anno', 'annotations', 'points')
 _MIX = 'Mix'
 _LONGEST = 2**26
+_GLANCE = 64
 _PART = re.compile(r'(train|val|test)\w*', re.IGNORECASE)
 
 
@@ -491,7 +494,7 @@ def _beside(root: Path, folder: Path, names: tuple[str, ...], stems: set[str]) -
 
 
 def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | None = None) -> list[FrameSequence]:
-    """The sequences of one split. A sequence is in one split alone.
+    """The sequences of one split. A sequence is in one split alone, and so is every frame.
 
     The split is that of the lists (``train.txt``, ``test.txt``, also in ``img_idx/``) or of the folders; without any,
     sequences are divided 60/20/20 by the SHA-256 of their names. Where there is no part for validation, ``'val'`` is a
@@ -503,7 +506,7 @@ def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | No
         data_root: Folder that holds the data sets; default ``DRPCA_DATA``, else ``./datasets``.
 
     Raises:
-        UserError: No such folder, sequence or split; a sequence in training and test.
+        UserError: No such folder, sequence or split; a frame in training and test (:func:`check_apart`).
     """
     base = resolve_data_root(data_root)
     folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and is_visible(folder.name))
@@ -512,7 +515,8 @@ def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | No
         raise unknown_name(f'data set of sequences under {base}', dataset, [folder.name for folder in folders])
     sequences = find_sequences(root)
     given = _given_parts(root, sequences)
-    _check_apart(root, given)
+    taken = {part: _take(given, sequences, part) for part in (*given, 'train', 'val', 'test')}
+    check_apart(root, taken)
     found = _take(given, sequences, split.lower())
     if not found:
         known = dict.fromkeys((*SPLITS, *given))
@@ -652,26 +656,94 @@ def _given_parts(root: Path, sequences: list[FrameSequence]) -> dict[str, list[F
     return given
 
 
-def _check_apart(root: Path, given: dict[str, list[FrameSequence]]) -> None:
-    """Raises UserError for a sequence that is in two parts, by its files or by its first frame.
+_KINDS_TOGETHER = ({'trainval', 'train'}, {'trainval', 'val'})
 
-    ``trainval`` may hold those of ``train`` and ``val``, and several tests may share some.
+
+def check_apart(root: Path, parts: Mapping[str, Iterable[FrameSequence]]) -> None:
+    """Frames of one sequence are in one part alone: no file twice, and no sequence cut in two.
+
+    ``trainval`` may hold sequences of ``train`` and ``val``, and several tests may share some. Sizes of files are
+    compared first, then some bytes in the middle; whole files are read only where these agree.
+
+    Args:
+        root: Folder of the sequences.
+        parts: Sequences by what they are for.
+
+    Raises:
+        UserError: A frame is in two parts, under whatever name; or the frames of a sequence go on in another part, in
+            one of the same name.
     """
-    seen: dict[str, tuple[str, str]] = {}
-    for part, sequences in given.items():
-        kind = 'test' if part.startswith('test') else part
+    ends: dict[str, list[_Place]] = {}
+    places = []
+    for part, sequences in parts.items():
         for sequence in sequences:
-            for key in (str(sequence.frames[0]), _content(sequence.frames[0])):
-                other, name = seen.setdefault(key, (kind, sequence.name))
-                if other != kind and {other, kind} not in ({'trainval', 'train'}, {'trainval', 'val'}):
-                    raise UserError(
-                        f'{root}: sequence {sequence.name} of {part} is also in {other}, as {name}: frames of one '
-                        'sequence resemble each other; take it out of one of the two.'
-                    )
+            places += [_Place(part, sequence, frame, _size(frame)) for frame in sequence.frames]
+            ends.setdefault(sequence.name.removeprefix(f'{sequence.part}/'), []).append(places[-1])
+    for one, other in _shared(places, (attrgetter('size'), _middle, _content)):
+        files = ', '.join(dict.fromkeys(str(place.frame.relative_to(root)) for place in (one, other)))
+        raise UserError(
+            f'{root}: sequence {one.sequence.name} of {one.part} is also in {other.part}, as {other.sequence.name} '
+            f'({files}): frames of one sequence resemble each other; take it out of one of the two.'
+        )
+    for same in ends.values():
+        for one, other in permutations(same, 2):
+            first = other.sequence.frames[0]
+            is_later = (frame_number(first) or 0) > (frame_number(one.frame) or 0)
+            if is_later and _are_apart({one.part, other.part}):
+                raise UserError(
+                    f'{root}: sequence {one.sequence.name} of {one.part} goes on in {other.part}, from '
+                    f'{one.frame.relative_to(root)} to {first.relative_to(root)}: frames of one sequence resemble each '
+                    'other; put all into one of the two, or give two recordings two names.'
+                )
 
 
-def _content(path: Path) -> str:
-    return hashlib.sha256(read_regular(path, 'image')).hexdigest()
+class _Place(NamedTuple):
+    """Where a frame is used; its size is 0 where it is no file, which is told when it is read."""
+
+    part: str
+    sequence: FrameSequence
+    frame: Path
+    size: int
+
+
+def _are_apart(parts: set[str]) -> bool:
+    kinds = {'test' if part.startswith('test') else part for part in parts}
+    return len(kinds) > 1 and not any(kinds <= together for together in _KINDS_TOGETHER)
+
+
+def _shared(places: list[_Place], keys: tuple[Callable[[_Place], object], ...]) -> Iterator[tuple[_Place, _Place]]:
+    """Two places of parts that are apart whose frames agree in all keys, of which later ones cost more."""
+    if not _are_apart({place.part for place in places}):
+        return
+    if not keys:
+        yield next(pair for pair in combinations(places, 2) if _are_apart({place.part for place in pair}))
+        return
+    groups: dict[object, list[_Place]] = {}
+    for place in places:
+        groups.setdefault(keys[0](place), []).append(place)
+    for group in groups.values():
+        yield from _shared(group, keys[1:])
+
+
+def _size(path: Path) -> int:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
+
+
+def _middle(place: _Place) -> bytes:
+    try:
+        with open(place.frame if place.size else os.devnull, 'rb', buffering=0) as file:
+            file.seek(place.size // 2)
+            return file.read(_GLANCE)
+    except OSError:
+        return b''
+
+
+def _content(place: _Place) -> bytes:
+    return hashlib.sha256(read_regular(place.frame, 'image')).digest()
 
 
 def _take(given: dict[str, list[FrameSequence]], sequences: list[FrameSequence], split: str) -> list[FrameSequence]:

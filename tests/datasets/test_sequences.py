@@ -23,9 +23,10 @@ from tests.support import shared_path
 def write_frames(folder: Path, count: int, form: str = '{:04d}.png', first: int = 1, masks: Path | None = None) -> None:
     for number in range(first, first + count):
         name = form.format(number)
-        save(frame(f'{folder.parent.name}{name}'), folder / name)
+        seed = f'{"/".join(folder.parts[-3:])}/{name}'
+        save(frame(seed), folder / name)
         if masks:
-            save(target_mask(f'{folder.parent.name}{name}'), masks / name)
+            save(target_mask(seed), masks / name)
 
 
 @pytest.fixture
@@ -77,8 +78,8 @@ def test_every_layout_gives_frames_parts_and_labels(tmp_path: Path) -> None:
     (irdst / 'img_idx').mkdir()
     (irdst / 'img_idx/train_IRDST-simulation.txt').write_text('7/1\n7/2\n7/3\n')
     satellite = tmp_path / 'satellite'
-    for first, part in ((1, 'train'), (3, 'val')):
-        write_frames(satellite / f'{part}/0001/img', 2, first=first, masks=satellite / f'{part}/0001/mask')
+    for part in ('train', 'val'):
+        write_frames(satellite / f'{part}/0001/img', 2, masks=satellite / f'{part}/0001/mask')
     dmist = tmp_path / 'dmist'
     for part, name in (('train', 'data1'), ('test60', 'data2'), ('test100', 'data3')):
         write_frames(dmist / f'images/{part}/{name}', 12, '{}.png', 0)
@@ -137,6 +138,41 @@ def test_sequences_are_divided_whole_and_never_shared(plain: Path) -> None:
     (plain / 'mine/test.txt').write_text('other/0001\n')
     with pytest.raises(UserError, match=r'is also in (train|test), as (seq1|other)'):
         open_sequences('mine', 'train', plain)
+
+
+@pytest.mark.parametrize('form', ['{:04d}.png', '{:04d}.bmp'])
+def test_no_frame_is_in_two_splits_under_whatever_name(tmp_path: Path, form: str) -> None:
+    root, names = tmp_path / 'cut', [form.format(number) for number in (1, 2, 3, 4)]
+    for part in ('train/flightA', 'test60/flightB', 'test100/flightC'):
+        write_frames(root / part, 4, form)
+    shutil.copy(root / 'test60/flightB' / names[3], root / 'test100/flightC' / names[2])
+    assert len(open_sequences('cut', 'all', tmp_path)) == 3, 'two tests may share frames'
+    shutil.copy(root / 'train/flightA' / names[2], root / 'test100/flightC' / names[1])
+    for split in ('train', 'test60', 'all'):
+        with pytest.raises(UserError) as caught:
+            open_sequences('cut', split, tmp_path)
+        for place in (f'train/flightA/{names[2]}', f'test100/flightC/{names[1]}', 'sequence flight'):
+            assert place in str(caught.value)
+        assert '\n' not in str(caught.value)
+
+
+def test_a_sequence_cut_in_two_is_refused(tmp_path: Path) -> None:
+    root = tmp_path / 'cut'
+    for first, part in ((1, 'train'), (3, 'val')):
+        write_frames(root / f'{part}/seq1', 2, first=first)
+    message = r'seq1 of train goes on in val, from train/seq1/0002.png to val/seq1/0003.png: .*two recordings'
+    with pytest.raises(UserError, match=message):
+        open_sequences('cut', 'train', tmp_path)
+    shutil.rmtree(root / 'val/seq1')
+    write_frames(root / 'val/seq1', 2)
+    assert len(open_sequences('cut', 'train', tmp_path)) == 1, 'two recordings of one name both begin with frame 1'
+
+
+def test_sequences_that_no_list_divides_share_no_frames_either(plain: Path) -> None:
+    test, train = (open_sequences('mine', split, plain)[0].frames[0] for split in ('test', 'train'))
+    shutil.copy(test, train)
+    with pytest.raises(UserError, match='is also in'):
+        open_sequences('mine', 'val', plain)
 
 
 def test_lists_of_one_part_add_up_and_training_leaves_out_what_validates(plain: Path) -> None:

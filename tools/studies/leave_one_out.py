@@ -23,7 +23,7 @@ import drpca
 from drpca.cards import weight_cards
 from drpca.cli.guard import guarded
 from drpca.cli.sequences import table
-from drpca.datasets.sequences import find_sequences
+from drpca.datasets.sequences import check_apart, find_sequences
 from drpca.errors import UserError
 from drpca.files import refuse_present, save_text
 from drpca.json_file import plain
@@ -66,12 +66,13 @@ def main(argv: list[str] | None = None) -> int:
     add('--json', metavar='FILE', help='all figures, for tools/sequences.py --table')
     add('--overwrite', action='store_true', help='replace that file')
     args = parser.parse_args(argv)
-    names = [sequence.name for sequence in find_sequences(args.input)]
-    if len(names) < 2:
+    sequences = {sequence.name: [sequence] for sequence in find_sequences(args.input)}
+    if len(sequences) < 2:
         raise UserError(f'{args.input} holds one sequence: expected at least two.')
+    check_apart(Path(args.input), sequences)
     refuse_present([Path(args.json)] if args.json else [], args.overwrite)
     scores: list[SequenceScore] = []
-    for name in names:
+    for name in sequences:
         detector = drpca.Detector(args.config, fine_tune(args, name))
         scores += score_sequences(
             detector, args.input, names=[name], limit=args.limit, confirm=(3, 5), candidate_threshold=0.22
