@@ -209,6 +209,23 @@ class FrameSequence:
         is_whole = frame.min() >= 0 and frame.max() <= 255 and bool((frame == np.rint(frame)).all())
         return frame.astype(np.uint8) if is_whole else frame
 
+    def shape(self, place: int) -> tuple[int, int]:
+        """(H, W) of a frame, of pictures by their header alone.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        height, width = self.read_frame(place).shape if self.is_mix else image_shape(self.frames[place])
+        return height, width
+
+    def check_window(self, window: int, count: int) -> None:
+        """Raises UserError where the first ``count`` frames are fewer than a window, or of several sizes."""
+        cut = f', cut to {count},' if count < len(self) else ''
+        check_length(count, window, f'Sequence {self.name}{cut}')
+        first = self.shape(0)
+        for place in range(count):
+            check_size(self.frames[place], self.shape(place), first, self.name)
+
     def read_points(self) -> list[np.ndarray]:
         """Row and column of the targets of each frame, (targets, 2) float.
 
@@ -548,9 +565,7 @@ class LabelledFrames(Split):
     def _read(self, name: str) -> np.ndarray:
         self._pair(name)
         sequence, place = self.places[name]
-        is_mix = sequence.is_mix
-        shape = sequence.read_frame(place).shape if is_mix else image_shape(sequence.frames[place])
-        return sequence.read_numbers(place, sequence.labels[0], (shape[0], shape[1]))
+        return sequence.read_numbers(place, sequence.labels[0], sequence.shape(place))
 
     def read_targets(self, name: str) -> np.ndarray | None:
         """See :meth:`FrameSequence.read_places`."""

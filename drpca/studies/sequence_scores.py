@@ -154,7 +154,8 @@ def score_sequences(
         there are both.
 
     Raises:
-        UserError: No sequences, or none of that name; one without labels; as the detector.
+        UserError: No sequences, or none of that name; one without labels, or, for a detector that looks at several
+            frames, with fewer of them or of several sizes; as the detector.
     """
     found = {sequence.name: sequence for sequence in find_sequences(root)}
     for name in names:
@@ -163,6 +164,9 @@ def score_sequences(
     chosen = [found[name] for name in names] or list(found.values())
     for sequence in chosen:  # what is wrong with the labels is told before the first frame
         sequence.check_labels(_kind(sequence), _count(sequence, limit))
+    if detector.frames > 1:
+        for sequence in chosen:
+            sequence.check_window(detector.frames, _count(sequence, limit))
     groups: dict[str, _Sums] = {ALL: _Sums(), LOW: _Sums(), HIGH: _Sums()}
     scores = []
     for sequence in chosen:

@@ -217,6 +217,23 @@ def test_sequences_without_points_are_refused_first(folder: Path, tmp_path: Path
         score_sequences(drpca.Detector('tophat'), tmp_path)
 
 
+def test_networks_of_windows_refuse_short_and_mixed_sequences_first(folder: Path, tmp_path: Path) -> None:
+    class Window(Saturated):
+        frames, reported = 5, (4,)
+
+        def map_window(self, window: list[np.ndarray], memory: object) -> ScoredBatch:
+            return self.map_batch(window[-1:])
+
+    detector = drpca.Detector.from_mapper(Window())
+    shutil.copytree(folder, tmp_path / 'mine')
+    assert score_sequences(detector, tmp_path / 'mine', names=['bright'], limit=5)[0].frames == 5
+    with pytest.raises(UserError, match='Sequence bright, cut to 4, has 4 frames, fewer than a window of 5'):
+        score_sequences(detector, tmp_path / 'mine', limit=4)
+    cv2.imwrite(str(tmp_path / 'mine/dim/images/0003.png'), np.zeros((44, 40), np.uint8))
+    with pytest.raises(UserError, match=r'0003.png is 44 × 40, other frames of sequence dim 40 × 44'):
+        score_sequences(detector, tmp_path / 'mine')
+
+
 @pytest.mark.slow
 def test_leave_one_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     for seed, name in enumerate(('one', 'other')):
