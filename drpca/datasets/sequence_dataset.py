@@ -6,6 +6,7 @@ Shapes: n frames of a window, m of them reported, H and W the height and width a
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,19 @@ import torch
 from torch.utils.data import Dataset
 
 from drpca.datasets.dataset import Transform, build_transform, part_of, size_pair
-from drpca.datasets.io import RangeRule, ValueRange, parallel_map, resize_image, resize_mask, unit
-from drpca.datasets.sequences import LABELS, Border, FrameSequence, Placement, check_size, open_sequences, windows_of
+from drpca.datasets.io import GreyRule, MaskRule, RangeRule, ValueRange, parallel_map, resize_image, resize_mask, unit
+from drpca.datasets.sequences import (
+    LABELS,
+    Border,
+    FrameSequence,
+    LabelledFrames,
+    Placement,
+    check_size,
+    frames_of,
+    open_sequences,
+    windows_of,
+)
+from drpca.datasets.splits import Split
 from drpca.datasets.synthetic_sequence import random_sequence
 from drpca.errors import UserError, unknown_name
 from drpca.names import simplify
@@ -93,7 +105,7 @@ class SequenceDataset(Dataset):
             if not getattr(step, 'takes_windows', False):
                 raise UserError(f'{type(step).__name__} takes single frames: leave it out of the pipeline of windows.')
         self._sequences: list[FrameSequence | _Loaded]
-        if simplify(dataset) == simplify(SYNTHETIC):
+        if is_synthetic(dataset):
             self.names, self._sequences = _synthetic(split, synthetic or {})
         else:
             opened = open_sequences(dataset, split, data_root)
@@ -188,17 +200,47 @@ class SequenceDataset(Dataset):
         sequence = self._sequences[number]
         if isinstance(sequence, tuple):
             return sequence[1][place]
-        kinds = sequence.labels
-        if self.labels == AUTO and not kinds:
-            raise UserError(
-                f'Sequence {sequence.name} has no labels: expected masks/, points.txt or boxes beside its frames.'
-            )
-        kind: Any = kinds[0] if self.labels == AUTO else self.labels
+        kind: Any = sequence.label if self.labels == AUTO else self.labels
         return sequence.read_label(place, kind, shape, self.point_radius)
 
 
 def _length(sequence: FrameSequence | _Loaded) -> int:
     return len(sequence[0]) if isinstance(sequence, tuple) else len(sequence)
+
+
+def is_synthetic(dataset: str) -> bool:
+    """Whether sequences that are made on the spot are meant."""
+    return simplify(dataset) == simplify(SYNTHETIC)
+
+
+@dataclass(frozen=True)
+class MadeFrames(Split):
+    """Frames and masks of synthetic sequences, in memory, by their names."""
+
+    made: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict, repr=False)
+
+    def read_image(self, name: str, grey: GreyRule = 'opencv') -> np.ndarray:
+        return self.made[name][0]
+
+    def read_mask(self, name: str, rule: MaskRule = 'positive') -> np.ndarray:
+        return self.made[name][1]
+
+
+def open_frames(
+    dataset: str, split: str = 'test', data_root: str | Path | None = None, synthetic: Mapping[str, int] | None = None
+) -> LabelledFrames | MadeFrames:
+    """All frames of one split of a data set of sequences, in order, called ``SEQUENCE/NAME``.
+
+    Args and errors as :class:`SequenceDataset`; labels need not be there before they are read.
+    """
+    if not is_synthetic(dataset):
+        return frames_of(dataset, split, data_root)
+    made: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    sequences: dict[str, list[str]] = {}
+    for name, (frames, masks) in zip(*_synthetic(split, synthetic or {})):
+        sequences[name] = [f'{name}/{place:06d}' for place in range(len(frames))]
+        made.update(zip(sequences[name], zip(frames, masks)))
+    return MadeFrames(SYNTHETIC, split, Path(), list(made), 'memory', {}, sequences=sequences, made=made)
 
 
 def _synthetic(split: str, options: Mapping[str, int]) -> tuple[list[str], list[Any]]:

@@ -32,7 +32,7 @@ from functools import cached_property
 from itertools import combinations, pairwise, permutations
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -192,6 +192,19 @@ class FrameSequence:
         """The kinds of labels that there are, the most exact first."""
         there = {'masks': self.masks, 'points': self.points or self.point_masks, 'boxes': self.boxes}
         return [kind for kind in LABELS if there[kind]]  # type: ignore[misc]
+
+    @property
+    def label(self) -> LabelKind:
+        """The most exact kind of labels.
+
+        Raises:
+            UserError: There are none.
+        """
+        if not self.labels:
+            raise UserError(
+                f'Sequence {self.name} has no labels: expected masks/, points.txt or boxes beside its frames.'
+            )
+        return self.labels[0]
 
     def read_frame(self, place: int) -> np.ndarray:
         """(H, W) grey values as stored; of ``Mix`` uint8 where they are whole numbers up to 255, else float32.
@@ -510,6 +523,16 @@ def _beside(root: Path, folder: Path, names: tuple[str, ...], stems: set[str]) -
     return {}
 
 
+def _find_root(dataset: str, data_root: str | Path | None) -> Path:
+    """The folder of a data set."""
+    base = resolve_data_root(data_root)
+    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and is_visible(folder.name))
+    root = next((folder for folder in folders if simplify(folder.name) == simplify(dataset)), None)
+    if root is None:
+        raise unknown_name(f'data set of sequences under {base}', dataset, [folder.name for folder in folders])
+    return root
+
+
 def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | None = None) -> list[FrameSequence]:
     """The sequences of one split. A sequence is in one split alone, and so is every frame.
 
@@ -525,11 +548,7 @@ def open_sequences(dataset: str, split: str = 'test', data_root: str | Path | No
     Raises:
         UserError: No such folder, sequence or split; a frame in training and test (:func:`check_apart`).
     """
-    base = resolve_data_root(data_root)
-    folders = sorted(folder for folder in base.iterdir() if folder.is_dir() and is_visible(folder.name))
-    root = next((folder for folder in folders if simplify(folder.name) == simplify(dataset)), None)
-    if root is None:
-        raise unknown_name(f'data set of sequences under {base}', dataset, [folder.name for folder in folders])
+    root = _find_root(dataset, data_root)
     sequences = find_sequences(root)
     given = _given_parts(root, sequences)
     taken = {part: _take(given, sequences, part) for part in (*given, 'train', 'val', 'test')}
@@ -560,17 +579,17 @@ class LabelledFrames(Split):
 
     def read_numbers(self, name: str) -> np.ndarray | None:
         sequence, _ = self.places[name]
-        return None if sequence.labels[0] == 'masks' else self._read(name)
+        return None if sequence.label == 'masks' else self._read(name)
 
     def _read(self, name: str) -> np.ndarray:
         self._pair(name)
         sequence, place = self.places[name]
-        return sequence.read_numbers(place, sequence.labels[0], sequence.shape(place))
+        return sequence.read_numbers(place, sequence.label, sequence.shape(place))
 
     def read_targets(self, name: str) -> np.ndarray | None:
         """See :meth:`FrameSequence.read_places`."""
         sequence, place = self.places[name]
-        return sequence.read_places(place, sequence.labels[0])
+        return sequence.read_places(place, sequence.label)
 
 
 def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | None:
@@ -612,25 +631,47 @@ def labelled_frames(root: str | Path, names: Iterable[str]) -> LabelledFrames | 
     if not named:
         return None
     for number, place in named:
-        kind, sequence = found[number].labels[0], found[number]
+        kind, sequence = found[number].label, found[number]
         if kind != 'points' or sequence.points is None:
             sequence.label_file(place, kind)
     places: dict[str, tuple[FrameSequence, int]] = {}
-    sequences: dict[str, list[str]] = {}
     for number in dict.fromkeys(number for number, _ in sorted(named)):
         sequence = found[number]
         for place, frame in enumerate(sequence.frames):
             name = named.get((number, place)) or frame.relative_to(root).with_suffix('').as_posix()
             places[name] = sequence, place
-            sequences.setdefault(sequence.name, []).append(name)
-    kinds = {sequence.labels[0] for sequence, _ in places.values()}
+    files = {name: (sequence.frames[place],) * 2 for name, (sequence, place) in places.items()}
+    told = _told((name, *of) for name, of in places.items())
+    return LabelledFrames(top.name, 'all', Path(root), list(places), str(root), files, places=places, **told)
+
+
+def frames_of(dataset: str, split: str = 'test', data_root: str | Path | None = None) -> LabelledFrames:
+    """All frames of one split of a data set of sequences, called ``SEQUENCE/NAME``.
+
+    Args and errors as :func:`open_sequences`; labels need not be there before they are read.
+    """
+    root = _find_root(dataset, data_root)
+    frames = [
+        (f'{sequence.name}/{frame.stem}', sequence, place)
+        for sequence in open_sequences(dataset, split, data_root)
+        for place, frame in enumerate(sequence.frames)
+    ]
+    places = {name: (sequence, place) for name, sequence, place in frames}
+    files = {name: (sequence.frames[place],) * 2 for name, sequence, place in frames}
+    return LabelledFrames(root.name, split, root, list(places), str(root), files, places=places, **_told(frames))
+
+
+def _told(frames: Iterable[tuple[str, FrameSequence, int]]) -> dict[str, Any]:
+    """What a :class:`LabelledFrames` says of its sequences and labels; of names and what they stand for."""
+    sequences: dict[str, list[str]] = {}
+    kinds: set[str] = set()
+    for name, sequence, _ in frames:
+        sequences.setdefault(sequence.name, []).append(name)
+        kinds.update(sequence.labels[:1])
     note = f'Labels are {" and ".join(sorted(kinds))}'
     squares = ', points as squares of 3 × 3 pixels' * ('points' in kinds)
-    notes = (
-        (f'{note}{squares}: IoU, F1 and other figures of pixels are not those of masks.',) if kinds != {'masks'} else ()
-    )
-    files = {name: (sequence.frames[place],) * 2 for name, (sequence, place) in places.items()}
-    return LabelledFrames(top.name, 'all', Path(root), list(places), str(root), files, (), sequences, notes, places)
+    notes = f'{note}{squares}: IoU, F1 and other figures of pixels are not those of masks.'
+    return {'sequences': sequences, 'notes': (notes,) if kinds - {'masks'} else ()}
 
 
 def _looks_labelled(root: Path) -> bool:

@@ -26,6 +26,8 @@ from drpca.config import (
 )  # fmt: skip
 from drpca.config_text import check_model, read_config
 from drpca.datasets.io import RangeRule, ValueRange, resize_map, unit
+from drpca.datasets.sequence_dataset import MadeFrames, open_frames
+from drpca.datasets.sequences import LabelledFrames
 from drpca.datasets.splits import Split, open_split
 from drpca.deploy.backends import SUFFIXES, open_backend
 from drpca.errors import UserError, warn
@@ -312,19 +314,36 @@ class Detector:
         """The images of a data set: of the one named here, else of the detector's, else of its config's.
 
         Raises:
-            UserError: None of them names a data set, or it is not there; a method for consecutive frames.
+            UserError: None of them names a data set, or it is not there; a detector of several frames.
         """
         if self.frames > 1:
             raise UserError(
-                f'{self.name} looks at {self.frames} consecutive frames, which the images of a data '
-                'set are not: give a folder of frames or a video.'
+                f'{self.name} looks at {self.frames} consecutive frames, which the images of a data set are not: give '
+                f'a folder of frames or a video; {called("infer")} takes data sets of sequences, {called("sequences")} '
+                'scores labelled ones.'
             )
+        name, source = self._data(dataset)
+        return open_split(name, split, data_root or self.data_root or source.get('data_root'))
+
+    def open_frames(
+        self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None
+    ) -> LabelledFrames | MadeFrames:
+        """Likewise all frames of a data set of sequences, in order, for a detector of several frames.
+
+        Raises:
+            UserError: None of them names a data set, or there are no such sequences.
+        """
+        name, source = self._data(dataset)
+        root = data_root or self.data_root or source.get('data_root')
+        return open_frames(name, split, root, source.get('synthetic'))
+
+    def _data(self, dataset: str | None) -> tuple[str, Mapping[str, Any]]:
+        """Name of a data set, and what the config says of its test images."""
         source = evaluation_data(self.config)
         name = dataset or self.dataset or source.get('dataset')
         if not name:
             raise UserError('Which images? Give --dataset.')
-        root = data_root or self.data_root or source.get('data_root')
-        return open_split(name, split, root)
+        return name, source
 
     def __call__(self, images: Any) -> list[Detection]:
         """All frames of ``images`` (see :class:`drpca.inference.frames.FrameSource`), also for a single one.

@@ -64,7 +64,7 @@ DETECTOR_MAPS, FRAME_MAPS = 'detector', 'frame'
 """Whose size the score maps have."""
 IDENTITY = (
     'config', 'model', 'checkpoint_sha256', 'dataset', 'split', 'input', 'size', 'tile', 'precision', 'temporal',
-    'runtime',
+    'runtime', 'synthetic',
 )  # fmt: skip
 """Two runs with the same values here write the same maps."""
 LATER = ('data_root', 'maps', 'range', 'bad_pixels')
@@ -123,6 +123,7 @@ class RunRecord(TypedDict, total=False):
     sizes: list[SizeRecord]
     window: int
     delay: int
+    synthetic: dict[str, int]
 
 
 class ResultsFolder:

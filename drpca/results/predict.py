@@ -15,6 +15,8 @@ from typing import Any
 
 from torch import nn
 
+from drpca.config import evaluation_data
+from drpca.datasets.sequence_dataset import MadeFrames
 from drpca.errors import UserError
 from drpca.files import check_folder, in_use, make_folder
 from drpca.inference.decomposer import Decomposer, make_decomposer
@@ -230,11 +232,16 @@ def _open_frames(
 ) -> tuple[FrameSource, str, dict[str, Any], bool]:
     """The frames, the name of the folder for their results, their part of ``run.json``, and whether that names them."""
     if source is None:
-        images = detector.open_split(split, dataset, data_root)
-        files = [(name, images.image_path(name)) for name in images.names]
-        described = {
+        images = (detector.open_split if detector.frames == 1 else detector.open_frames)(split, dataset, data_root)
+        is_made = isinstance(images, MadeFrames)
+        read = images.read_image if is_made else images.image_path
+        files = [(name, read(name)) for name in images.names]
+        described: dict[str, Any] = {
             'dataset': images.dataset, 'split': images.split, 'data_root': str(images.root.resolve()), 'input': None,
         }  # fmt: skip
+        if is_made:
+            options = evaluation_data(detector.config).get('synthetic') or {}
+            described |= {'data_root': None, 'synthetic': dict(options)}
         return detector.mapper.source(files, keep_going=True), images.dataset, described, True
     given = source.images if isinstance(source, FrameSource) else source
     comes_again = True

@@ -18,6 +18,7 @@ from scipy.special import expit
 
 from drpca.datasets.io import Levelled, image_shape, resize_image, resize_mask, to_unit
 from drpca.datasets.leaks import SIRST_FAMILY
+from drpca.datasets.sequence_dataset import open_frames
 from drpca.datasets.sequences import labelled_frames
 from drpca.datasets.splits import Split, open_masks, open_split
 from drpca.errors import UserError, counted, warn
@@ -312,7 +313,7 @@ def score_folder(
     protocols were chosen.
     """
     if masks is None:
-        images = open_split(dataset or folder.dataset, split or folder.split, data_root)
+        images = _split_of(folder, dataset, split, data_root)
     else:
         frames = labelled_frames(masks, folder.names)
         if frames is None and analyse:
@@ -578,10 +579,18 @@ def _refuse_same_images(chosen_on: Split, scored: Split) -> None:
         )
 
 
+def _split_of(folder: ResultsFolder, dataset: str | None, split: str | None, data_root: str | Path | None) -> Split:
+    """The images that the maps of a folder are of, as named or as its run says; frames of a detector of windows."""
+    name, part = dataset or folder.dataset, split or folder.split
+    if folder.run.get('window', 1) > 1:
+        return open_frames(name, part, data_root, folder.run.get('synthetic'))
+    return open_split(name, part, data_root)
+
+
 def _known_split(folder: ResultsFolder, data_root: str | Path | None) -> Split:
     """The split on which a threshold is chosen."""
     try:
-        return open_split(folder.dataset, folder.split, data_root)
+        return _split_of(folder, None, None, data_root)
     except UserError as error:
         raise UserError(f'--threshold-from {folder.path}: expected maps of a data set that is here. {error}') from None
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import drpca
 from drpca.cli import infer
+from drpca.datasets.sequence_dataset import SequenceDataset
 from drpca.datasets.sequences import border_place, reported_places
 from drpca.datasets.synthetic_sequence import generate_sequence
 from drpca.deploy.backends import InputRules
@@ -297,6 +298,26 @@ def test_frames_come_in_the_order_of_their_numbers_and_others_of_their_names(tmp
     assert len(drpca.Detector(MODELS.build({'type': 'RPCANetPlus', 'num_stages': 1}))(folder)) == 4
 
 
+def test_a_data_set_of_sequences_is_written_by_sequence_and_scored(tmp_path: Path) -> None:
+    for part, name in (('train', 'a'), ('test', 'b'), ('test', 'c')):
+        folder = save_frames(
+            tmp_path / 'data/My-Set' / part / name / 'images', sequence(4, seed=ord(name)), [8, 9, 10, 11]
+        )
+        (folder.parent / 'points.txt').write_text('3 4\nNone\n5 6\n7 8\n')
+    model = DetectionModel(network())
+    written = drpca.predict(model, dataset='myset', data_root=tmp_path / 'data', out=tmp_path / 'out')
+    assert written.folder == tmp_path / 'out/My-Set'
+    (scored,) = drpca.score(written.folder, protocols='rpcanet', size='native', data_root=tmp_path / 'data')
+    assert scored.split.names == [f'{name}/{number}' for name in 'bc' for number in (8, 9, 10, 11)]
+    assert (written.done, scored.figures['rpcanet']['targets']) == (8, 6)
+    assert scored.split.read_mask('b/10')[6, 5]
+    (by_masks,) = drpca.score(written.folder, protocols='rpcanet', size='native', masks=tmp_path / 'data/My-Set')
+    assert by_masks.figures == scored.figures
+    (tmp_path / 'data/My-Set/test/b/points.txt').unlink()
+    with pytest.raises(UserError, match=r'Sequence b has no labels: expected masks/, points\.txt'):
+        drpca.score(written.folder, protocols='rpcanet', size='native', data_root=tmp_path / 'data')
+
+
 def test_images_of_a_data_set_are_no_sequence() -> None:
     with pytest.raises(UserError, match=r'looks at 3 consecutive frames.*a folder of frames or a video'):
         drpca.Detector(DetectionModel(network())).open_split(dataset='SIRSTv1')
@@ -338,4 +359,12 @@ def test_a_video_by_command_with_confirmation(
     detector = drpca.Detector('tensor_rpcanet_synthetic_sequence', 'w.pth', options=options)
     filtered = list(TemporalFilter(3, 5, 0.5)(detector.stream('flight.avi')))
     assert len(filtered) == 12
-    assert infer.main([*arguments[:3], *words]) == 2, 'its data set has no images'
+    made = 'test_dataloader.dataset.synthetic'
+    words += [f'{made}.test=2', f'{made}.num_frames=4', f'{made}.size=32', f'{made}.seed=3']
+    assert infer.main([*arguments[:3], *words]) == 0, 'the sequences of its data set'
+    sequences = SequenceDataset(split='test', frames=1, synthetic={'test': 2, 'num_frames': 4, 'size': 32, 'seed': 3})
+    (scored,) = drpca.score('results/synthetic_sequence', protocols='rpcanet', size='native')
+    assert scored.split.names == [f'test_{one:03d}/{place:06d}' for one in range(2) for place in range(4)]
+    for name, made_one in zip(scored.split.names, sequences):
+        np.testing.assert_array_equal(scored.split.read_mask(name), made_one['gt_mask'][0])
+        np.testing.assert_allclose(scored.split.read_image(name) / 255, made_one['image'][0], atol=1e-6)
