@@ -47,7 +47,8 @@ _EXAMPLES = """\
       folders of frames with points, masks or boxes (datasets/README.md)
   python tools/sequences.py rpcanet_sirstv1 --checkpoint published --input sequences/ --json scores.json
   python tools/sequences.py --table tensortrain.json rpcanet.json
-      a row a file, in Markdown: Pd at Fa 1e-5 / at 1e-4 of each sequence, of all, and of what the tracks confirm
+      a row a file, in Markdown: Pd at Fa 1e-5 / at 1e-4 of each sequence, of all, and of what the tracks confirm;
+      with --confirmed: of what they confirm in each sequence, and the figures of the tracks
   python tools/sequences.py
   python tools/sequences.py --seeds 0 1 --confirm 2 4 --min-speed 0.6"""
 
@@ -58,6 +59,9 @@ _COLUMNS = {
     'conf. Pd': 'confirmed_Pd', 'conf. Fa': 'confirmed_Fa', 'fragm.': 'track_fragments',
     'false/min': 'track_false_per_minute',
 }  # fmt: skip
+
+_OF_ALL = ['all, confirmed', '(F,D)', "DTUM's AUC", 'ms a frame']
+_TRACKS = ('found_in_time', 'targets', 'fragments', 'false_per_minute')
 
 
 _SYNTHETIC = ('seeds', 'contrast')
@@ -97,6 +101,7 @@ def build_parser() -> argparse.ArgumentParser:
     add('--json', metavar='FILE', help='all figures, and a row of each frame')
     add_overwrite_option(parser)
     add('--table', nargs='+', metavar='FILE', help='what --json wrote of several detectors, as a table')
+    add('--confirmed', action='store_true', help='a table of what the tracks confirm')
     add('--seeds', type=int, nargs='+', default=[0, 1, 2, 3, 4], metavar='N', help='synthetic; default: 0 to 4')
     add('--confirm', type=int, nargs=2, default=(3, 5), metavar=('M', 'N'), help='default: 3 5')
     add('--candidate-threshold', type=float, default=0.22, metavar='S', help='default: %(default)s')
@@ -115,10 +120,11 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     given = [name for name, value in vars(args).items() if value != parser.get_default(name)]
     if args.table is not None:
-        others = [name for name in vars(args) if name not in ('table', 'overwrite')]
+        others = [name for name in vars(args) if name not in ('table', 'confirmed', 'overwrite')]
         _refuse(given, others, 'goes with no --table', 'leave it out')
-        print(comparison(args.table), end='')
+        print(comparison(args.table, args.confirmed), end='')
         return 0
+    _refuse(given, ['confirmed'], 'is of tables', 'give --table FILE …')
     if args.config is not None:
         _refuse(given, _SYNTHETIC, 'is of synthetic sequences', 'leave it out, or leave out CONFIG')
         return _score(args)
@@ -181,12 +187,13 @@ def _cell(value: float, form: str) -> str:
     return '-' if math.isnan(value) else format(value, form)
 
 
-def comparison(files: list[str]) -> str:
+def comparison(files: list[str], confirmed: bool = False) -> str:
     """A Markdown table with a row for each file that --json wrote, called by its name without suffix, or by its
     path where several have one name.
 
     Pd at Fa 1e-5 / at 1e-4 of each sequence, of all, and of all after confirmation; AUC (F,D) of the 3D-ROC, that of
-    DTUM, and milliseconds a frame, of all; '–' where it is undefined.
+    DTUM, and milliseconds a frame, of all; '–' where it is undefined. With ``confirmed`` Pd is that after confirmation,
+    followed by how many targets are found in time, of how many, fragments and false tracks a minute.
 
     Raises:
         UserError: A file cannot be read, or has other sequences or numbers of frames than the first.
@@ -214,13 +221,17 @@ def comparison(files: list[str]) -> str:
     for file in files:
         *_, whole = scores = kept[file]
         figures = whole['figures']
-        aucs = [_shown(figures.get(key), 4) for key in ('AUC_FaPd', 'shooting_AUC')]
-        cells = [*(pair(score['figures']) for score in scores), pair(figures, 'confirmed_'), *aucs]
-        rows.append(
-            [Path(file).stem if times[Path(file).stem] == 1 else file, *cells, _shown(1000 * whole['seconds'], 0)]
-        )
+        cells = [pair(score['figures'], 'confirmed_' if confirmed else '') for score in scores]
+        if confirmed:
+            found, there, *tracks = (_shown(figures.get(f'track_{name}'), 0) for name in _TRACKS)
+            cells += [f'{found}/{there}', *tracks]
+        else:
+            aucs = [_shown(figures.get(key), 4) for key in ('AUC_FaPd', 'shooting_AUC')]
+            cells += [pair(figures, 'confirmed_'), *aucs, _shown(1000 * whole['seconds'], 0)]
+        rows.append([Path(file).stem if times[Path(file).stem] == 1 else file, *cells])
     names = [name for name, _ in shapes[files[0]]]
-    return markdown_table(['detector', *names, 'all, confirmed', '(F,D)', "DTUM's AUC", 'ms a frame'], rows)
+    last = ['found', 'fragments', 'false a minute'] if confirmed else _OF_ALL
+    return markdown_table(['detector', *names, *last], rows)
 
 
 def _shown(value: float | None, digits: int) -> str:

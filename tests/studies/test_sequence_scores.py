@@ -174,6 +174,17 @@ def test_table_of_several_files(folder: Path, tmp_path: Path, capsys: pytest.Cap
     assert cells[:4] == ['tophat_paper', '1.00 / 1.00', '– / –', '– / –']
     assert cells[5:7] == [f'{figures["all"][name]:.4f}' for name in ('AUC_FaPd', 'shooting_AUC')]
     assert first.split('|')[1].strip() == 'tophat'
+    assert sequences.main(['--table', str(tmp_path / 'tophat_paper.json'), '--confirmed']) == 0
+    header, _, row = capsys.readouterr().out.splitlines()
+    names, cells = ([cell.strip() for cell in line.split('|')[1:-1]] for line in (header, row))
+    assert names == ['detector', 'bright', 'dim', 'all', 'found', 'fragments', 'false a minute']
+    written = json.loads((tmp_path / 'tophat_paper.json').read_text())
+    confirmed = [score['figures'] for score in written if not score['name'].startswith('SNR')]
+    assert cells[1] == f'{confirmed[0]["confirmed_pd_at_fa_1e-5"]:.2f} / {confirmed[0]["confirmed_pd_at_fa_1e-4"]:.2f}'
+    tracks = [confirmed[-1][f'track_{name}'] for name in ('found_in_time', 'targets', 'fragments', 'false_per_minute')]
+    assert cells[4:] == '{:.0f}/{:.0f} {:.0f} {:.0f}'.format(*tracks).split()
+    assert sequences.main(['--confirmed']) == 2
+    assert 'give --table' in error_line(capsys)
     (tmp_path / 'other').mkdir()
     same = [str(tmp_path / 'tophat.json'), str(shutil.copy(tmp_path / 'tophat.json', tmp_path / 'other'))]
     assert sequences.main(['--table', *same]) == 0
