@@ -21,6 +21,8 @@ from drpca.baselines.svd import large_part
 from drpca.baselines.unfoldings import solve_unfoldings
 from drpca.datasets.io import read_image
 from drpca.errors import UserError
+from drpca.evaluation import functional as F
+from drpca.evaluation.sequences import contrast_gains, finite_means, point_targets
 from drpca.registry import BASELINES
 from tests.support import DATA, load_tool, shared_path
 
@@ -151,7 +153,7 @@ def test_a_few_singular_values_are_certain_or_left_to_the_gram_matrix() -> None:
     ('key', 'sequence'), [(key, number) for key in TOOLBOX for number in (1, 6, 11)], ids=lambda value: str(value)
 )
 def test_toolbox_maps_of_real_sequences(key: str, sequence: int) -> None:
-    """Scaled maps at the sampled pixels, which the file rounds to six digits."""
+    """Scaled maps at the sampled pixels, which the file rounds to six digits, and figures of 30 whole ones."""
     reference = json.loads(shared_path('golden', 'multiframe_reference.json').read_text(encoding='utf-8'))
     folder = shared_path('datasets', 'sequences') / f'sequence{sequence}' / 'images'
     images = np.stack([read_image(folder / f'{n:04d}.png', 'luma') for n in range(1, 34)]).astype(np.float64)
@@ -163,7 +165,21 @@ def test_toolbox_maps_of_real_sequences(key: str, sequence: int) -> None:
         maps = {frame: method.detect(images[frame - 1]) * (256 / 255) for frame in (1, 15, 30)}
     else:
         maps = dict(enumerate(np.concatenate([solved.target for solved in method.stream(images[:30])]), 1))
-    for number, expected in reference['methods'][key][f'sequence{sequence}']['frames'].items():
+    expected_figures = reference['methods'][key][f'sequence{sequence}']
+    if len(maps) == 30:
+        points = np.loadtxt(folder.parent / 'points.txt', max_rows=30)[:, ::-1] - 1  # read from 1, as by the toolbox
+        roc, gains = F.Roc3dCounts.zero(), []
+        for image, raw, point in zip(images, maps.values(), points):
+            scores = np.clip(raw / (raw.max() + np.finfo(float).eps), 0, 1)
+            roc += F.roc_3d_counts(scores, point_targets(point, raw.shape))
+            gains.append(contrast_gains(image / 255, scores, point))
+        figures = finite_means(np.concatenate(gains)) | F.roc_3d_figures(roc)
+        for name, other in (('AUC_FaPd', 'AUC_FPD'), ('AUC_tauPd', 'AUC_tauPD'), ('AUC_tauFa', 'AUC_tauFA')):
+            assert figures[name] == pytest.approx(expected_figures[other], rel=1e-5)
+        for name in ('SCRG', 'BSF', 'CG', 'BSR'):
+            assert figures[f'{name}_finite'] == expected_figures[f'{name}_finite']
+            assert figures[name] == pytest.approx(float(expected_figures[name]), rel=1e-5)
+    for number, expected in expected_figures['frames'].items():
         raw = maps[int(number)]
         assert raw.max() == pytest.approx(expected['max_before_scaling'], rel=1e-5)
         assert np.count_nonzero(raw > 0) == expected['positive']
