@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,17 @@ from drpca.datasets.sequences import (
     FrameSequence,
     LabelledFrames,
     Placement,
+    boxes_around,
     check_size,
     frames_of,
     open_sequences,
+    paint_boxes,
     windows_of,
 )
 from drpca.datasets.splits import Split
-from drpca.datasets.synthetic_sequence import random_sequence
+from drpca.datasets.synthetic_sequence import PARTS as MADE_PARTS
+from drpca.datasets.synthetic_sequence import Sequence as MadeSequence
+from drpca.datasets.synthetic_sequence import random_sequence, sequence_seeds
 from drpca.errors import UserError, unknown_name
 from drpca.names import simplify
 from drpca.options import AUTO
@@ -53,7 +56,8 @@ class SequenceDataset(Dataset):
         placement: ``'causal'`` (m = 1, the last frame), ``'centred'`` (m = 1) or ``'block'`` (m = n); see
             :func:`drpca.datasets.sequences.windows_of`.
         border: ``'repeat'``, ``'reflect'`` or ``'inside'``; see there.
-        labels: ``'masks'``, ``'points'`` or ``'boxes'``; ``'auto'``: the first of these that a sequence has.
+        labels: ``'masks'``, ``'points'`` or ``'boxes'``; ``'auto'``: the first of these that a sequence has. Synthetic
+            ones have all three.
         point_radius: Pixels to each side of a point that belong to its target.
         sequences: Names of the only ones to use of the split.
         without: Names to leave out, for leave-one-out.
@@ -106,7 +110,7 @@ class SequenceDataset(Dataset):
                 raise UserError(f'{type(step).__name__} takes single frames: leave it out of the pipeline of windows.')
         self._sequences: list[FrameSequence | _Loaded]
         if is_synthetic(dataset):
-            self.names, self._sequences = _synthetic(split, synthetic or {})
+            self.names, self._sequences = _synthetic(split, synthetic or {}, labels, point_radius)
         else:
             opened = open_sequences(dataset, split, data_root)
             self.names, self._sequences = [sequence.name for sequence in opened], list(opened)
@@ -243,22 +247,32 @@ def open_frames(
     return MadeFrames(SYNTHETIC, split, Path(), list(made), 'memory', {}, sequences=sequences, made=made)
 
 
-def _synthetic(split: str, options: Mapping[str, int]) -> tuple[list[str], list[Any]]:
+def _synthetic(
+    split: str, options: Mapping[str, int], labels: str = AUTO, radius: int = 1
+) -> tuple[list[str], list[Any]]:
     """Names and content of synthetic sequences; those of each split have seeds of their own."""
     for name in options:
         if name not in _SYNTHETIC:
             raise unknown_name('option of synthetic sequences', name, list(_SYNTHETIC))
     chosen = {**_SYNTHETIC, **options}
-    parts = {'trainval': ('train', 'val'), 'all': ('train', 'val', 'test')}.get(split, (split,))
-    if not {*parts} <= {'train', 'val', 'test'}:
+    parts = {'trainval': ('train', 'val'), 'all': MADE_PARTS}.get(split, (split,))
+    if not {*parts} <= {*MADE_PARTS}:
         raise unknown_name('split', split, ('train', 'val', 'trainval', 'test', 'all'))
     if min(chosen.values()) < 0 or any(chosen[part] < 1 for part in parts):
         raise UserError(f'Expected at least one synthetic sequence in {" and ".join(parts)}, got {dict(options)}.')
-    seeds = [
-        (f'{part}_{index:03d}', 10_000 * (3 * chosen['seed'] + ('train', 'val', 'test').index(part)) + index)
-        for part in parts
-        for index in range(chosen[part])
-    ]
-    make = partial(random_sequence, num_frames=chosen['num_frames'], size=chosen['size'])
-    made = parallel_map(make, [seed for _, seed in seeds])
-    return [name for name, _ in seeds], [(sequence.frames, sequence.gt_masks) for sequence in made]
+    seeds = sequence_seeds(parts, chosen, chosen['seed'])
+
+    def make(seed: int) -> _Loaded:
+        made = random_sequence(seed, chosen['num_frames'], chosen['size'])
+        return made.frames, made_masks(made, labels, radius)
+
+    return list(seeds), parallel_map(make, list(seeds.values()))
+
+
+def made_masks(made: MadeSequence, kind: str, radius: int) -> np.ndarray:
+    """The targets of a synthetic sequence as labels of a kind give them, (N, H, W) bool."""
+    if kind in (AUTO, 'masks'):
+        return made.gt_masks
+    labels = boxes_around(made.points, radius) if kind == 'points' else made.boxes
+    shape = made.frames.shape[1:]
+    return np.stack([paint_boxes(boxes[~np.isnan(boxes[:, 0])], shape) > 0 for boxes in labels])

@@ -347,19 +347,14 @@ class FrameSequence:
                 )
             if kind == 'masks':
                 return mask.astype(np.int32)
-            boxes = np.tile(np.argwhere(mask), 2).astype(float) + (-radius, -radius, radius, radius)
+            boxes = boxes_around(np.argwhere(mask), radius)
         elif kind == 'points':
-            boxes = np.tile(np.floor(self.read_points_in(place, shape) + 0.5), 2) + (-radius, -radius, radius, radius)
+            boxes = boxes_around(self.read_points_in(place, shape), radius)
         else:
             boxes = self.read_boxes(place)
             if len(boxes) and ((boxes < 0).any() or (boxes[:, 2:] >= shape).any()):
                 raise UserError(f'{self.boxes[self.frames[place].stem]}: a box outside of its frame: correct the file.')
-        numbers = np.zeros(shape, np.int32)
-        sizes = boxes[:, 2:] - boxes[:, :2]
-        order = np.argsort(-np.prod(sizes + 1, axis=1), kind='stable')
-        for number, (top, left, bottom, right) in enumerate(boxes[order].astype(int), 1):
-            numbers[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = number
-        return numbers
+        return paint_boxes(boxes, shape)
 
     def label_file(self, place: int, kind: LabelKind) -> Path:
         """The file with the mask, the points' mask or the boxes of a frame.
@@ -374,6 +369,29 @@ class FrameSequence:
             near = next(iter(files.values())).parent if files else self.frames[place].parent
             raise UserError(f'{self.frames[place]} has no {what} in {near}: expected one a frame.')
         return files[stem]
+
+
+def boxes_around(points: np.ndarray, radius: int) -> np.ndarray:
+    """Squares around points (…, 2), rounded half up to pixels, as boxes (…, 4) for :func:`paint_boxes`."""
+    return np.tile(np.floor(points + 0.5), 2) + (-radius, -radius, radius, radius)
+
+
+def paint_boxes(boxes: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Boxes as pixels with a number of each, smaller ones in front of larger ones.
+
+    Args:
+        boxes: (n, 4), first row, first column, last row, last column; what is outside of the frame is left out.
+        shape: (H, W).
+
+    Returns:
+        (H, W) int32, 0 where there is none.
+    """
+    numbers = np.zeros(shape, np.int32)
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    order = np.argsort(-np.prod(sizes + 1, axis=1), kind='stable')
+    for number, (top, left, bottom, right) in enumerate(boxes[order].astype(int), 1):
+        numbers[max(top, 0) : bottom + 1, max(left, 0) : right + 1] = number
+    return numbers
 
 
 def _lines(path: Path) -> list[str]:

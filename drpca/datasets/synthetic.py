@@ -271,20 +271,39 @@ def generate_dataset(
             f'Expected num_train and num_test >= 1, seed >= 0 and size >= {_MIN_SIZE}; '
             f'got {num_train}, {num_test}, {seed}, {size}.'
         )
-    root = Path(data_root or os.environ.get('DRPCA_DATA') or 'datasets') / FOLDER
+    return put_dataset(data_root, FOLDER, wanted.described(), lambda folder: _write_frames(folder, wanted), overwrite)
+
+
+def put_dataset(
+    data_root: str | Path | None, name: str, wanted: dict[str, Any], write: Callable[[Path], object], overwrite: bool
+) -> Path:
+    """Puts a generated set in place once it is whole; one of the same parameters is left as it is.
+
+    Args:
+        data_root: As of :func:`generate_dataset`.
+        name: Of its folder.
+        wanted: What it is made from; kept beside it.
+        write: Makes a folder of it.
+        overwrite: Replace one of other parameters.
+
+    Raises:
+        UserError: Another folder or set is in the way, or it cannot be written.
+    """
+    root = Path(data_root or os.environ.get('DRPCA_DATA') or 'datasets') / name
     if root.exists():
         present = _read_parameters(root)
-        if present == wanted.described():
+        if present == wanted:
             return root
         if not overwrite:
             raise UserError(
                 f'{root} holds a synthetic data set of other parameters ({present}); wanted '
-                f'{wanted.described()}. Use --overwrite to replace it, or another --data-root.'
+                f'{wanted}. Use --overwrite to replace it, or another --data-root.'
             )
-    partial = root.with_name(f'.{FOLDER}.partial')
+    partial = root.with_name(f'.{name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write_frames(partial, wanted)
+        write(partial)
+        (partial / _PARAMETERS_FILE).write_text(json.dumps(wanted, indent=2) + '\n', encoding='utf-8')
         if root.exists():
             shutil.rmtree(root)
         return partial.rename(root)
@@ -307,7 +326,6 @@ def _write_frames(folder: Path, wanted: SyntheticParameters) -> None:
                 Image.fromarray(array.astype(np.uint8) * (255 if array.dtype == bool else 1)).save(
                     kind / f'{part}_{index:06d}.png'
                 )
-    (folder / _PARAMETERS_FILE).write_text(json.dumps(wanted.described(), indent=2) + '\n', encoding='utf-8')
 
 
 def _read_parameters(root: Path) -> dict[str, Any]:

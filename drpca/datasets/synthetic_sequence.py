@@ -7,20 +7,29 @@ the standard deviation of the noise.
 
 What makes it harder, on request: a camera that shakes and pans, clouds with a motion of their own, vegetation, small
 bright things that are part of the background, clutter that blinks at one place of it, and targets that enter, leave
-and cross. :func:`random_sequence` draws all of it, and is what the data set ``synthetic_sequence`` consists of.
+and cross. :func:`random_sequence` draws all of it, and is what the data set ``synthetic_sequence`` consists of;
+:func:`generate_sequences` writes them to disk.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
-from drpca.datasets.synthetic import SCENES, Rng, texture
+from drpca.datasets.io import parallel_map
+from drpca.datasets.synthetic import SCENES, Rng, put_dataset, texture
 from drpca.errors import UserError, unknown_name
 
+FOLDER = 'synthetic_sequences'
+PARTS = ('train', 'val', 'test')
+_VERSION = 1
+_MOST = 10_000
 _BORDER = 8
 _MASK_LEVEL = 0.4
 _NARROW = 0.7
@@ -35,11 +44,21 @@ class Sequence:
         gt_masks: (N, H, W) bool, where a target's contribution is at least 40 % of its peak; of one narrower than a
             pixel, of that in its brightest pixel.
         positions: (N, targets, 2) float, row and column; outside the frame before a target enters and after it left.
+        boxes: (N, targets, 4) float, first row, first column, last row, last column of what each adds to the mask; NaN
+            where that is nothing.
     """
 
     frames: np.ndarray
     gt_masks: np.ndarray
     positions: np.ndarray
+    boxes: np.ndarray
+
+    @property
+    def points(self) -> np.ndarray:
+        """The positions to a thousandth of a pixel, NaN outside of the frame."""
+        pixels = np.floor((points := np.round(self.positions, 3)) + 0.5)
+        is_inside = ((pixels >= 0) & (pixels < self.frames.shape[1:])).all(axis=-1, keepdims=True)
+        return np.where(is_inside, points, np.nan)
 
 
 def generate_sequence(
@@ -131,6 +150,7 @@ def generate_sequence(
     width = rng.uniform(*widths, num_targets)
     level = rng.uniform(*snr, num_targets)
     frames, masks = [], []
+    boxes = np.full((num_frames, num_targets, 4), np.nan)
     for index in range(num_frames):
         shift = index * np.asarray(drift) + shake[index]
         view = _shifted(background, shift, border)
@@ -142,17 +162,21 @@ def generate_sequence(
             if lit:
                 view += noise * brightness * _spot(size, np.mod(place + shift, size), sigma)
         mask = np.zeros((size, size), bool)
-        for place, sigma, brightness in zip(positions[index], width, level):
+        for number, (place, sigma, brightness) in enumerate(zip(positions[index], width, level)):
             spot = _spot(size, place, sigma)
             view += noise * brightness * rng.lognormal(0, 0.2) * spot
-            mask |= spot >= _MASK_LEVEL * (spot.max() if sigma < _NARROW and _is_inside(place, size) else 1)
+            own = spot >= _MASK_LEVEL * (spot.max() if sigma < _NARROW and _is_inside(place, size) else 1)
+            mask |= own
+            if own.any():
+                sides = [np.flatnonzero(own.any(axis=axis)) for axis in (1, 0)]
+                boxes[index, number] = [*(side[0] for side in sides), *(side[-1] for side in sides)]
         for _ in range(rng.poisson(spikes)):
             spot = _spot(size, rng.uniform(0, size, 2), rng.uniform(*widths))
             view += noise * rng.uniform(*snr) * rng.lognormal(0, 0.2) * spot
         view += noise * rng.standard_normal(view.shape)
         frames.append(np.rint(255 * np.clip(view, 0, 1)).astype(np.uint8))
         masks.append(mask)
-    return Sequence(np.stack(frames), np.stack(masks), positions)
+    return Sequence(np.stack(frames), np.stack(masks), positions, boxes)
 
 
 def random_sequence(seed: int, num_frames: int = 40, size: int = 96) -> Sequence:
@@ -197,6 +221,80 @@ def random_sequence(seed: int, num_frames: int = 40, size: int = 96) -> Sequence
         vegetation=vegetation,
         corners=int(rng.integers(0, size * size // 150)) if rng.random() < 0.8 else 0,
     )
+
+
+def sequence_seeds(parts: Iterable[str], numbers: Mapping[str, int], seed: int) -> dict[str, int]:
+    """The seeds of the sequences of some of ``PARTS``, by name: other ones in each part, and for each seed of all.
+
+    Args:
+        parts: Some of them.
+        numbers: Of sequences, by part.
+        seed: Of all.
+    """
+    return {
+        f'{part}_{index:03d}': _MOST * (len(PARTS) * seed + PARTS.index(part)) + index
+        for part in parts
+        for index in range(numbers[part])
+    }
+
+
+def generate_sequences(
+    data_root: str | Path | None = None,
+    sequences: int = 10,
+    frames: int = 40,
+    size: int = 96,
+    seed: int = 0,
+    overwrite: bool = False,
+) -> Path:
+    """Writes ``synthetic_sequences/{train,val,test}/NAME/{images/0001.png, masks/0001.png, points.txt}`` under the data
+    root: a fifth of the sequences, at least one, each for validation and test, the rest for training.
+
+    They are those of the data set ``synthetic_sequence`` of the same numbers. A set of the same parameters that is
+    there already is left as it is.
+
+    Args:
+        data_root: Folder that holds the data sets, made where missing; default ``DRPCA_DATA``, else ``./datasets``.
+        sequences: How many in all, 3 to 10,000.
+        frames: Of each.
+        size: Height and width, at least 32.
+        seed: Seed, 0 or above.
+        overwrite: Replace synthetic sequences of other parameters.
+
+    Returns:
+        Folder of the data set.
+
+    Raises:
+        UserError: Another folder or set is in the way, or a parameter is out of range.
+    """
+    if not 3 <= sequences <= _MOST or frames < 1 or size < 32 or seed < 0:
+        raise UserError(
+            f'Expected 3 to {_MOST:,} sequences, frames >= 1, size >= 32 and seed >= 0; '
+            f'got {sequences}, {frames}, {size}, {seed}.'
+        )
+    share = max(1, round(sequences / 5))
+    numbers = {'train': sequences - 2 * share, 'val': share, 'test': share}
+
+    def write_all(folder: Path) -> None:
+        def write(item: tuple[str, int]) -> None:
+            name, own_seed = item
+            _write_sequence(folder / name.partition('_')[0] / name, random_sequence(own_seed, frames, size))
+
+        parallel_map(write, [*sequence_seeds(PARTS, numbers, seed).items()])
+
+    wanted = {**numbers, 'num_frames': frames, 'size': size, 'seed': seed, 'version': _VERSION}
+    return put_dataset(data_root, FOLDER, wanted, write_all, overwrite)
+
+
+def _write_sequence(folder: Path, made: Sequence) -> None:
+    for kind, pictures in (('images', made.frames), ('masks', made.gt_masks.astype(np.uint8) * 255)):
+        (folder / kind).mkdir(parents=True)
+        for number, picture in enumerate(pictures, 1):
+            Image.fromarray(picture).save(folder / kind / f'{number:04d}.png')
+    lines = (
+        ' '.join('0 0' if np.isnan(row) else f'{column:.3f} {row:.3f}' for row, column in points) or 'None'
+        for points in made.points
+    )
+    (folder / 'points.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8')
 
 
 def _bounce(place: np.ndarray, length: np.ndarray) -> np.ndarray:

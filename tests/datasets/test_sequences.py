@@ -12,8 +12,9 @@ import torch
 from scipy.io import savemat
 
 from drpca.datasets import RandomCrop, RandomTranspose, SequenceDataset
+from drpca.datasets.sequence_dataset import made_masks
 from drpca.datasets.sequences import Window, find_sequences, open_sequences, windows_of
-from drpca.datasets.synthetic_sequence import generate_sequence, random_sequence
+from drpca.datasets.synthetic_sequence import generate_sequence, generate_sequences, random_sequence
 from drpca.errors import UserError
 from drpca.evaluation.sequences import track_figures
 from tests.datasets.data_trees import frame, save, target_mask
@@ -301,6 +302,34 @@ def test_the_synthetic_data_set_needs_no_files() -> None:
     assert SequenceDataset(frames=4, synthetic=small)[4]['image'].numpy().tobytes() == pictures[0]
     with pytest.raises(UserError, match='Unknown option of synthetic sequences'):
         SequenceDataset(synthetic={'frames': 3})
+
+
+def test_written_sequences_are_those_made_without_files(tmp_path: Path) -> None:
+    options = {'train': 2, 'val': 1, 'test': 1, 'num_frames': 6, 'size': 32, 'seed': 3}
+    root = generate_sequences(tmp_path, 4, 6, 32, 3)
+    for split, kind in (('train', 'masks'), ('val', 'points'), ('all', 'points'), ('test', 'auto')):
+        written = SequenceDataset(root.name, split, tmp_path, frames=2, labels=kind)
+        made = SequenceDataset(split=split, frames=2, labels=kind, synthetic=options)
+        assert sorted(written.names) == sorted(made.names)
+        for index in range(len(made)):
+            other = written[written.names.index(made[index]['name'].partition('/')[0]) * 6 + index % 6]
+            assert made[index]['name'] == other['name']
+            assert torch.equal(made[index]['image'], other['image'])
+            assert torch.equal(made[index]['gt_mask'], other['gt_mask'])
+
+
+@pytest.mark.parametrize('passing', [True, False])
+def test_points_and_boxes_of_made_targets(passing: bool) -> None:
+    made = generate_sequence(4, 20, 48, num_targets=3, speed=(2.5, 3.0), spikes=0, passing=passing)
+    points, boxes = (made_masks(made, kind, 1) for kind in ('points', 'boxes'))
+    assert (boxes >= made.gt_masks).all()
+    assert boxes.any(axis=2).sum() == made.gt_masks.any(axis=2).sum(), 'no larger than what is in them'
+    for place, targets in enumerate(made.positions):
+        pixels = np.floor(targets + 0.5).astype(int)
+        inside = pixels[((pixels >= 0) & (pixels < 48)).all(axis=1)]
+        assert all(points[place, row, column] for row, column in inside)
+        assert points[place].sum() <= 9 * len(inside)
+        assert points[place].any() == bool(len(inside))
 
 
 def test_real_points_lie_on_bright_pixels() -> None:

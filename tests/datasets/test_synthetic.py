@@ -130,6 +130,27 @@ def test_nothing_is_overwritten_silently(tmp_path, capsys):
         generate_dataset(tmp_path, 2, 1, 32, overwrite=True)
 
 
+def test_sequences(tmp_path, capsys):
+    options = ['--data-root', str(tmp_path), '--sequences', '3', '--frames', '2', '--size', '32']
+    assert main(options) == 0
+    assert '3 sequences in' in capsys.readouterr().out
+    made = contents(tmp_path)
+    assert 'synthetic_sequences/train/train_000/images/0002.png' in made
+    assert main(options) == 0, 'the same again'
+    for wrong, message in (
+        ([*options, '--seed', '1'], 'Use --overwrite'),
+        ([*options, '--scenes', 'sky'], '--scenes is not of --sequences'),
+        ([*options[:2], '--frames', '2'], '--frames is of --sequences'),
+        ([*options[:2], '--sequences', '2'], 'Expected 3 to 10,000 sequences'),
+    ):
+        assert main(wrong) == 2
+        assert message in capsys.readouterr().err
+    assert contents(tmp_path) == made
+    assert main([*options, '--seed', '1', '--overwrite']) == 0
+    assert contents(tmp_path).keys() == made.keys()
+    assert contents(tmp_path) != made
+
+
 def test_a_full_disk(tmp_path, capsys):
     options = ['--data-root', str(tmp_path), '--num-train', '2', '--num-test', '1', '--size', '64']
     assert main(options) == 0
