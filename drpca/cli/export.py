@@ -36,7 +36,8 @@ def build_parser() -> argparse.ArgumentParser:
     add('--data-root', metavar='DIR', help='folder of the data sets')
     add(
         '--tolerance', type=float, default=1e-3, metavar='E',
-        help='largest difference of the logits, as a share of the largest logit (default: %(default)s)',
+        help='largest difference of the logits, as a share of the largest logit, if rounding alone does no more '
+        '(default: %(default)s)',
     )  # fmt: skip
     add('--int8', action='store_true', help='quantise to INT8 (onnx, openvino)')
     add(
@@ -76,6 +77,11 @@ def main(argv: list[str] | None = None) -> int:
         f'{args.out}: on {counted(agreement.images, "image")} the logits differ from PyTorch by at most '
         f'{agreement.max_error:.1e} (largest logit {agreement.max_logit:.1f}), masks agree to IoU {agreement.iou:.6f}'
     )
+    if agreement.rounding is not None:
+        print(
+            'Rounding does as much: the same input rounded otherwise changes logits in PyTorch by up to '
+            f'{agreement.rounding:.1e}, as where two maxima tie.'
+        )
     if agreement.iou_pytorch is not None and agreement.iou_file is not None:
         change = 100 * (agreement.iou_file - agreement.iou_pytorch)
         print(

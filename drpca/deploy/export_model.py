@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import dataclasses
 import errno
 import inspect
 import math
@@ -31,7 +30,7 @@ from drpca.deploy.backends import PADDING, RULES_KEY, InputRules, open_backend
 from drpca.deploy.exportable import TargetLogits, exportable, plain_attention
 from drpca.deploy.file_notes import INPUT, OUTPUT, needs_padding, notes, sides
 from drpca.deploy.quantise import quantise_onnx
-from drpca.errors import UserError, unknown_name
+from drpca.errors import UserError, counted, unknown_name
 from drpca.files import cannot_write, is_full, make_folder, put_in_place, refuse_present
 from drpca.models.detector import DetectionModel, receptive_radius
 from drpca.options import EXPORT_FORMATS
@@ -39,6 +38,8 @@ from drpca.options import EXPORT_FORMATS
 PACKAGES = {'onnx': ('onnx', 'onnxruntime'), 'openvino': ('onnx', 'openvino'), 'torch': ()}
 OPSET = 20
 INT8_FORMATS = ('onnx', 'openvino')
+ROUNDINGS = 3
+"""Times that an input is rounded otherwise, to see what that does."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class Agreement:
         iou: Pooled IoU of the two masks at 0.5; 1 if both are empty.
         iou_pytorch: Pooled IoU of PyTorch's masks with the labels, None without labels.
         iou_file: Likewise of the file's.
+        rounding: What rounding alone changes of PyTorch's logits (:func:`beyond_rounding`), where the tolerance was
+            exceeded.
     """
 
     images: int
@@ -60,6 +63,7 @@ class Agreement:
     iou: float
     iou_pytorch: float | None = None
     iou_file: float | None = None
+    rounding: float | None = None
 
     @property
     def iou_loss(self) -> float:
@@ -124,7 +128,8 @@ def export_model(
         inference_size: Stored for whoever runs the file.
         fixed_size: Height and width of the only images that the file will take; None leaves them open.
         trim: Drop parameters that the network never uses.
-        tolerance: Largest difference of the logits, relative to the largest logit or 1.
+        tolerance: Largest difference of the logits, relative to the largest logit or 1; where rounding alone does more,
+            twice that (:func:`beyond_rounding`).
         calibration: Images like those that the file will see, to write INT8 (:mod:`drpca.deploy.quantise`).
         max_iou_loss: What decides about an INT8 file instead of the tolerance: see :attr:`Agreement.iou_loss`.
         overwrite: Replace a file.
@@ -143,8 +148,12 @@ def export_model(
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         draft = Path(folder) / path.name
         write_model(model, draft, format, rules, trim, calibration, made_from)
-        found = compare(model, draft, images, labels, format)
+        expected, got = plain_logits(model), open_backend(draft, format, trust=True).logits  # written just now
+        found = agreement(expected, got, images, labels)
         reason = fault(found, None if calibration is not None else tolerance, max_iou_loss)
+        if reason and calibration is None and math.isfinite(found.max_error):
+            rounding, reason = beyond_rounding(expected, got, images, tolerance * max(1, found.max_logit))
+            found = replace(found, rounding=rounding)
         if reason:
             in_int8 = 'in INT8 ' * (calibration is not None)
             advice = '; more calibration images may help, or keep float32' if in_int8 else ''
@@ -362,26 +371,6 @@ def _write_program(
 _WRITERS: dict[str, Callable[..., None]] = {'onnx': _write_onnx, 'openvino': _write_openvino, 'torch': _write_program}
 
 
-def compare(
-    model: DetectionModel,
-    path: Path,
-    images: Iterable[np.ndarray],
-    labels: Sequence[np.ndarray] | None = None,
-    backend: str = 'auto',
-) -> Agreement:
-    """Run a file and PyTorch on the same images.
-
-    Args:
-        model: With weights, as trained.
-        path: Exported file.
-        images: (H, W) float32 in [0, 1], or windows (n, H, W).
-        labels: Their masks, or None.
-        backend: See :func:`drpca.deploy.backends.open_backend`.
-    """
-    session = open_backend(path, backend, trust=True)  # it was written just now
-    return agreement(plain_logits(model), session.logits, images, labels)
-
-
 def plain_logits(model: DetectionModel) -> Callable[[np.ndarray], np.ndarray]:
     """(B, 1, H, W) float32 → logits of that shape, as the model computes them on the CPU in float32."""
     model = copy.deepcopy(model).eval().cpu()
@@ -403,7 +392,11 @@ def agreement(
 ) -> Agreement:
     """How the logits of two forms of a network compare; each takes and gives (1, 1, H, W) float32.
 
-    Args and result as :func:`compare`.
+    Args:
+        expected: What PyTorch computes.
+        got: The other form.
+        images: (H, W) float32 in [0, 1], or windows (n, H, W).
+        labels: Their masks, or None.
     """
     count, errors, largest = 0, 0.0, 0.0
     both = either = 0
@@ -425,4 +418,57 @@ def agreement(
     if labels is None:
         return found
     before, after = with_label[:, 0] / np.maximum(with_label[:, 1], 1)
-    return dataclasses.replace(found, iou_pytorch=float(before), iou_file=float(after))
+    return replace(found, iou_pytorch=float(before), iou_file=float(after))
+
+
+@torch.inference_mode()
+def beyond_rounding(
+    expected: Callable[[np.ndarray], np.ndarray],
+    got: Callable[[np.ndarray], np.ndarray],
+    images: Iterable[np.ndarray],
+    allowed: float,
+) -> tuple[float, str]:
+    """Whether two forms of a network differ by more than rounding to float32 does to one of them, or at more pixels.
+
+    A network that uses places of maxima jumps where two pixels tie, and every order of sums breaks a tie its own way.
+    So each input is rounded otherwise, every pixel up or down by half the distance of float32 numbers at 1, and each
+    logit's largest change counts. Sorted over the pixels of all images, the differences of the two forms have to be at
+    most twice as large and twice as many as these changes at every rank; and a pixel that goes to the other side of 0
+    is refused, unless it is as near as is allowed or rounding takes it there, too.
+
+    Args:
+        expected: What PyTorch computes, (1, 1, H, W) float32 → logits.
+        got: The other form.
+        images: (H, W) float32 in [0, 1], or windows (n, H, W).
+        allowed: Difference of the logits that needs no excuse; a hundredth of it is not counted at all.
+
+    Returns:
+        The largest change of a logit, and why the other form is not good enough, '' if it is.
+    """
+    generator = np.random.default_rng(0)
+    step = np.finfo(np.float32).eps / 2
+    all_changes, all_differences, crossing = [], [], 0
+    for image in images:
+        batch = _batch_of(image)
+        logits, others = expected(batch), got(batch)
+        change, near = np.zeros_like(logits), np.abs(logits) <= allowed
+        for _ in range(ROUNDINGS):
+            moved = expected(batch + generator.choice(np.array([-step, step], np.float32), batch.shape))
+            change = np.maximum(change, np.abs(moved - logits))
+            near |= (moved > 0) != (logits > 0)
+        crossing += np.count_nonzero(((others > 0) != (logits > 0)) & ~near)
+        difference = np.abs(others - logits)
+        all_changes.append(change[change > allowed / 200])
+        all_differences.append(difference[difference > allowed / 100])
+    changes, differences = (-np.sort(-np.concatenate(values)) for values in (all_changes, all_differences))
+    largest = float(changes.max(initial=0))
+    if crossing:
+        return (largest, f'{counted(crossing, "pixel")} of its masks differ where rounding changes nothing')
+    every_second = differences[::2]
+    if len(every_second) <= len(changes) and (every_second <= 2 * changes[: len(every_second)]).all():
+        return largest, ''
+    return largest, (
+        f'its logits differ from PyTorch by up to {differences.max():.2g} (allowed: {allowed:.2g}), at '
+        f'{len(differences)} pixels by more than {allowed / 100:.1g}; rounding alone changes them by up to '
+        f'{largest:.2g}, at {len(changes)} by more than {allowed / 200:.1g}'
+    )

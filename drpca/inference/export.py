@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,13 @@ from drpca.checkpoint import file_hash
 from drpca.config import evaluation_data, find_config, load_config
 from drpca.datasets import SequenceDataset
 from drpca.datasets.io import ValueRange, read_image, resize_image, resize_mask, unit
-from drpca.datasets.splits import open_split
+from drpca.datasets.splits import open_split, spread
 from drpca.deploy.export_model import Agreement, export_model
 from drpca.errors import UserError
-from drpca.inference.frames import list_images
+from drpca.inference.frames import list_images, sequence_of
 from drpca.inference.mappers import build_model, is_baseline
+from drpca.inference.window_stream import stream_windows
+from drpca.models.detector import DetectionModel
 from drpca.options import AUTO
 
 
@@ -50,9 +53,10 @@ def export(
         out: File to write: .onnx, .xml or .pt2.
         format: ``'onnx'``, ``'openvino'`` or ``'torch'``.
         size: Fix height and width; None leaves them, and the batch, open.
-        images: What to check with: a folder, or (H, W) float32 arrays in [0, 1]; None: the test split of the config's
-            data set, whose masks then tell the IoU.
-        count: How many of a folder or split; None: all.
+        images: What to check with: a folder, or (H, W) float32 arrays in [0, 1], of which a network of windows takes
+            consecutive ones, or windows (n, H, W); None: the test split of the config's data set, whose masks then tell
+            the IoU.
+        count: How many of a folder or split; None: all. Windows are spread evenly.
         data_root: Folder of the data sets.
         tolerance: Largest difference of the logits, as a share of the largest logit.
         int8: Quantise (ONNX, OpenVINO).
@@ -83,27 +87,53 @@ def export(
     if images is None:
         frames, labels = split_images(loaded, 'test', count, seen, data_root)
         ranges = split_images(loaded, 'train', calibration, seen, data_root)[0] if int8 else None
-    elif isinstance(images, str | Path):
-        frames = _folder_images(Path(images), count, size)
-        ranges = _folder_images(Path(images), calibration, size) if int8 else None
     else:
-        frames, ranges = list(images)[:count], list(images)[:calibration] if int8 else None
+        given = _in_folder(images) if isinstance(images, str | Path) else list(images)
+        frames = _read(given, model, count, size)
+        ranges = _read(given, model, calibration, size) if int8 else None
     return export_model(
         model, out, format, images=frames, labels=labels, inference_size=seen, fixed_size=size, trim=trim,
         tolerance=tolerance, calibration=ranges, max_iou_loss=max_iou_loss, overwrite=overwrite, made_from=made_from,
     )  # fmt: skip
 
 
-def _folder_images(folder: Path, count: int | None, size: int | None) -> list[np.ndarray]:
-    """The first images of a folder, (H, W) float32 in [0, 1].
+def _in_folder(folder: Path | str) -> list[Path]:
+    if not Path(folder).is_dir():
+        raise UserError(f'--images {folder}: no such folder.')
+    return list_images(folder)
+
+
+def _read(
+    images: Sequence[Path | np.ndarray], model: DetectionModel, count: int | None, size: int | None
+) -> list[np.ndarray]:
+    """The first images, (H, W) float32 in [0, 1]; or so many windows of them, (n, H, W), as the detector's.
 
     Raises:
-        UserError: No such folder, or an unreadable image.
+        UserError: An unreadable image, or frames of a window that differ in size.
     """
-    if not folder.is_dir():
-        raise UserError(f'--images {folder}: no such folder.')
-    frames = [ValueRange().level(read_image(path)).image for path in list_images(folder)[:count]]
-    return [unit(frame if size is None else resize_image(frame, (size, size))) for frame in frames]
+    network = model.network
+
+    def pixels(image: Path | np.ndarray) -> np.ndarray:
+        if isinstance(image, np.ndarray):
+            return image
+        frame = ValueRange().level(read_image(image)).image
+        return unit(frame if size is None else resize_image(frame, (size, size)))
+
+    if network.frames == 1 or any(isinstance(image, np.ndarray) and image.ndim > 2 for image in images):
+        return [pixels(image) for image in images[:count]]
+    sequences = groupby(images, lambda image: sequence_of(image.stem) if isinstance(image, Path) else '')
+    windows = [
+        window for _, frames in sequences for window, _ in stream_windows(frames, network.frames, network.reported)
+    ]
+    found = [[pixels(image) for image in window] for window in spread(windows, count)]
+    for window in found:
+        if len(shapes := sorted({frame.shape for frame in window})) > 1:
+            (height, width), (other, side) = shapes[:2]
+            raise UserError(
+                f'{type(network).__name__} takes windows of {network.frames} consecutive images: expected one size, '
+                f'got {height} x {width} and {other} x {side}; give --size N, or the folder of one sequence.'
+            )
+    return [np.stack(window) for window in found]
 
 
 def split_images(
@@ -132,13 +162,24 @@ def split_images(
     return [unit(frame) for frame in frames], labels
 
 
+def open_windows(
+    source: Mapping[str, Any], split_name: str, size: int | None, data_root: str | Path | None
+) -> SequenceDataset:
+    """The windows of a split of a config's sequences, as they are scored, none of them in memory.
+
+    Raises:
+        UserError: As :class:`SequenceDataset`.
+    """
+    chosen = {key: value for key, value in source.items() if key not in ('type', 'pipeline')}
+    chosen |= {'split': split_name, 'cache': False}
+    chosen |= {} if size is None else {'size': size}
+    chosen |= {} if data_root is None else {'data_root': data_root}
+    return SequenceDataset(**chosen)
+
+
 def _split_windows(
     source: Mapping[str, Any], split_name: str, count: int | None, size: int | None, data_root: str | Path | None
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    chosen = {key: value for key, value in source.items() if key not in ('type', 'pipeline')}
-    chosen |= {'split': split_name, 'limit': count, 'cache': False}
-    chosen |= {} if size is None else {'size': size}
-    chosen |= {} if data_root is None else {'data_root': data_root}
-    dataset = SequenceDataset(**chosen)
-    samples = [dataset[place] for place in range(len(dataset))]
+    dataset = open_windows(source, split_name, size, data_root)
+    samples = [dataset[place] for place in spread(range(len(dataset)), count)]
     return [one['image'].numpy() for one in samples], [one['gt_mask'][-1].numpy() > 0 for one in samples]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import loadmat
+from torch import nn
 
 import drpca
 from drpca.cli import export as command
@@ -23,8 +24,10 @@ from drpca.deploy import export_model as module
 from drpca.deploy.backends import InputRules, open_backend
 from drpca.deploy.export_model import export_model, exportable, input_rules
 from drpca.errors import DiskFull, UserError
+from drpca.inference import export as exporting
 from drpca.inference.export import split_images
 from drpca.models.detector import DetectionModel, unused_parameter_names
+from drpca.models.dtum import coded_pool
 from drpca.options import EXPORT_FORMATS
 from drpca.registry import MODELS
 from tests.support import ROOT, Mark, limited_files, python, small
@@ -49,6 +52,33 @@ def test_networks_of_windows_are_compared_on_windows() -> None:
     windows, masks = split_images(config, 'test', 3, None, None)
     assert [window.shape for window in windows] == [(8, 32, 32)] * 3
     assert [(mask.shape, mask.dtype) for mask in masks] == [((32, 32), bool)] * 3
+    assert len(np.unique(windows[1], axis=0)) == 7, 'spread over the split, not the first of a sequence again and again'
+
+
+def test_windows_of_a_folder_are_of_consecutive_frames(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), np.full((16, 16), number, np.uint8))
+    given: dict[str, Any] = {}
+    monkeypatch.setattr(exporting, 'export_model', lambda *_, **options: given.update(options))
+    monkeypatch.setattr(exporting, 'build_model', lambda *_: DetectionModel(MODELS.build({'type': 'DTUM'})))
+    weights = tmp_path / 'w.pth'
+    weights.touch()
+    options = {'count': 3, 'int8': True, 'calibration': 1}
+
+    def numbers(of: str, images: Any) -> list[list[float]]:
+        drpca.export('dtum_synthetic_sequence', weights, 'd.onnx', images=images, **options)
+        return [[255 * float(frame.mean()) for frame in window] for window in given[of]]
+
+    expected = [[0] * 5, [0, 0, 0, 1, 2], [0, 1, 2, 3, 4]]
+    assert numbers('images', tmp_path) == [pytest.approx(window) for window in expected]
+    assert numbers('calibration', tmp_path) == [pytest.approx(expected[0])]
+    frames = [np.full((16, 16), number / 255, np.float32) for number in range(7)]
+    assert numbers('images', frames) == [pytest.approx(window) for window in expected]
+    assert numbers('images', [np.stack(frames[:5])]) == [pytest.approx(range(5))]
+    cv2.imwrite(str(tmp_path / '7.png'), np.zeros((16, 24), np.uint8))
+    options['count'] = None
+    with pytest.raises(UserError, match=r'windows of 5 consecutive images: expected one size, got 16 x 16 and 16 x 24'):
+        numbers('images', tmp_path)
 
 
 @pytest.mark.parametrize('name', ['RPCANet', 'RPCANetPlus', 'DRPCANet'])
@@ -184,6 +214,77 @@ def test_a_file_that_does_not_agree_is_not_written(tmp_path: Path, monkeypatch: 
     with pytest.raises(UserError, match='was not written'):
         export_model(model(), tmp_path / 'n.pt2', 'torch', images=IMAGES)
     assert list(tmp_path.iterdir()) == []
+
+
+class Sums(nn.Module):
+    """Sums of three neighbours; exported, they are added in another order, and ``off`` to them."""
+
+    def __init__(self, off: float) -> None:
+        super().__init__()
+        self.off, self.is_exported = off, False
+
+    def for_export(self) -> Sums:
+        self.is_exported = True
+        return self
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left, middle, right = x, x.roll(-1, -1), x.roll(-2, -1)
+        return left + (middle + right) + self.off if self.is_exported else (left + middle) + right
+
+
+class Places(nn.Module):
+    """The codes of DTUM, by which two maxima that tie are told apart."""
+
+    size_multiple = 2
+
+    def __init__(self, off: float) -> None:
+        super().__init__()
+        self.sums = Sums(off)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        codes = coded_pool(self.sums(image)) + 5
+        return codes.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def tied(off: float = 0.0) -> tuple[DetectionModel, np.ndarray]:
+    """Such a network, and an image in eight rows of which all sums are equal but for rounding."""
+    image = np.random.default_rng(0).random((32, 48), np.float32)
+    image[8:16] = np.tile(image[8:16, :3], 16)
+    return DetectionModel(Places(off)), image
+
+
+def test_a_file_may_differ_as_rounding_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    needs_onnx()
+    network, image = tied()
+    found = export_model(network, tmp_path / 'n.onnx', images=[image])
+    assert found.rounding is not None
+    assert 1e-3 * found.max_logit < found.max_error < 2 * found.rounding
+    monkeypatch.setattr(drpca, 'export', lambda *_, **__: found)
+    assert command.main(['any', '--checkpoint', 'any', '--out', 'any']) == 0
+    assert 'Rounding does as much' in capsys.readouterr().out
+    with pytest.raises(UserError, match=r'was not written: its logits differ.*; rounding alone changes them by up to'):
+        export_model(tied(0.002)[0], tmp_path / 'wrong.onnx', images=[image])
+    assert not (tmp_path / 'wrong.onnx').exists()
+
+
+def test_rounding_excuses_neither_more_pixels_nor_other_masks() -> None:
+    network, image = tied()
+    expected = module.plain_logits(network)
+    network.network.sums.for_export()
+    rounded = module.plain_logits(network)
+    allowed = 1e-3 * float(expected(image[None, None]).max())
+
+    def reason(change: Callable[[np.ndarray], np.ndarray]) -> str:
+        return module.beyond_rounding(expected, lambda batch: change(rounded(batch)), [image], allowed)[1]
+
+    assert reason(lambda logits: logits) == ''
+    assert 'its logits differ' in reason(lambda logits: logits + allowed / 2)
+    assert 'its logits differ' in reason(lambda logits: np.where(np.arange(48) < 24, logits, logits + 1))
+    lowest = expected(image[None, None]).min()
+    assert lowest > allowed
+    assert 'of its masks differ' in reason(lambda logits: np.where(logits == lowest, -logits, logits))
 
 
 def test_trimmed_parameters() -> None:
@@ -332,15 +433,17 @@ def test_other_formats_say_it_too(tmp_path: Path) -> None:
         assert 'dataset: SIRST V1' in program.read(about).decode().splitlines()
 
 
-def test_a_network_trained_in_bfloat16_is_compared_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_network_trained_in_bfloat16_is_compared_in_float32() -> None:
     """As the file computes; by the digits that bfloat16 lacks, no file would agree."""
     torch.manual_seed(0)
     network = {'type': 'RPCANetPlus', 'num_stages': 2}
     trained = MODELS.build({'type': 'DetectionModel', 'network': network, 'precision': 'bfloat16'}).eval()
     exact = MODELS.build({'type': 'DetectionModel', 'network': network}).eval()
     exact.load_state_dict(trained.state_dict())
-    session = SimpleNamespace(logits=lambda batch: exact.detect(torch.from_numpy(batch)).numpy())
-    monkeypatch.setattr(module, 'open_backend', lambda *_, **__: session)
+
+    def exact_logits(batch: np.ndarray) -> np.ndarray:
+        return exact.detect(torch.from_numpy(batch)).numpy()
+
     image = np.random.default_rng(0).random((32, 32), np.float32)
-    assert module.compare(trained, Path('any.pt2'), [image]).max_error == 0
+    assert module.agreement(module.plain_logits(trained), exact_logits, [image]).max_error == 0
     assert trained.precision is torch.bfloat16, 'the model stays as it was'

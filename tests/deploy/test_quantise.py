@@ -11,7 +11,8 @@ import torch
 
 import drpca
 from drpca.cli import export as command
-from drpca.deploy.export_model import Agreement, compare, export_model
+from drpca.deploy.backends import open_backend
+from drpca.deploy.export_model import Agreement, agreement, export_model, plain_logits
 from drpca.errors import UserError
 from drpca.models.detector import DetectionModel
 from drpca.registry import MODELS
@@ -97,4 +98,4 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest
     assert "or 'all', got some" in capsys.readouterr().err
     assert command.main([*arguments, '--count', 'all', '--calibration', '2', '--max-iou-loss', '50']) == 0
     assert 'on 3 images the logits differ' in capsys.readouterr().out
-    assert compare(model(), Path('n.onnx'), IMAGES, backend='onnx').max_error > 1e-4
+    assert agreement(plain_logits(model()), open_backend('n.onnx', 'onnx').logits, IMAGES).max_error > 1e-4
