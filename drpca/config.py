@@ -43,6 +43,8 @@ _HELPER = 'only helps to write the config and is not read; change the keys that 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 HOME = 'sirstv1'
 """The data set whose config stands for the others', where these have no file of their own."""
+HOME_SEQUENCES = 'synthetic_sequence'
+"""Likewise of the models of several frames."""
 
 
 def config_folder() -> Path:
@@ -146,20 +148,22 @@ def find_config(name: str | os.PathLike[str]) -> Path:
     raise UserError(f'{unknown_name("config", str(name), list(configs))} {called("config")} lists all.')
 
 
-def config_for(model: str, dataset: str) -> Path:
-    """The config of a model on a data set; an unknown data set uses the model's SIRST V1 recipe.
+def config_for(model: str, dataset: str, windows: bool = False) -> Path:
+    """The config of a model on a data set; an unknown data set uses the model's SIRST V1 recipe, or that of
+    synthetic sequences.
 
     Args:
         model: ``drpcanet``, ``DRPCANet``, ``DRPCA-Net``, ``RPCANet+``, …
         dataset: Name of a data set, or a folder name under the data root.
+        windows: Models of several frames count as well.
     """
-    models = list_models()
+    models = sorted({*list_models(), *(window_models() if windows else ())})
     wanted = simplify(model.replace('+', 'plus'))
     folder = next((name for name in models if simplify(name) == wanted), None)
     if folder is None:
         raise unknown_name('model', model, models)
     configs = {simplify(name): path for name, path in list_configs().items() if path.parent.name == folder}
-    names = (f'{wanted}{simplify(canonical_name(dataset))}', f'{wanted}{HOME}')
+    names = [f'{wanted}{simplify(name)}' for name in (canonical_name(dataset), HOME, HOME_SEQUENCES)]
     return next((configs[name] for name in names if name in configs), next(iter(configs.values())))
 
 

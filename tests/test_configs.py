@@ -240,15 +240,19 @@ def test_recommended_recipe(model: str, dataset: str) -> None:
         ('rpcanet+', 'NUDT-SIRST', 'rpcanet_plus_nudt_sirst'),
         ('LRRNet', 'irstd-1K', 'lrrnet_irstd_1k'),
         ('RPCANet', 'my_own_frames', 'rpcanet_sirstv1'),
+        ('TensorRPCANet', 'NUDT-MIRSDT', 'tensor_rpcanet_nudt_mirsdt'),
+        ('dtum', 'my_own_sequences', 'dtum_synthetic_sequence'),
     ],
 )
 def test_config_is_found_by_the_names_people_use(model: str, dataset: str, expected: str) -> None:
-    assert config_for(model, dataset).stem == expected
+    assert config_for(model, dataset, windows=True).stem == expected
 
 
 def test_unknown_names_list_the_known_ones() -> None:
     with pytest.raises(UserError, match=r'Known: .*drpcanet'):
         config_for('drpcanett', 'SIRSTv1')
+    with pytest.raises(UserError, match='Unknown model'):
+        config_for('dtum', 'SIRSTv1')
     with pytest.raises(UserError, match="Did you mean 'rpcanet_sirstv1'") as caught:
         find_config('rpcanet_sirst1')
     assert len(str(caught.value)) < 250  # the nearest alone

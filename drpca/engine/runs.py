@@ -16,7 +16,17 @@ from mmengine.config import Config
 from mmengine.device import get_device
 
 from drpca.checkpoint import read_checkpoint, read_training_state
-from drpca.config import LOADERS, building, config_for, default_models, find_config, list_configs, load_config
+from drpca.config import (
+    HOME_SEQUENCES,
+    LOADERS,
+    building,
+    config_for,
+    default_models,
+    find_config,
+    list_configs,
+    load_config,
+    window_models,
+)
 from drpca.config_text import read_config
 from drpca.datasets import find_datasets
 from drpca.datasets.splits import open_joined
@@ -424,10 +434,17 @@ def plan_runs(
         stem = Path(config.filename or 'config').stem if isinstance(config, Config) else config.stem
         chosen += [(config, d, f'{stem}_on_{_label(d)}') for d in datasets] or [(config, None, stem)]
     if not configs:
+        models = models or default_models('train')
+        several = [model for model in models if config_for(model, '', windows=True).parent.name in window_models()]
+        if several and not datasets:
+            raise UserError(
+                f'--model {several[0]} looks at several frames: give --dataset, a folder of sequences or '
+                f'{HOME_SEQUENCES}.'
+            )
         datasets = datasets or _present_datasets(options.data_root)
-        for model in models or default_models('train'):
+        for model in models:
             for dataset in datasets:
-                path = config_for(model, dataset)
+                path = config_for(model, dataset, windows=True)
                 own = simplify(path.stem) == simplify(f'{path.parent.name}{dataset}')
                 name = path.stem if own else f'{path.parent.name}_{_label(dataset)}'
                 chosen.append((path, dataset, name))

@@ -21,6 +21,7 @@ from drpca.config import (
     list_configs,
     list_models,
     load_config,
+    window_models,
 )
 from drpca.engine.jobs import JobOptions
 from drpca.engine.runs import Run, TrainingOptions, plan_runs
@@ -172,6 +173,8 @@ def contenders(options: LeaderboardOptions) -> list[Contender]:
     found = [_contender(name, dataset, options) for dataset in datasets for name in names]
     if options.weights:
         found += [_weights(text, datasets, options) for text in all_published(options.weights, datasets)]
+    for contender in found:
+        _refuse_windows(contender.config)
     keys = [(c.config, c.dataset, c.weights) for c in found]
     twice = next((c for c, key in zip(found, keys) if keys.count(key) > 1), None)
     if twice:
@@ -187,14 +190,26 @@ def _contender(name: str, dataset: str, options: LeaderboardOptions) -> Contende
         return Contender('classical', path, dataset)
     what: dict[str, Any] = {'configs': [path], 'datasets': [dataset]}
     if path is None:
-        if simplify(name.replace('+', 'plus')) not in map(simplify, list_models()):
+        models = [*list_models(), *window_models()]
+        if simplify(name.replace('+', 'plus')) not in map(simplify, models):
             raise unknown_name('method', name, [*list_models(), *classical_methods()])
-        path = config_for(name, dataset)
+        path = config_for(name, dataset, windows=True)
         what = {'models': [name], 'datasets': [dataset]}
     if _own_dataset(path) == dataset:
         what = {'configs': [path]}
     runs = plan_runs(**what, seeds=options.seeds, options=options.training)
     return Contender('trained', path, dataset, None, dict(options.cfg_options), tuple(runs))
+
+
+def _refuse_windows(path: Path) -> None:
+    """Raises UserError for a network or method that looks at several frames."""
+    config = load_config(path)
+    sees = evaluation_data(config).get('type') == 'SequenceDataset'
+    if sees or (is_baseline(config) and issubclass(BASELINES.get(config.model.type), WindowBaseline)):
+        raise UserError(
+            f'{path.stem} looks at several frames, a leaderboard is of single images: {called("sequences")} scores it '
+            'on labelled sequences, and --table there compares several.'
+        )
 
 
 def _own_dataset(config: Path) -> str | None:

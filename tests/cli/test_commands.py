@@ -128,6 +128,7 @@ def test_inference_with_bad_input(
     [
         (['rpcanett_synthetic'], 'Unknown config'),
         (['--model', 'nonet'], 'Unknown model'),
+        (['--model', 'dtum'], '--model dtum looks at several frames: give --dataset, a folder of sequences'),
         (['--dataset', 'SIRSTv9'], 'SIRSTv9'),
         (['--data-root', 'nowhere'], 'nowhere'),
         ([CONFIG, '--model', 'rpcanet'], 'not both'),

@@ -342,6 +342,8 @@ def test_metafiles_and_readme(workplace: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         (['tophat'], 'Give --dataset'),
         (['nonesuch', *DATA], "Unknown method 'nonesuch'"),
+        (['dtum', *DATA], 'dtum_synthetic_sequence looks at several frames, a leaderboard is of single images'),
+        (['tensorring', *DATA], 'sequences.py scores it on labelled sequences'),
         (['tophat', '--dataset', 'nowhere'], 'nowhere'),
         (['tophat', 'TopHat', *DATA], 'named twice'),
         (['--weights', 'w.pth', *DATA], 'expected CONFIG=FILE'),
