@@ -5,7 +5,7 @@ A folder of numbered frames is a sequence. What stands in the path to it besides
 
 ======================  ==============================================================================
 plain                   ``SEQ/images/0001.png``, ``SEQ/points.txt`` or ``SEQ/masks/0001.png``
-ground/air (DAUB)       ``data/SEQ/0001.bmp``, ``anno/SEQ.txt``
+ground/air (DAUB)       ``data/SEQ/0001.bmp``, ``anno/SEQ.txt``; TensorISTD: both in ``dataset/``
 NUDT-MIRSDT             ``SEQ/{images,masks,masks_centroid}/00001.png``, ``SEQ/Mix/00001.mat`` where there are no
                         images, ``train.txt``, ``test.txt``
 IRDST-simulation        ``images/SEQ/1.bmp``, ``masks/SEQ/1.bmp``, ``img_idx/{train,test}_NAME.txt``
@@ -254,7 +254,10 @@ class FrameSequence:
     @cached_property
     def _points(self) -> list[np.ndarray]:
         if self.points is None:
-            raise UserError(f'Sequence {self.name} has no file of points: expected points.txt beside its images.')
+            raise UserError(
+                f'Sequence {self.name} has no file of points: expected points.txt beside its images, or the folder '
+                'above data/SEQ and anno/SEQ.txt.'
+            )
         lines = _lines(self.points)
         if len(lines) != len(self):
             raise UserError(
@@ -515,7 +518,14 @@ def _sequence(root: Path, folder: Path, name: str, part: str, files: list[Path])
     frames = in_order(files)
     stems = {file.stem for file in frames}
     above = folder.parent if folder.name.lower() in _IMAGE_FOLDERS else folder
-    texts = [above / 'points.txt', *(root / where / f'{name}.txt' for where in _POINT_FOLDERS)]
+    parts = folder.relative_to(root).parts
+    beside_images = [
+        root.joinpath(*parts[:at], where, *parts[at + 1 : -1], f'{parts[-1]}.txt')
+        for at, word in enumerate(parts[:-1])
+        if word.lower() in _IMAGE_FOLDERS
+        for where in _POINT_FOLDERS
+    ]
+    texts = [above / 'points.txt', *beside_images, *(root / where / f'{name}.txt' for where in _POINT_FOLDERS)]
     beside = {file.stem: file for file in list_files(folder, ('.txt',)) if file.stem in stems}
     return FrameSequence(
         name,

@@ -107,6 +107,8 @@ def test_every_layout_gives_frames_parts_and_labels(tmp_path: Path) -> None:
     assert [file.stem for file in boxed.frames[9:]] == ['9', '10', '11'], 'by number'
     assert np.argwhere(boxed.read_label(0, 'boxes', (24, 32)))[[0, -1]].tolist() == [[4, 3], [13, 12]]
     assert opened('ground', 'all') == [('data1', 2, ['points'])]
+    shutil.copytree(ground, tmp_path / 'toolbox/dataset')
+    assert opened('toolbox', 'all') == [('dataset/data1', 2, ['points'])], 'the folder above'
     with pytest.raises(UserError, match=r"no split 'test'. Known: train, trainval, all, test100, test60"):
         open_sequences('dmist', 'test', tmp_path)
 

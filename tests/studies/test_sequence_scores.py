@@ -264,6 +264,9 @@ def test_leave_one_out(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     capsys.readouterr()
     assert sequences.main(['--table', str(written)]) == 0
     assert '| one_out |' in capsys.readouterr().out
+    shutil.copy(tmp_path / 'both/one/images/0004.png', tmp_path / 'both/other/images/0002.png')
+    assert tool.main([*given, '--input', str(tmp_path / 'both'), '--overwrite']) == 2
+    assert 'sequence one of one is also in other, as other' in error_line(capsys)
     shutil.rmtree(tmp_path / 'both' / 'one')
     assert tool.main([*given, '--input', str(tmp_path / 'both')]) == 2
     assert 'holds one sequence: expected at least two' in error_line(capsys)
