@@ -767,7 +767,7 @@ def check_apart(root: Path, parts: Mapping[str, Iterable[FrameSequence]]) -> Non
         files = ', '.join(dict.fromkeys(str(place.frame.relative_to(root)) for place in (one, other)))
         raise UserError(
             f'{root}: sequence {one.sequence.name} of {one.part} is also in {other.part}, as {other.sequence.name} '
-            f'({files}): frames of one sequence resemble each other; take it out of one of the two.'
+            f'({files}): frames of one sequence resemble each other; put both into one of them, or take one out.'
         )
     for same in ends.values():
         for one, other in permutations(same, 2):
