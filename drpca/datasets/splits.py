@@ -310,6 +310,12 @@ class Split:
         """(H, W) int32, the number of the target at each pixel, from 1; None of masks, whose components are targets."""
         return None
 
+    def around(self, names: Iterable[str]) -> list[str]:
+        """The whole sequences that any of these images belong to; of single images themselves."""
+        wanted = list(names)
+        found = [held for held in self.sequences.values() if not set(wanted).isdisjoint(held)]
+        return [name for held in found for name in held] or wanted
+
     def _pair(self, name: str) -> tuple[Path, Path]:
         if name not in self._files:
             raise UserError(

@@ -5,6 +5,7 @@ Shape legend: every variable is (H, W) at the size the detector works at.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,6 +105,22 @@ class Decomposer:
         """Decomposition and scores of one frame after the other."""
         for _, frame in frames:
             yield self.decompose(frame), self.scores(frame)
+
+    def named(self, frames: Iterable[tuple[str, np.ndarray]]) -> Iterator[tuple[str, FrameDecomposition]]:
+        """Names and decompositions of frames, in order; of windows of them where the detector looks at several."""
+        if self.mapper.frames == 1:
+            for name, frame in frames:
+                yield name, self.decompose(frame)
+            return
+        waiting: deque[str] = deque()
+
+        def levelled() -> Iterator[tuple[str, Levelled]]:
+            for name, frame in frames:
+                waiting.append(name)
+                yield name, self.mapper.values.level(frame, name)
+
+        for parts, _ in self.stream(levelled()):
+            yield waiting.popleft(), parts
 
 
 class NetworkDecomposer(Decomposer):

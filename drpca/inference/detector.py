@@ -328,7 +328,7 @@ class Detector:
     def open_frames(
         self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None
     ) -> LabelledFrames | MadeFrames:
-        """Likewise all frames of a data set of sequences, in order, for a detector of several frames.
+        """Likewise all frames of a data set of sequences, in order, for a detector of windows of them.
 
         Raises:
             UserError: None of them names a data set, or there are no such sequences.
@@ -336,6 +336,12 @@ class Detector:
         name, source = self._data(dataset)
         root = data_root or self.data_root or source.get('data_root')
         return open_frames(name, split, root, source.get('synthetic'))
+
+    def open_images(
+        self, split: str = 'test', dataset: str | None = None, data_root: str | Path | None = None
+    ) -> Split:
+        """What it can look at: :meth:`open_split`, or :meth:`open_frames` of a detector of several frames."""
+        return (self.open_split if self.frames == 1 else self.open_frames)(split, dataset, data_root)
 
     def _data(self, dataset: str | None) -> tuple[str, Mapping[str, Any]]:
         """Name of a data set, and what the config says of its test images."""

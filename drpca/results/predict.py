@@ -232,7 +232,7 @@ def _open_frames(
 ) -> tuple[FrameSource, str, dict[str, Any], bool]:
     """The frames, the name of the folder for their results, their part of ``run.json``, and whether that names them."""
     if source is None:
-        images = (detector.open_split if detector.frames == 1 else detector.open_frames)(split, dataset, data_root)
+        images = detector.open_images(split, dataset, data_root)
         is_made = isinstance(images, MadeFrames)
         read = images.read_image if is_made else images.image_path
         files = [(name, read(name)) for name in images.names]

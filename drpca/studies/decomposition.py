@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 
 from drpca.errors import unknown_name
-from drpca.inference.decomposer import SCALARS, Decomposer, FrameDecomposition
+from drpca.inference.decomposer import SCALARS, FrameDecomposition
 
 GRID = np.linspace(0, 1, 101)
 """Relative indices at which normalised curves are kept."""
@@ -201,8 +201,7 @@ def sparsity(target: np.ndarray, view: str, threshold: float) -> dict[str, float
 
 
 def measure(
-    decomposer: Decomposer,
-    frames: Iterable[tuple[str, np.ndarray]],
+    decompositions: Iterable[tuple[str, FrameDecomposition]],
     view: str = 'deviation',
     threshold: float = 0.1,
     ranks: Sequence[int] = (1, 5, 10),
@@ -210,18 +209,16 @@ def measure(
     """Measures the decompositions of many frames, one after another; sizes may differ.
 
     Args:
-        decomposer: The detector.
-        frames: Name and (H, W) uint8 or uint16, at least one.
+        decompositions: Of frames by their names, at least one (:meth:`drpca.inference.decomposer.Decomposer.named`).
         view: A key of ``VIEWS``.
         threshold: τ of l0, in [0, 1).
         ranks: Numbers of singular values whose energy is measured.
 
     Raises:
-        UserError: Unknown view; a classical filter, which has no decomposition.
+        UserError: Unknown view.
     """
     names, images, stages = [], [], []
-    for name, frame in frames:
-        decomposition = decomposer.decompose(frame)
+    for name, decomposition in decompositions:
         names.append(name)
         images.append(low_rankness(decomposition.image, ranks))
         stages.append(list(_stage_measures(decomposition, view, threshold, ranks)))

@@ -112,15 +112,17 @@ def analyse_decomposition(
     if not 0 <= threshold < 1:
         raise UserError(f'--threshold is a share of the largest value: expected [0, 1), got {threshold:g}.')
     decomposer = make_decomposer(detector.mapper)
-    images = detector.open_split(split, dataset, data_root)
+    images = detector.open_images(split, dataset, data_root)
     folder = None if out is None else Path(str(out).replace('{dataset}', images.dataset))
     texts = [f'decomposition{suffix}' for suffix in ('.json', '.md', '.mat')]
     if folder is not None:
         plots = [f'{name}{suffix}' for name in ('low_rankness', 'sparsity', 'scalars') for suffix in SUFFIXES]
         claim(folder, [*texts, *plots], overwrite)
     names = spread(images.names, limit)
-    shown = watched(names, len(names), 'image') if progress else names
-    measured = measure(decomposer, ((name, images.read_image(name)) for name in shown), view, threshold, ranks)
+    needed = images.around(names) if detector.frames > 1 else names
+    shown = watched(needed, len(needed), 'image') if progress else needed
+    found = decomposer.named((name, images.read_image(name)) for name in shown)
+    measured = measure((one for one in found if one[0] in names), view, threshold, ranks)
     study = DecompositionStudy(images, detector.name, detector.described(), measured)
     if folder is not None:
         as_json, as_markdown, as_mat = (folder / name for name in texts)

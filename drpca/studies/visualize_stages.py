@@ -74,11 +74,13 @@ def visualize_stages(
     described = detector.described()
     frames: Iterator[tuple[str, np.ndarray, np.ndarray | None]]
     if source is None:
-        images = detector.open_split(split, dataset, data_root)
+        images = detector.open_images(split, dataset, data_root)
         chosen = names or spread(images.names, limit or COUNT)
         for name in chosen:
-            images.image_path(name)  # an unknown name is told before the first picture is drawn
-        frames = ((name, images.read_image(name), images.read_mask(name)) for name in chosen)
+            if name not in images.names:  # is told before the first picture is drawn
+                images.image_path(name)
+        needed = chosen if detector.frames == 1 else images.around(chosen)
+        frames = ((name, images.read_image(name), images.read_mask(name)) for name in needed)
         described |= {'dataset': images.dataset, 'split': images.split}
         title = images.dataset
     else:
@@ -101,6 +103,8 @@ def visualize_stages(
 
     for parts, scores in islice(decomposer.stream(levelled_frames()), None if source is None else limit):
         name, levelled, gt_mask = waiting.popleft()
+        if source is None and name not in chosen:
+            continue
         frame = levelled.image
         decomposition = parts.at_frame(unit(frame))
         if gt_mask is not None:

@@ -313,6 +313,15 @@ def test_a_data_set_of_sequences_is_written_by_sequence_and_scored(tmp_path: Pat
     assert scored.split.read_mask('b/10')[6, 5]
     (by_masks,) = drpca.score(written.folder, protocols='rpcanet', size='native', masks=tmp_path / 'data/My-Set')
     assert by_masks.figures == scored.figures
+    measured = drpca.analyse_decomposition(
+        drpca.Detector(model), dataset='myset', data_root=tmp_path / 'data', limit=2, out=None
+    ).measured
+    drawn = list(
+        drpca.visualize_stages(drpca.Detector(model), dataset='myset', data_root=str(tmp_path / 'data'), names=['c/9'])
+    )
+    assert (measured.names, [one.name for one in drawn]) == (['b/8', 'c/8'], ['c/9'])
+    maps = {found.name: found.logits for found in drpca.Detector(model)(tmp_path / 'data/My-Set/test/c')}
+    np.testing.assert_allclose(drawn[0].decomposition.stages[-1].target, maps['images/9'], atol=1e-4)
     (tmp_path / 'data/My-Set/test/b/points.txt').unlink()
     with pytest.raises(UserError, match=r'Sequence b has no labels: expected masks/, points\.txt'):
         drpca.score(written.folder, protocols='rpcanet', size='native', data_root=tmp_path / 'data')

@@ -144,7 +144,7 @@ def test_classical_methods_have_one_record():
     (stage,) = decomposition.stages
     assert stage.scalars == {}
     assert np.allclose(stage.reconstruction, decomposition.image, atol=0.02)
-    measured = M.measure(decomposer, [('a', frame)], 'raw')
+    measured = M.measure([('a', decomposition)], 'raw')
     assert measured.stages == 1
     assert measured.gini[0, 0] > 0.9
     assert measured.effective_rank[0, 0] < measured.image_effective_rank[0]
@@ -160,7 +160,7 @@ def test_detectors_without_decomposition():
 
 def test_measuring_images_of_any_size():
     decomposer = make_decomposer(network('RPCANetPlus', size=None, num_stages=2))
-    measured = M.measure(decomposer, frames((24, 40), (33, 19), (16, 16)), ranks=(1, 3))
+    measured = M.measure(decomposer.named(frames((24, 40), (33, 19), (16, 16))), ranks=(1, 3))
     assert measured.names == ['f0', 'f1', 'f2']
     assert measured.stages == 2
     assert measured.curves.shape == (3, 2, 101)

@@ -140,7 +140,7 @@ def test_figures_say_what_they_are_of_and_show_lines_that_coincide():
     assert wide.get_linewidth() > narrow.get_linewidth()
     assert wide.get_zorder() < narrow.get_zorder()
     assert (wide.get_linestyle(), narrow.get_linestyle()) == ('-', '--')
-    measured = measure(Fixed(), [('a', None)])
+    measured = measure(fixed('a'))
     for draw in (figures.low_rank_figure, figures.sparsity_figure, figures.scalars_figure):
         assert draw(measured, 'own: SIRSTv1').get_suptitle() == 'own: SIRSTv1'
 
@@ -170,15 +170,13 @@ def test_files_of_figures_are_reproducible(tmp_path):
         charts.save_figure(figure, tmp_path / 'no' / 'where' / 'IoU')
 
 
-class Fixed:
-    """Decomposes every frame alike."""
-
-    def decompose(self, frame):
-        return decomposition(False, {'epsilon': 0.5, 'gamma': 0.1})
+def fixed(*names):
+    """Every frame decomposed alike."""
+    return [(name, decomposition(False, {'epsilon': 0.5, 'gamma': 0.1})) for name in names]
 
 
 def test_curves_of_a_decomposition_show_its_means():
-    measured = measure(Fixed(), [('a', None), ('b', None)])
+    measured = measure(fixed('a', 'b'))
     spectrum, rank, energy = figures.low_rank_figure(measured).axes
     assert len(spectrum.lines) == 3, 'two stages and the image'
     assert spectrum.lines[0].get_ydata()[0] == 1
