@@ -92,7 +92,7 @@ def export_variant(
         variant: An exported one.
         size: Side of the random images that INT8 is calibrated on, where there are no others.
         folder: For the file.
-        calibration: (H, W) float32 in [0, 1].
+        calibration: (H, W) float32 in [0, 1], or windows (n, H, W).
 
     Raises:
         UserError: As :func:`drpca.deploy.export_model.write_model`.
@@ -100,7 +100,7 @@ def export_variant(
     path = variant_file(folder, variant)
     if path.exists():
         return
-    calibration = calibration or [image.numpy() for image in torch.rand(CALIBRATION, size, size)]
+    calibration = calibration or [image.numpy() for image in torch.rand(CALIBRATION, model.network.frames, size, size)]
     int8 = VARIANTS[variant].get('int8', False)
     format = 'torch' if path.suffix == EXPORT_FORMATS['torch'] else 'onnx'
     write_model(model, path, format, input_rules(model), calibration=calibration if int8 else None)

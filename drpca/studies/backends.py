@@ -2,7 +2,8 @@
 
 All forms run in turn on every image of the split, so that a busy or throttled machine slows all of them alike: the
 figure to compare is the median over the images of (time of the plain forward / time of the form). The figures of
-detection are those of ``inference.py`` followed by ``cal_from_mask.py``. Exported files are written to a temporary
+detection are those of ``inference.py`` followed by ``cal_from_mask.py``. A network of windows runs on those of its
+sequences, and every frame that they report on is scored once. Exported files are written to a temporary
 folder; INT8 ones are calibrated on images of the training split.
 """
 
@@ -24,7 +25,11 @@ import torch
 from scipy.special import expit
 from torch import Tensor
 
-from drpca.datasets.splits import spread
+from drpca.config import evaluation_data
+from drpca.datasets import SequenceDataset
+from drpca.datasets.io import resize_image, unit
+from drpca.datasets.sequence_dataset import SYNTHETIC
+from drpca.datasets.splits import Split, spread
 from drpca.deploy.fastest import RUNTIMES
 from drpca.deploy.optimise import can_fuse
 from drpca.deploy.processor import Machine, machine
@@ -41,7 +46,7 @@ from drpca.errors import UserError, counted
 from drpca.evaluation.metrics import Evaluator
 from drpca.evaluation.protocols import choose_protocols
 from drpca.inference.detector import Detector
-from drpca.inference.export import split_images
+from drpca.inference.export import open_windows, split_images
 from drpca.inference.mappers import NetworkMapper, build_model
 from drpca.json_file import plain
 from drpca.models.detector import DetectionModel
@@ -71,7 +76,7 @@ class FormFigures:
         pd: Detected targets / targets.
         fa: False-alarm pixels / pixels.
         max_error: Largest difference of the logits from the plain forward's.
-        ms: Median time of an image.
+        ms: Median time of an image, or of a window.
         speedup: Median over the images of (time of the plain forward / time of this form).
         megabytes: Of its file, NaN where it has none.
         fault: Why it does not run here, '' if it does.
@@ -173,8 +178,9 @@ def benchmark_backends(
     if not isinstance(mapper, NetworkMapper) or detector.checkpoint is None:
         raise UserError(f'{detector.name} has one form only: name the config of a network, with its weights.')
     model = build_model(detector.config, detector.checkpoint)
-    images = detector.open_split(split)
-    names = spread(images.names, limit)
+    examples = _examples(detector, mapper, split)
+    chosen = spread(range(len(examples)), limit)
+    scored: set[str] = set()
     (preset,) = choose_protocols(protocol)
     order = list(dict.fromkeys([BASELINE, *(variants or FORMS)]))
     errors = dict.fromkeys(order, 0.0)
@@ -183,10 +189,9 @@ def benchmark_backends(
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as stack:
         functions, faults, megabytes = _open_forms(detector, model, order, Path(temporary))
         stack.enter_context(torch.inference_mode())
-        for index, name in enumerate(names):
-            image = mapper.prepare(mapper.values.level(images.read_image(name, mapper.grey), name))
-            batch = torch.from_numpy(np.ascontiguousarray(image, np.float32))[None, None]
-            gt_mask = images.read_mask(name)
+        for index, place in enumerate(chosen):
+            window, frames = examples.read(place)
+            batch = torch.from_numpy(np.ascontiguousarray(window, np.float32))[None]
             plain: Tensor | None = None
             for form, function in functions.items():
                 if not index:
@@ -196,8 +201,11 @@ def benchmark_backends(
                 seconds[form].append(time.perf_counter() - started)
                 plain = logits if plain is None else plain
                 errors[form] = max(errors[form], float((logits - plain).abs().max()))
-                case = Case(name, expit(logits[0, 0].numpy()), gt_mask)
-                evaluators[form].update(*case.at(preset.size), name=name)
+                for (name, gt_mask), map_logits in zip(frames, logits[0]):
+                    if name not in scored:
+                        case = Case(name, expit(map_logits.numpy()), gt_mask)
+                        evaluators[form].update(*case.at(preset.size), name=name)
+            scored |= {name for name, _ in frames}
     forms = []
     for form in order:
         runtime = _NAMES.get(form) or RUNTIMES[VARIANTS[form].get('backend', 'torch')]
@@ -214,13 +222,61 @@ def benchmark_backends(
             )
         )  # fmt: skip
     side = "the frames' own size" if detector.size is None else f'{detector.size} pixels'
-    count = counted(len(images), 'image')
-    count = f'{len(names)} of {count}' if len(names) < len(images) else count
+    count = counted(len(examples), examples.noun)
+    count = f'{len(chosen)} of {count}' if len(chosen) < len(examples) else count
     of = (
-        f'{detector.method}, weights {detector.checkpoint.name}; {images.dataset} {split}, '
+        f'{detector.method}, weights {detector.checkpoint.name}; {examples.dataset} {split}, '
         f'{count} at {side}; preset {preset.name}'
     )
     return FormComparison(of, Machine(**{**asdict(here), 'threads': torch.get_num_threads()}), forms)
+
+
+class _Images:
+    """What a network of single frames sees of a split."""
+
+    noun = 'image'
+
+    def __init__(self, mapper: NetworkMapper, images: Split) -> None:
+        self.mapper, self.images, self.dataset = mapper, images, images.dataset
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def read(self, place: int) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
+        """(1, H, W) float32 in [0, 1], and the names and masks, (H, W) bool, of its maps."""
+        name = self.images.names[place]
+        image = self.mapper.prepare(self.mapper.values.level(self.images.read_image(name, self.mapper.grey), name))
+        return image[None], [(name, self.images.read_mask(name))]
+
+
+class _Windows:
+    """What a network of windows sees of its sequences."""
+
+    noun = 'window'
+
+    def __init__(self, mapper: NetworkMapper, windows: SequenceDataset) -> None:
+        self.mapper, self.windows, self.dataset = mapper, windows, windows.dataset
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    def read(self, place: int) -> tuple[np.ndarray, list[tuple[str, np.ndarray]]]:
+        """Likewise (n, H, W)."""
+        number, window = self.windows.windows[place]
+        sample = self.windows[place]
+        names = [f'{self.windows.names[number]}/{frame:06d}' for frame in window.reported]
+        frames, side = sample['image'].numpy(), self.mapper.frame_size
+        if side is not None:
+            frames = np.stack([unit(resize_image(frame, side)) for frame in frames])
+        return frames, list(zip(names, sample['gt_mask'].numpy() > 0))
+
+
+def _examples(detector: Detector, mapper: NetworkMapper, split: str) -> _Images | _Windows:
+    source = evaluation_data(detector.config)
+    if mapper.frames == 1 or source.get('type') != 'SequenceDataset':
+        return _Images(mapper, detector.open_split(split))
+    named = {**source, 'dataset': detector.dataset or source.get('dataset', SYNTHETIC)}
+    return _Windows(mapper, open_windows(named, split, None, detector.data_root))
 
 
 def _open_forms(

@@ -252,7 +252,7 @@ def measure(
     for variant in order:
         check_variant(variant, where)
     model = _build(name, options)
-    on_host = torch.rand(batch, 1, size, size)
+    on_host = torch.rand(batch, model.network.frames, size, size)
     image = on_host.to(where)
     threads = torch.get_num_threads()
     functions: dict[str, Callable[[Tensor], Tensor]] = {}

@@ -10,10 +10,12 @@ import torch
 
 import drpca
 from drpca.cli import benchmark as command
+from drpca.config import find_config, load_config
 from drpca.datasets.synthetic import generate_dataset
 from drpca.deploy import processor
 from drpca.deploy.processor import Machine, machine
 from drpca.errors import UserError
+from drpca.registry import MODELS
 from drpca.studies.backends import benchmark_backends
 
 
@@ -45,6 +47,32 @@ def test_figures_are_those_of_inference_and_scoring(box: Path, tmp_path: Path, m
     assert '| TensorRT | fp32 |' in table.replace('  ', ' ')
     assert f'synthetic test, 2 images at 32 pixels; preset basicirstd. {found.machine}' in table
     assert json.loads(found.json())['forms'][2]['iou'] is None
+
+
+def test_windows_are_scored_and_timed_on_their_sequences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten frames in blocks of eight: the last block reaches back, and what it shares is scored once."""
+    monkeypatch.chdir(tmp_path)
+    base = find_config('ten_rpcanet_synthetic_sequence')
+    made = 'dict(train=1, val=1, test=1, num_frames=10, size=32)'
+    Path('blocks.py').write_text(
+        f"_base_ = '{base}'\nmodel = dict(network=dict(channels=8))\n"
+        f'test_dataloader = dict(dataset=dict(synthetic={made}))\n'
+    )
+    torch.manual_seed(0)
+    model = MODELS.build(load_config('blocks.py').model)
+    torch.nn.init.zeros_(model.network.detail.bias)  # scores on both sides of 0.5
+    torch.save(model.network.state_dict(), 'w.pth')
+    found = benchmark_backends('blocks.py', 'w.pth', variants=['optimised'])
+    assert 'synthetic_sequence test, 2 windows at' in found.of
+    drpca.predict('blocks.py', checkpoint='w.pth', dataset='synthetic_sequence')
+    (score,) = drpca.score('results/synthetic_sequence', protocols='basicirstd')
+    figures = score.figures['basicirstd']
+    for form in found.forms:
+        assert 0 < form.iou < 1
+        assert (form.fault, form.max_error < 1e-3, form.ms > 0) == ('', True, True)
+        assert (form.iou, form.niou, form.pd, form.fa) == pytest.approx(
+            [figures[name] for name in ('IoU', 'nIoU', 'Pd', 'Fa')]
+        )
 
 
 def test_command(box: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
