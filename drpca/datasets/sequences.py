@@ -117,7 +117,7 @@ def check_size(path: Path, shape: tuple[int, ...], first: tuple[int, ...], name:
     if shape != first:
         raise UserError(
             f'{path} is {shape[0]} × {shape[1]}, other frames of sequence {name} {first[0]} × {first[1]}: frames of a '
-            'sequence have one size.'
+            'sequence have one size; put those of each into a folder of their own.'
         )
 
 
