@@ -66,8 +66,8 @@ _TRACKS = ('found_in_time', 'targets', 'fragments', 'false_per_minute')
 
 _SYNTHETIC = ('seeds', 'contrast')
 _SCORING = (
-    'input', 'names', 'limit', 'checkpoint', 'size', 'device', 'cfg_options', 'threshold', 'rate', 'within', 'json',
-    'overwrite',
+    'input', 'names', 'limit', 'checkpoint', 'size', 'device', 'cfg_options', 'threshold', 'rate', 'within', 'stabilise',
+    'json', 'overwrite',
 )  # fmt: skip
 
 
@@ -110,6 +110,7 @@ def build_parser() -> argparse.ArgumentParser:
         '--min-speed', type=float, default=0.0, metavar='PX',
         help='of a target, per frame (default: %(default)s)',
     )  # fmt: skip
+    add('--stabilise', action='store_true', help='take out shifts of the whole picture before targets are confirmed')
     return parser
 
 

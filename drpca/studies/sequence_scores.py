@@ -131,6 +131,7 @@ def score_sequences(
     confirm: tuple[int, int] | None = None,
     candidate_threshold: float = 0.25,
     min_speed: float = 0.0,
+    stabilise: bool = False,
     rate: float = 25.0,
     within: int = 10,
 ) -> list[SequenceScore]:
@@ -146,6 +147,7 @@ def score_sequences(
         confirm: m and n of a :class:`drpca.inference.temporal.TemporalFilter`, whose tracks are judged too.
         candidate_threshold: Of the filter.
         min_speed: Likewise, in pixels per frame.
+        stabilise: Likewise: take out shifts of the whole picture.
         rate: Frames a second, for false tracks a minute.
         within: A target counts as found in time up to so many frames after it appears.
 
@@ -170,7 +172,9 @@ def score_sequences(
     groups: dict[str, _Sums] = {ALL: _Sums(), LOW: _Sums(), HIGH: _Sums()}
     scores = []
     for sequence in chosen:
-        temporal = None if confirm is None else TemporalFilter(*confirm, candidate_threshold, min_speed=min_speed)
+        temporal = None
+        if confirm is not None:
+            temporal = TemporalFilter(*confirm, candidate_threshold, min_speed=min_speed, stabilise=stabilise)
         sums = _Sums()
         rows: list[FrameScore] = []
         _add_frames(detector, sequence, limit, temporal, rate, within, sums, rows)
