@@ -66,8 +66,8 @@ _TRACKS = ('found_in_time', 'targets', 'fragments', 'false_per_minute')
 
 _SYNTHETIC = ('seeds', 'contrast')
 _SCORING = (
-    'input', 'names', 'limit', 'checkpoint', 'size', 'device', 'cfg_options', 'threshold', 'rate', 'within', 'stabilise',
-    'json', 'overwrite',
+    'input', 'names', 'limit', 'checkpoint', 'size', 'device', 'cfg_options', 'threshold', 'rate', 'within',
+    'stabilise', 'json', 'overwrite',
 )  # fmt: skip
 
 

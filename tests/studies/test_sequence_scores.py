@@ -205,6 +205,23 @@ def test_frames_are_read_when_their_turn_comes(folder: Path, monkeypatch: pytest
     assert events == ['read', 'scored'] * 6
 
 
+def test_shifts_of_the_whole_picture_are_taken_out_before_targets_are_confirmed(tmp_path: Path) -> None:
+    scene = cv2.GaussianBlur(np.random.default_rng(0).normal(90, 60, (48, 168)), None, 3)
+    scene[20:23, 50:53] += 100
+    (tmp_path / 'shaken' / 'images').mkdir(parents=True)
+    shifts = [0, 16, 32, 8, 24, 40]
+    for number, shift in enumerate(shifts, 1):
+        cv2.imwrite(str(tmp_path / f'shaken/images/{number:04d}.png'), scene[:, shift : shift + 128])
+    (tmp_path / 'shaken' / 'points.txt').write_text(''.join(f'{51 - shift} 21\n' for shift in shifts))
+    confirmed = [
+        score_sequences(drpca.Detector('tophat'), tmp_path, confirm=(3, 5), stabilise=stabilise)[0].figures[
+            'confirmed_Pd'
+        ]
+        for stabilise in (False, True)
+    ]
+    assert confirmed == pytest.approx([0, 4 / 6]), 'the first two of three are not reported'
+
+
 def test_lists_of_low_snr_are_of_their_data_set_alone(folder: Path, tmp_path: Path) -> None:
     for name in ('raw/Sequence47', 'raw/Sequence90', 'mine/Sequence47'):
         shutil.copytree(folder / ('dim' if name.endswith('90') else 'bright'), tmp_path / name)
