@@ -264,8 +264,15 @@ def main(argv: list[str] | None = None) -> int:
             f'no stages drawn of {counted(written.without_stages, "frame")} larger than --tile {detector.tile}',
             file=sys.stderr,
         )
+    from drpca.inference.frames import MASK_FOLDERS
+
+    masks = [folder for folder in written.skipped if {*Path(folder).parts} & {*MASK_FOLDERS}]
+    if masks:
+        more = ', …' if len(masks) > 1 else ''
+        print(f'note: {counted(len(masks), "folder")} of masks left out: {masks[0]}{more}', file=sys.stderr)
     for folder in written.skipped:
-        print(f'note: images in {folder} were left out: give it to --input as well', file=sys.stderr)
+        if folder not in masks:
+            print(f'note: images in {folder} were left out: give it to --input as well', file=sys.stderr)
     for message in written.failed:
         print(f'error: {message}', file=sys.stderr)
     if written.failed:
