@@ -332,6 +332,8 @@ def in_small(words: list[str], train: bool) -> tuple[str, list[str]] | None:
     if {'FILE', 'best.pth'} & {*given}:  # of a training above
         weights = f'checkpoints/{arguments[0]}/seed_0/best.pth'
         arguments = [weights if word in ('FILE', 'best.pth') else word for word in arguments]
+    if '--sequences' in given:
+        more = ['--frames', '16', '--size', '64', '--overwrite']
     if name == 'data' and {'import', 'convert'} & {*given}:
         more = ['--overwrite']
     return name, [*arguments, *more]
