@@ -463,7 +463,7 @@ def beyond_rounding(
     changes, differences = (-np.sort(-np.concatenate(values)) for values in (all_changes, all_differences))
     largest = float(changes.max(initial=0))
     if crossing:
-        return (largest, f'{counted(crossing, "pixel")} of its masks differ where rounding changes nothing')
+        return (largest, f'its masks differ at {counted(crossing, "pixel")} where rounding changes nothing')
     every_second = differences[::2]
     if len(every_second) <= len(changes) and (every_second <= 2 * changes[: len(every_second)]).all():
         return largest, ''
