@@ -215,5 +215,5 @@ class TemporalFilter:
 def _shift(before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """(rows, columns) by which the picture moved."""
     window = cv2.createHanningWindow(before.shape[::-1], cv2.CV_32F)
-    (columns, rows), _ = cv2.phaseCorrelate(before, after, window)
+    (columns, rows), _ = cv2.phaseCorrelate(before.copy(), after.copy(), window)  # which writes into both
     return np.array([rows, columns])

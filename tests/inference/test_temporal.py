@@ -108,7 +108,9 @@ def test_motion_of_the_camera() -> None:
         image = ground[down : down + SIZE, right : right + SIZE].copy()
         frames.append(Detection('f', image, spot.scores, spot.mask))
     assert [len(d.targets) for d in TemporalFilter(3, 5)(frames)] == [0] * 6
+    before = [found.image.copy() for found in frames]
     assert [len(d.targets) for d in TemporalFilter(3, 5, stabilise=True)(frames)] == [0, 0, 1, 1, 1, 1]
+    np.testing.assert_array_equal([found.image for found in frames], before)  # which windows of frames still look at
 
 
 def test_the_strongest_candidates_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
