@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -53,8 +54,13 @@ def is_video(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
+def by_number(path: str | os.PathLike[str]) -> list[tuple[str, int]]:
+    """A key of the order in which people count: 9.png comes before 10.png."""
+    return [(text, int(digits or 0)) for text, digits in re.findall(r'(\D*)(\d*)', os.fspath(path))]
+
+
 def list_images(folder: str | Path) -> list[Path]:
-    """The images of a folder, by name.
+    """The images of a folder, by name, numbers in names as numbers.
 
     Raises:
         UserError: No image in it, or two images of one name.
@@ -66,7 +72,7 @@ def list_images(folder: str | Path) -> list[Path]:
     for file, following in pairwise(sorted(files, key=lambda file: file.stem)):
         if file.stem == following.stem:
             raise UserError(f'{folder}: two images are called {file.stem}; their maps would overwrite each other.')
-    return files
+    return sorted(files, key=by_number)
 
 
 def list_frames(folder: str | Path) -> tuple[list[tuple[str, Path]], list[str]]:
@@ -101,7 +107,9 @@ def find_inputs(texts: Sequence[str]) -> tuple[list[Path | tuple[str, Path]], st
     """
     paths: list[Path] = []
     for text in texts:
-        found = sorted(glob(text, recursive=True)) if has_magic(text) and not Path(text).exists() else [text]
+        found = (
+            sorted(glob(text, recursive=True), key=by_number) if has_magic(text) and not Path(text).exists() else [text]
+        )
         if not found:
             raise UserError(f'--input {text}: nothing is called so.')
         for match in found:
