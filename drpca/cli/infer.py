@@ -264,9 +264,9 @@ def main(argv: list[str] | None = None) -> int:
             f'no stages drawn of {counted(written.without_stages, "frame")} larger than --tile {detector.tile}',
             file=sys.stderr,
         )
-    from drpca.inference.frames import MASK_FOLDERS
+    from drpca.inference.frames import holds_masks
 
-    masks = [folder for folder in written.skipped if {*Path(folder).parts} & {*MASK_FOLDERS}]
+    masks = [folder for folder in written.skipped if holds_masks(folder, str(source))]
     if masks:
         more = ', …' if len(masks) > 1 else ''
         print(f'note: {counted(len(masks), "folder")} of masks left out: {masks[0]}{more}', file=sys.stderr)

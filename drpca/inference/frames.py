@@ -75,6 +75,11 @@ def list_images(folder: str | Path) -> list[Path]:
     return sorted(files, key=by_number)
 
 
+def holds_masks(holder: str | Path, folder: str | Path) -> bool:
+    """Whether a subfolder of ``folder`` holds masks, by the names on the way to it."""
+    return bool({*Path(holder).relative_to(folder).parts} & {*MASK_FOLDERS})
+
+
 def list_frames(folder: str | Path) -> tuple[list[tuple[str, Path]], list[str]]:
     """Names and files of the images of a folder; where it has none itself, of its subfolders, as ``SUBFOLDER/STEM``.
 
@@ -90,7 +95,7 @@ def list_frames(folder: str | Path) -> tuple[list[tuple[str, Path]], list[str]]:
     if folder in holders or not holders:
         files = list_images(folder)
         return [(file.stem, file) for file in files], [str(holder) for holder in holders if holder != folder]
-    masks = [holder for holder in holders if {*holder.relative_to(folder).parts} & {*MASK_FOLDERS}]
+    masks = [holder for holder in holders if holds_masks(holder, folder)]
     used = [holder for holder in holders if holder not in masks] or holders
     files = [file for holder in used for file in list_images(holder)]
     frames = [((file.parent.relative_to(folder) / file.stem).as_posix(), file) for file in files]

@@ -493,6 +493,9 @@ def test_sequences_in_folders_stay_apart(workplace: Path, capsys: pytest.Capture
     assert tophat('nest', '--out', 'own') == 0
     assert written('own/nest') == ['img/own.png']
     assert capsys.readouterr().err.count('note: images in nest/') == 3, 'and masks'
+    Path('nest').rename('gt')
+    assert tophat('gt', '--out', 'of_gt') == 0
+    assert capsys.readouterr().err.count('note: images in gt/') == 3, 'names above the input say nothing'
 
 
 def test_several_inputs_and_patterns(workplace: Path, capsys: pytest.CaptureFixture) -> None:
