@@ -79,6 +79,9 @@ USUAL = {
 """What the presets of tensor ring and tensor train have in common."""
 
 
+_PATCHES = {**USUAL, 'patch_size': 70, 'step': 70}
+
+
 @BASELINES.register_module()
 class TensorRing(PatchTensor):
     """The problem of :mod:`drpca.baselines.unfoldings` with the unfoldings of a tensor ring, α = ½ each:
@@ -92,11 +95,7 @@ class TensorRing(PatchTensor):
     """
 
     UNFOLDINGS = (((0, 1, 2, 3), 2), ((1, 2, 3, 0), 2))
-    PRESETS = {
-        'toolbox': {**USUAL, 'patch_size': 70, 'step': 70},
-        'paper': {**USUAL, 'patch_size': 70, 'step': 70},
-        'fast': {**USUAL, 'patch_size': 70, 'step': 70, 'growth': 1.5},
-    }
+    PRESETS = {'toolbox': _PATCHES, 'paper': _PATCHES, 'fast': {**_PATCHES, 'growth': 1.5}}
 
     def __init__(self, preset: str = 'toolbox', **overrides: Any) -> None:
         super().__init__(preset, **overrides)
